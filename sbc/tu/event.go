@@ -1,0 +1,98 @@
+package tu
+
+import (
+	"sallyport/nat"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+)
+
+// Event is what happened to a user: one of the types of this file.
+type Event interface{ isEvent() }
+
+// Arrived is a request that opened a server transaction: the first one of a new user, or one within a dialog.
+type Arrived struct {
+	Tx   TxID
+	Msg  *message.Message
+	Flow nat.Flow
+	Peer *Peer // who sent it, by transport source; nil for a stranger
+	Here Local // how that peer sees the interface it came in by
+}
+
+// Acked is the first ACK for a 2xx that Tx sent (RFC 3261 §13.3.1.4). Repeats are absorbed below.
+type Acked struct {
+	Tx  TxID
+	Msg *message.Message
+}
+
+// NotAcked says that no ACK came for the 2xx of Tx within 64·T1.
+type NotAcked struct{ Tx TxID }
+
+// Cancelled is a CANCEL for an INVITE that has no final answer yet. The CANCEL itself has been answered.
+type Cancelled struct {
+	Tx  TxID
+	Msg *message.Message
+}
+
+// Answered is a response to the request of Ref: every provisional one but 100, the final one, and for an INVITE every
+// repeat and fork of its 2xx (RFC 6026).
+type Answered struct {
+	Ref  Ref
+	Msg  *message.Message
+	Flow nat.Flow
+}
+
+// Failed says that the request of Ref has no answer and gets none.
+type Failed struct {
+	Ref  Ref
+	Code int           // what it counts as: 408 timer, 503 transport or overload (RFC 3261 §8.1.3.1)
+	Why  reason.Reason // timeout, overload, leak
+}
+
+// Trying is a 100 to the request of Ref: it proves that the next hop lives.
+type Trying struct{ Ref Ref }
+
+// Routed answers a Route action: the hops to try in order, or a refusal.
+type Routed struct {
+	Hops []Hop
+	Code int           // with an empty plan: the answer
+	Why  reason.Reason // with an empty plan: its reason
+	Peer string        // with an empty plan: who was asked for, if known
+}
+
+// Reserved answers a Reserve action: one entry for each stream that got ports, in order; none if the pool is empty.
+type Reserved struct{ Streams []Stream }
+
+// MediaHint is word from the relay: a stream has been silent too long.
+type MediaHint struct {
+	Stream int // index of the call's stream
+	Silent bool
+}
+
+// MediaRefused says that the relay will not send to the address that a leg's SDP named.
+type MediaRefused struct {
+	Stream int
+	Side   nat.Side
+}
+
+// Hangup asks a user to end what it holds: drain, administrator.
+type Hangup struct {
+	Code int
+	Why  reason.Reason
+}
+
+// Tick is the user's deadline.
+type Tick struct{}
+
+func (Arrived) isEvent()      {}
+func (Acked) isEvent()        {}
+func (NotAcked) isEvent()     {}
+func (Cancelled) isEvent()    {}
+func (Answered) isEvent()     {}
+func (Failed) isEvent()       {}
+func (Trying) isEvent()       {}
+func (Routed) isEvent()       {}
+func (Reserved) isEvent()     {}
+func (MediaHint) isEvent()    {}
+func (MediaRefused) isEvent() {}
+func (Hangup) isEvent()       {}
+func (Tick) isEvent()         {}

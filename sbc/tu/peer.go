@@ -1,0 +1,79 @@
+package tu
+
+import (
+	"net/netip"
+	"time"
+
+	"sallyport/nat"
+)
+
+// Kind says what a peer is to us.
+type Kind uint8
+
+// The kinds of peers.
+const (
+	KindTrunk Kind = iota
+	KindNode       // a PBX node
+	KindPhone
+)
+
+// String is the kind's name in logs.
+func (k Kind) String() string { return [...]string{"trunk", "node", "phone"}[k] }
+
+// Peer is one peer system with the settings that a leg towards it lives by. It never changes: a reload makes new ones,
+// and a call keeps those it began with.
+type Peer struct {
+	Kind  Kind
+	Name  string // trunk name, or the node's address
+	Side  nat.Side
+	Realm nat.Realm
+
+	// Host is what stands in Request-URI and To towards the peer where no better is known: the trunk's host, the
+	// PBX's domain.
+	Host string
+	// Domain is the host of From towards the peer, if it is not our own address (BEHAVIOUR table: phones → PBX).
+	Domain string
+
+	Symmetric bool           // responses always to the source, whatever Via says
+	Reach     []netip.Prefix // next hops of in-dialog requests must lie within these, else the set-up's peer
+
+	Media MediaPolicy
+
+	AttemptTimeout time.Duration // no answer at all within: the next hop
+	RingTimeout    time.Duration // from the first 18x to the final answer
+	TimerC         time.Duration // a provisional answer keeps an INVITE alive so long (RFC 3261 §16.6, over 3 min)
+}
+
+// MediaPolicy is how streams of a leg find their far end.
+type MediaPolicy struct {
+	Latch   Latch
+	Sources []netip.Prefix // media is accepted from these too
+	Timeout time.Duration  // silence that ends a call; 0 never
+	Hold    time.Duration  // the same for a held stream
+}
+
+// Latch is how a leg learns where its peer's media really comes from (RFC 7362).
+type Latch uint8
+
+// The latch modes.
+const (
+	LatchOff     Latch = iota // the SDP's address only
+	LatchStrict               // the exact SDP port, else learn the port once and lock
+	LatchDelayed              // as strict, but the SDP's port may retake within 3 s
+)
+
+// Local is one of our interfaces as a peer sees it.
+type Local struct {
+	Interface uint16
+	Transport nat.Transport
+	Signal    netip.AddrPort // advertised signalling address: Via and Contact towards that peer
+	Media     netip.Addr     // advertised media address: SDP towards that peer
+}
+
+// Hop is one place where a request can be sent: a peer, how it sees us, and the flow that reaches it.
+type Hop struct {
+	ID   string // names the peer's address in health: "itsp 203.0.113.20:5060"
+	Peer *Peer
+	Here Local
+	Flow nat.Flow
+}
