@@ -1,0 +1,23 @@
+// Package media is the relay engine: it carries the audio of a call from one side to the other, and nothing else.
+//
+// It has two halves that share no pointer. The Plane is what signalling holds: the port pool, the wanted state of every
+// stream, the media timeout. The Engine is what a worker thread holds: a table of legs of fixed size, without pointers,
+// indexed by port, and one pure function, Packet, that says for each datagram where it goes. Between them travel
+// Commands, each the whole wanted state of one leg, harmless to repeat, and a Board of published counters. A back end
+// (media/epoll, media/sim) owns the Engine and the sockets.
+//
+// The engine knows addresses and packet headers. It knows no SIP and no SDP, transcodes nothing, keeps no packet, and
+// answers none: a datagram is relayed to the one address that signalling vouched for, or dropped and counted.
+//
+// Who may speak for a leg is decided by latching (RFC 7362), narrowed so that a third party neither hears nor injects:
+//
+//   - candidates are the SDP's address and the signalling address of the leg, nothing else;
+//   - Off: the SDP's address and port, and the configured sources;
+//   - Strict: the SDP's port if it sends within 500 ms, else the port is learned from three valid packets;
+//   - Delayed: learned at once, but the SDP's port may retake within 3 s;
+//   - once locked only signalling moves a leg; or a NAT that rebinds: same address, another port, the locked one
+//     silent for 500 ms, same SSRC, next sequence numbers; or five seconds without a valid packet.
+//
+// RFC 3550 (RTP, RTCP: §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
+// RTP port), RFC 7362 (latching), RFC 7983 (telling protocols apart on one port).
+package media

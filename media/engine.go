@@ -1,0 +1,103 @@
+package media
+
+import "time"
+
+// Engine is the leg table and what happens to it. It belongs to one thread; only its Board may be read by others. It
+// opens no socket and reads no clock: a back end hands in datagrams, commands and the time.
+//
+// Times are nanoseconds since the Base of the Board.
+type Engine struct {
+	layout Layout
+	legs   []leg
+	rules  []rule
+	board  *Board
+	own    [2]Endpoint
+	first  uint16
+	ports  uint16
+}
+
+// NewEngine makes the table of a layout; base is the zero of its clock.
+func NewEngine(layout Layout, base time.Time) *Engine {
+	e := &Engine{
+		layout: layout,
+		legs:   make([]leg, layout.Legs()),
+		rules:  make([]rule, layout.Legs()),
+		board:  NewBoard(layout, base),
+		first:  uint16(layout.First), ports: uint16(layout.Pairs * 2),
+	}
+	for side, a := range layout.Addresses {
+		e.own[side] = Endpoint16(a.As16(), 0)
+	}
+	return e
+}
+
+// Board is what the engine publishes.
+func (e *Engine) Board() *Board { return e.board }
+
+// Apply carries out a command. It is idempotent.
+func (e *Engine) Apply(now int64, c *Command) {
+	if c.Leg < 0 || int(c.Leg)+1 >= len(e.legs) || c.Peer < 0 || int(c.Peer)+1 >= len(e.legs) || (c.Leg|c.Peer)&1 != 0 {
+		return
+	}
+	if c.Free {
+		// A late Free of an earlier stream does not touch the present one; one that overtook others ends them as well.
+		for i := c.Leg; i <= c.Leg+1; i++ {
+			if int32(c.Generation-e.legs[i].generation) >= 0 {
+				e.legs[i].state = stateFree
+			}
+		}
+		return
+	}
+	e.set(now, int(c.Leg), c, c.rtp, c.flags)
+	e.set(now, int(c.Leg)+1, c, c.rtcp, c.flags&^flagOpaque|flagControl)
+}
+
+// set gives one leg its wanted state.
+func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
+	l, r := &e.legs[i], &e.rules[i]
+	fresh := l.state == stateFree || l.generation != c.Generation
+	if fresh {
+		*l, *r = leg{generation: c.Generation}, rule{}
+		e.board.cells[i].reset(c.Generation)
+	}
+	moved := fresh || r.exact != exact || l.mode != c.mode
+	renewed := !fresh && r.epoch != c.epoch
+	l.peer, l.payloads, l.clock, l.mode, l.flags = c.Peer, c.payloads, c.clock, c.mode, f
+	r.exact, r.fallback, r.epoch = exact, c.fallback, c.epoch
+	r.sources, r.nsources = c.sources, c.nsources
+	switch {
+	case c.mode == Off:
+		if l.state = stateFixed; l.remote != exact || fresh {
+			e.direct(i, l, exact, false)
+		}
+	case moved, l.state == stateLocked && !r.candidate(l.remote):
+		e.open(now, i, l, r)
+	case renewed && l.state == stateLocked:
+		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
+		r.permit = true
+	}
+}
+
+// open lets a leg wait for a latch; until then it sends to the exact address.
+func (e *Engine) open(now int64, i int, l *leg, r *rule) {
+	l.state = stateOpen
+	r.run, r.vouched, r.permit, r.until = run{}, 0, false, now
+	if l.mode == Strict {
+		r.until = now + strictWindow
+	}
+	e.direct(i, l, r.exact, false)
+}
+
+// direct sets where a leg sends to.
+func (e *Engine) direct(i int, l *leg, to Endpoint, latched bool) {
+	if !to.usable() {
+		to = Endpoint{}
+	}
+	l.remote = to
+	e.board.cells[i].setRemote(to, latched)
+}
+
+// isOwn reports whether an address is a port of our own pool.
+func (e *Engine) isOwn(p Endpoint) bool {
+	return p.port-e.first < e.ports && (p.sameAddr(e.own[0]) || p.sameAddr(e.own[1]))
+}

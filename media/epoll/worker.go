@@ -1,0 +1,134 @@
+//go:build linux
+
+package epoll
+
+import (
+	"encoding/binary"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+const (
+	wakeIndex = -1  // the eventfd's place in an event, where sockets have their leg
+	batch     = 256 // events of one wait
+	rawWait   = 100 // ms: bounds how long a stop of the world waits for a raw wait
+	largest   = 2048
+)
+
+// worker is the thread's whole state. Everything a system call points into is part of it, so nothing is allocated and
+// nothing moves.
+type worker struct {
+	raw    bool
+	pollFD int
+	wakeFD int
+	fds    []int32 // by leg; -1: not ours
+	queue  *queue
+	engine *media.Engine
+	base   time.Time
+
+	events [batch]unix.EpollEvent
+	buf    [largest]byte
+	from   unix.RawSockaddrInet6 // long enough for both families
+	fromN  uint32
+	to4    unix.RawSockaddrInet4
+	to6    unix.RawSockaddrInet6
+}
+
+// run is the thread: it ends when the queue is stopped.
+func (w *worker) run() {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	w.to4.Family, w.to6.Family = unix.AF_INET, unix.AF_INET6
+	for {
+		n := w.wait()
+		now := int64(time.Since(w.base)) // one reading for the whole batch
+		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
+		for i := range n {
+			if w.events[i].Fd == wakeIndex && w.commands(now) {
+				return
+			}
+		}
+		for i := range n {
+			if leg := w.events[i].Fd; leg != wakeIndex {
+				w.relay(now, leg)
+			}
+		}
+	}
+}
+
+// wait blocks until something has arrived. A look without blocking goes first: under load it saves the scheduler's
+// hand-over, which costs more than relaying a packet.
+func (w *worker) wait() int {
+	if w.raw {
+		return w.poll(unix.RawSyscall6, rawWait)
+	}
+	if n := w.poll(unix.RawSyscall6, 0); n > 0 {
+		return n
+	}
+	return w.poll(unix.Syscall6, -1)
+}
+
+type syscall6 func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err unix.Errno)
+
+func (w *worker) poll(call syscall6, ms int) int {
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT, uintptr(w.pollFD), uintptr(unsafe.Pointer(&w.events[0])), batch, uintptr(ms), 0, 0)
+	if errno != 0 {
+		return 0 // EINTR; nothing else can happen to descriptors that this thread alone closes
+	}
+	return int(n)
+}
+
+// commands carries out what signalling wants.
+func (w *worker) commands(now int64) (stopped bool) {
+	var count [8]byte
+	_, _ = unix.Read(w.wakeFD, count[:])
+	list, stopped := w.queue.take()
+	for i := range list {
+		w.engine.Apply(now, &list[i])
+	}
+	return stopped
+}
+
+// relay receives one datagram of a leg and sends it on. Level-triggered: what else is queued shows in the next wait.
+func (w *worker) relay(now int64, leg int32) {
+	w.fromN = uint32(unsafe.Sizeof(w.from))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(w.fds[leg]), uintptr(unsafe.Pointer(&w.buf[0])), largest,
+		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&w.from)), uintptr(unsafe.Pointer(&w.fromN)))
+	if errno != 0 {
+		return // EAGAIN: a datagram with a wrong checksum woke us
+	}
+	if n > largest {
+		n = 0 // longer than any audio or image packet: cut short it is junk
+	}
+	v := w.engine.Packet(now, int(leg), w.source(), w.buf[:n])
+	if v.Why == media.Accepted && !w.send(v, n) {
+		w.engine.Unsent(v)
+	}
+}
+
+func (w *worker) source() media.Endpoint {
+	port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&w.from.Port))[:])
+	if w.from.Family == unix.AF_INET {
+		return media.Endpoint4((*unix.RawSockaddrInet4)(unsafe.Pointer(&w.from)).Addr, port)
+	}
+	return media.Endpoint16(w.from.Addr, port)
+}
+
+func (w *worker) send(v media.Verdict, n uintptr) bool {
+	to, size := unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
+	port := &w.to6.Port
+	if v.To.Is4() {
+		to, size, port = unsafe.Pointer(&w.to4), unsafe.Sizeof(w.to4), &w.to4.Port
+		w.to4.Addr = v.To.As4()
+	} else {
+		w.to6.Addr = v.To.As16()
+	}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fds[v.Out]), uintptr(unsafe.Pointer(&w.buf[0])), n,
+		0, uintptr(to), size)
+	return errno == 0
+}

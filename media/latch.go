@@ -1,0 +1,129 @@
+package media
+
+// admit decides whether a datagram's source may speak for a leg. Every path that changes where a leg sends to goes
+// through lock, and lock is reached from confirm and learn alone.
+func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejection {
+	if from == l.remote {
+		l.heard = now
+		if l.counts(h) {
+			l.valid = now
+			if l.state == stateOpen {
+				e.confirm(now, i, l, from, h)
+			}
+		}
+		return Accepted
+	}
+	r := &e.rules[i]
+	if e.isOwn(from) && from != r.exact {
+		return RejectedOwn // a loop, or a hairpin that no SDP named
+	}
+	if l.state == stateFixed {
+		if r.listed(from) {
+			return Accepted
+		}
+		return RejectedSource
+	}
+	if !r.candidate(from) {
+		return RejectedSource
+	}
+	// Never on junk, STUN or RTCP: an address is learned from media only.
+	if !l.counts(h) {
+		return refusal(h, l.flags, RejectedSource)
+	}
+	return e.learn(now, i, l, r, from, h)
+}
+
+// confirm counts packets of the exact address. They are relayed at once, since the SDP vouches for them; the lock
+// comes with the third.
+func (e *Engine) confirm(now int64, i int, l *leg, from Endpoint, h *header) {
+	r := &e.rules[i]
+	r.vouched = now
+	if r.run.from != from {
+		r.run = run{}
+	}
+	if r.step(now, l, from, h) {
+		e.lock(now, i, l, r, from)
+	}
+}
+
+// learn handles a valid packet of a candidate that is not the leg's remote.
+func (e *Engine) learn(now int64, i int, l *leg, r *rule, from Endpoint, h *header) Rejection {
+	locked, refused := l.state == stateLocked, RejectedLearn
+	if locked {
+		refused = RejectedSource
+	}
+	if l.is(flagControl) && !e.legs[i-1].speaks(h.ssrc) {
+		// Reports come seldom, so a leg may wait for its latch for long. Who sends them must name the SSRC of the RTP leg
+		// (RFC 3550 §6.4.1), which a neighbour behind the same NAT does not know.
+		return refused
+	}
+	if locked && l.mode == Delayed && from == r.exact && now-r.lockedAt <= retakeWithin {
+		e.lock(now, i, l, r, from)
+		return Accepted
+	}
+	if r.step(now, l, from, h) && r.mayMove(now, l, from, h) {
+		e.lock(now, i, l, r, from)
+		return Accepted
+	}
+	return refused
+}
+
+// mayMove reports whether a proven candidate may become the leg's remote.
+func (r *rule) mayMove(now int64, l *leg, from Endpoint, h *header) bool {
+	if l.state == stateOpen {
+		return now >= r.until && (r.vouched == 0 || now-r.vouched >= strictWindow)
+	}
+	if l.continues(from, h) && now-l.heard >= rebindQuiet {
+		return true
+	}
+	if r.permit && now-l.heard >= rebindQuiet {
+		return true
+	}
+	if l.is(flagControl) {
+		return now-l.valid >= controlQuiet
+	}
+	// A held peer is silent by agreement: nobody may take its place meanwhile.
+	return l.is(flagReceive) && now-l.valid >= lostQuiet
+}
+
+// continues reports whether a packet goes on with the locked stream from another port of its address, as after a NAT
+// has rebound.
+func (l *leg) continues(from Endpoint, h *header) bool {
+	return l.state == stateLocked && h.class == classRTP && from.sameAddr(l.remote) &&
+		l.seq.started && h.ssrc == l.ssrc && ahead(h.seq, l.seq.max)
+}
+
+// speaks reports whether an SSRC is the one that an RTP leg hears.
+func (l *leg) speaks(ssrc uint32) bool { return l.seq.started && l.ssrc == ssrc }
+
+// step takes a valid packet into the run and reports whether its source is proven: three packets of one SSRC in order.
+// One source at a time is watched, so that two cannot keep each other from the latch by turns; only the continuation
+// of the locked stream goes first.
+func (r *rule) step(now int64, l *leg, from Endpoint, h *header) bool {
+	gap := runGap
+	if l.is(flagControl) {
+		gap = controlGap
+	}
+	same := r.run.count > 0 && r.run.from == from
+	switch {
+	case same && r.run.ssrc == h.ssrc && now-r.run.at <= gap:
+		if h.class == classRTP && !ahead(h.seq, r.run.seq) {
+			return false // repeated or late: it proves nothing and spoils nothing
+		}
+		r.run.count = min(r.run.count+1, latchAfter)
+	case !same && r.run.count > 0 && now-r.run.at < runSticky && !l.continues(from, h):
+		return false
+	default:
+		r.run = run{from: from, ssrc: h.ssrc, count: 1}
+	}
+	r.run.at, r.run.seq = now, h.seq
+	return r.run.count >= latchAfter
+}
+
+// lock makes a source the leg's proven remote.
+func (e *Engine) lock(now int64, i int, l *leg, r *rule, from Endpoint) {
+	l.state = stateLocked
+	l.heard, l.valid = now, now
+	r.lockedAt, r.permit, r.run = now, false, run{}
+	e.direct(i, l, from, true)
+}

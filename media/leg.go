@@ -1,0 +1,108 @@
+package media
+
+import "time"
+
+// state is how far a leg is with its peer.
+type state uint8
+
+const (
+	stateFree   state = iota // a free port
+	stateFixed               // Off: the SDP's address, no latch
+	stateOpen                // waits for a latch; remote is the exact address meanwhile
+	stateLocked              // remote is proven
+)
+
+// leg is one port's hot state: two cache lines at most, no pointers. Only the engine's thread touches it.
+type leg struct {
+	remote     Endpoint // where to send, and who is accepted without a question
+	payloads   [2]uint64
+	heard      int64 // last datagram of remote, whatever it was
+	valid      int64 // last one that could have counted for a latch
+	arrived    int64 // of the last RTP packet, for the jitter
+	jitter     int64 // nanoseconds × 16
+	lostBefore int64 // by earlier SSRCs and restarts
+	seq        sequence
+	peer       int32 // RTP leg of the other side
+	generation uint32
+	ssrc       uint32
+	alt        uint32 // another SSRC seen last; its second packet in a row changes ssrc
+	stamp      uint32
+	clock      uint32
+	state      state
+	mode       Mode
+	flags      flags
+}
+
+// rule is the rest: read when a source is not the leg's remote.
+type rule struct {
+	exact    Endpoint // the SDP's address, or its port at the signalling address
+	fallback Endpoint // signalling address
+	run      run
+	until    int64 // Strict: before it only exact may speak
+	vouched  int64 // last valid packet of exact while open
+	lockedAt int64
+	sources  [MaxSources]network
+	nsources uint8
+	permit   bool // a new epoch permits a new latch
+	epoch    uint32
+}
+
+// run counts the valid packets of one source that hopes for the latch.
+type run struct {
+	from  Endpoint
+	at    int64
+	ssrc  uint32
+	seq   uint16
+	count uint8
+}
+
+// The latch's figures (BEHAVIOUR of the latch: package comment).
+const (
+	latchAfter   = 3                             // valid packets of one SSRC
+	strictWindow = int64(500 * time.Millisecond) // for the exact port
+	retakeWithin = int64(3 * time.Second)        // Delayed
+	rebindQuiet  = int64(500 * time.Millisecond) // of the locked port, before another one of its address
+	lostQuiet    = int64(5 * time.Second)        // without a valid packet, before another candidate
+	runSticky    = int64(200 * time.Millisecond) // one hopeful source at a time
+	runGap       = int64(2 * time.Second)        // between packets of a run
+	controlGap   = int64(20 * time.Second)       // the same for RTCP
+	controlQuiet = int64(25 * time.Second)       // five RTCP intervals (RFC 3550 §6.3.5)
+)
+
+func (l *leg) is(f flags) bool { return l.flags&f != 0 }
+
+// counts reports whether a datagram may count towards a latch: version and header (parse), class of the port, and a
+// negotiated payload type.
+func (l *leg) counts(h *header) bool {
+	if !h.latchy || h.class != l.expects() {
+		return false
+	}
+	if h.class != classRTP || l.payloads == [2]uint64{} {
+		return true
+	}
+	return l.payloads[h.pt>>6]&(1<<(h.pt&63)) != 0
+}
+
+func (l *leg) expects() class {
+	switch {
+	case l.is(flagControl):
+		return classRTCP
+	case l.is(flagOpaque):
+		return classOpaque
+	}
+	return classRTP
+}
+
+func (r *rule) listed(p Endpoint) bool {
+	for i := range r.nsources {
+		if r.sources[i].contains(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// candidate reports whether signalling vouches for an address.
+func (r *rule) candidate(p Endpoint) bool {
+	return p.sameAddr(r.exact) || p.sameAddr(r.fallback) || r.listed(p)
+}

@@ -1,0 +1,101 @@
+// Package sim is the relay's back end for tests: the real engine without sockets, threads and real time. The test's glue
+// injects datagrams and is handed those that are relayed; between the two no time passes. It works inside a
+// testing/synctest bubble: no goroutine of its own, no system call.
+//
+// It refuses nothing that a socket would take: datagrams to ports that are not bound vanish, and so do those that
+// follow a Close.
+package sim
+
+import (
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"sallyport/media"
+)
+
+// Deliver is handed each relayed datagram: the local address it leaves from, where it goes, and its payload, which is
+// valid during the call only. It may call Inject, as it must where dest is a port of the relay itself (a hairpin).
+type Deliver func(local, dest netip.AddrPort, payload []byte)
+
+// Backend implements media.Backend.
+type Backend struct {
+	clock   func() time.Time
+	deliver Deliver
+	held    map[netip.AddrPort]bool
+
+	mu     sync.Mutex
+	layout media.Layout
+	engine *media.Engine // nil while not open
+}
+
+// New makes a back end. clock nil means time.Now, which is virtual inside a bubble; held are ports that "another
+// program" holds.
+func New(clock func() time.Time, deliver Deliver, held ...netip.AddrPort) *Backend {
+	if clock == nil {
+		clock = time.Now
+	}
+	b := &Backend{clock: clock, deliver: deliver, held: make(map[netip.AddrPort]bool)}
+	for _, at := range held {
+		b.held[at] = true
+	}
+	return b
+}
+
+// Open implements media.Backend.
+func (b *Backend) Open(layout media.Layout) (*media.Board, []netip.AddrPort, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.engine != nil {
+		return nil, nil, errors.New("media/sim: already open: use one back end for each plane")
+	}
+	// Time zero of the engine means "never", so its clock starts a second ahead.
+	b.layout, b.engine = layout, media.NewEngine(layout, b.clock().Add(-time.Second))
+	var missing []netip.AddrPort
+	for leg := range layout.Legs() {
+		if at := layout.Local(leg); b.held[at] {
+			missing = append(missing, at)
+		}
+	}
+	return b.engine.Board(), missing, nil
+}
+
+func (b *Backend) now() int64 { return int64(b.clock().Sub(b.engine.Board().Base)) }
+
+// Post implements media.Backend: the command takes effect at once.
+func (b *Backend) Post(c media.Command) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.engine != nil {
+		b.engine.Apply(b.now(), &c)
+	}
+}
+
+// Inject is a datagram from source that arrives at a local address. It reports what became of it.
+func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) media.Rejection {
+	v, from := b.decide(local, source, payload)
+	if v.Why == media.Accepted && b.deliver != nil {
+		b.deliver(from, v.To.AddrPort(), payload) // unlocked: it may inject again
+	}
+	return v.Why
+}
+
+func (b *Backend) decide(local, source netip.AddrPort, payload []byte) (v media.Verdict, from netip.AddrPort) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	leg, ok := b.layout.Leg(local)
+	if b.engine == nil || !ok || b.held[local] {
+		return media.Verdict{Why: media.RejectedStray}, from
+	}
+	v = b.engine.Packet(b.now(), leg, media.EndpointOf(source), payload)
+	return v, b.layout.Local(int(v.Out))
+}
+
+// Close implements media.Backend.
+func (b *Backend) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.engine = nil
+	return nil
+}

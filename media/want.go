@@ -1,0 +1,143 @@
+package media
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+)
+
+// MaxSources bounds Want.Sources.
+const MaxSources = 8
+
+// Mode is how a leg learns where its peer's media really comes from (RFC 7362).
+type Mode uint8
+
+// The modes; the package comment says what they accept.
+const (
+	Off Mode = iota
+	Strict
+	Delayed
+)
+
+// String is the mode's name in the configuration.
+func (m Mode) String() string { return [...]string{"off", "strict", "delayed"}[m%3] }
+
+// Want is the whole wanted state of one leg: where its peer is said to be, and who may be it.
+type Want struct {
+	// RTP and RTCP are the SDP's addresses. One whose address is invalid or unspecified is no destination, but its port
+	// counts: until the latch we send to (Fallback, port). RTCP without a port means the port above RTP (RFC 3550 §11).
+	RTP, RTCP netip.AddrPort
+	Fallback  netip.Addr     // the leg's signalling address
+	Sources   []netip.Prefix // accepted besides the SDP's address; at most MaxSources
+	Latch     Mode
+	Payloads  [2]uint64 // bit set of the payload types that the peer may send; empty: any
+	Clock     uint32    // RTP clock in Hz for the jitter; 0: that of the static payload type, else 8000
+	Mux       bool      // RTCP on the RTP port (RFC 5761)
+	Opaque    bool      // not RTP (T.38 UDPTL, unknown): no header checks
+	Send      bool      // the peer may hear us
+	Receive   bool      // the peer may be heard
+	Final     bool      // between 2xx and BYE: the media timeout runs once both legs are final
+	Epoch     uint32    // a new one permits a new latch (re-INVITE, UPDATE)
+	Timeout   time.Duration
+	Hold      time.Duration // instead of Timeout while the stream is held; both: 0 never
+}
+
+// Errors of Reserve and Point. They are told apart with errors.Is.
+var (
+	// ErrNoPorts says that the pool is empty: answer 503.
+	ErrNoPorts = errors.New("media: no free port pair: widen media.ports or wait for calls to end")
+	// ErrGone says that the stream is not reserved, or no more.
+	ErrGone = errors.New("media: stream is not reserved")
+	// ErrForbidden says that the peer named an address where media must not go: answer 488.
+	ErrForbidden = errors.New("media: forbidden destination")
+	// ErrLoop says that the peer named a port of the same stream: answer 488.
+	ErrLoop = errors.New("media: the stream would feed itself")
+	// ErrClosed says that the plane has been closed.
+	ErrClosed = errors.New("media: closed")
+)
+
+// check reports what no relay may do, whatever signalling decided. The bind address gives the family.
+func (w *Want) check(bind netip.Addr) error {
+	if len(w.Sources) > MaxSources {
+		return fmt.Errorf("media: %d sources for a leg: join them to %d prefixes at most", len(w.Sources), MaxSources)
+	}
+	for _, p := range w.Sources {
+		if !p.IsValid() {
+			return fmt.Errorf("media: source %v is no prefix", p)
+		}
+	}
+	for _, ap := range []netip.AddrPort{w.RTP, w.RTCP, netip.AddrPortFrom(w.Fallback, 1)} {
+		a := ap.Addr().Unmap()
+		switch {
+		case !a.IsValid() || a.IsUnspecified(): // no destination yet; not an error
+		case a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+			return fmt.Errorf("%w: %v is multicast or broadcast", ErrForbidden, a)
+		case a.Is4() != bind.Is4():
+			return fmt.Errorf("%w: %v is not of the family of %v", ErrForbidden, a, bind)
+		}
+	}
+	return nil
+}
+
+// Command is a message to the engine: the whole wanted state of one leg, or its end. It holds no pointers and is
+// harmless to repeat; a later one for the same leg replaces an earlier one.
+type Command struct {
+	Leg        int32  // the RTP leg; its RTCP leg is the next one
+	Peer       int32  // the RTP leg of the other side
+	Generation uint32 // of the stream; a new one starts the leg afresh
+	Free       bool   // the leg is a free port again; nothing below counts
+
+	rtp, rtcp Endpoint // exact destinations, fallback applied
+	fallback  Endpoint // address only
+	sources   [MaxSources]network
+	nsources  uint8
+	mode      Mode
+	payloads  [2]uint64
+	clock     uint32
+	epoch     uint32
+	flags     flags
+}
+
+type flags uint8
+
+const (
+	flagMux flags = 1 << iota
+	flagOpaque
+	flagSend
+	flagReceive
+	flagControl // an RTCP leg
+)
+
+// command renders a checked Want.
+func (w *Want) command(leg, peer int, generation uint32) Command {
+	c := Command{
+		Leg: int32(leg), Peer: int32(peer), Generation: generation,
+		mode: w.Latch, payloads: w.Payloads, clock: w.Clock, epoch: w.Epoch,
+		fallback: EndpointOf(netip.AddrPortFrom(w.Fallback, 0)),
+	}
+	c.rtp = EndpointOf(w.RTP)
+	if c.rtp.noAddr() {
+		c.rtp = c.fallback.at(c.rtp.port)
+	}
+	c.rtcp = EndpointOf(w.RTCP)
+	if c.rtcp.noAddr() {
+		c.rtcp = c.rtp.at(c.rtcp.port)
+	}
+	if c.rtcp.port == 0 && c.rtp.port != 0 && c.rtp.port != 65535 {
+		c.rtcp.port = c.rtp.port + 1
+	}
+	for _, p := range w.Sources {
+		c.sources[c.nsources] = networkOf(p)
+		c.nsources++
+	}
+	for _, f := range []struct {
+		on  bool
+		bit flags
+	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}} {
+		if f.on {
+			c.flags |= f.bit
+		}
+	}
+	return c
+}
