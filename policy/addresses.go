@@ -1,0 +1,224 @@
+package policy
+
+import (
+	"fmt"
+	"math/bits"
+	"net/netip"
+	"strings"
+)
+
+// span is a run of addresses of one family, both ends included.
+type span struct{ first, last netip.Addr }
+
+// width is the number of addresses of a span less one, as a 128-bit number.
+type width struct{ hi, lo uint64 }
+
+func (w width) less(o width) bool { return w.hi < o.hi || w.hi == o.hi && w.lo < o.lo }
+
+// widest is the width of the whole IPv6 space.
+var widest = width{^uint64(0), ^uint64(0)}
+
+// addressRange is a parsed `range`: "any", or spans in the order they were written.
+type addressRange struct {
+	any   bool
+	spans []span
+}
+
+// parseRanges reads the value of a `range` key: any, an address, a CIDR prefix, start-end, or a list of these, as
+// several elements or separated by commas.
+func parseRanges(texts []string) (addressRange, error) {
+	var r addressRange
+	for _, text := range texts {
+		for part := range strings.SplitSeq(text, ",") {
+			part = strings.TrimSpace(part)
+			if strings.EqualFold(part, "any") {
+				r.any = true
+				continue
+			}
+			s, err := parseSpan(part)
+			if err != nil {
+				return addressRange{}, err
+			}
+			if s.whole() {
+				r.any = true
+			}
+			r.spans = append(r.spans, s)
+		}
+	}
+	if !r.any && len(r.spans) == 0 {
+		return addressRange{}, fmt.Errorf("no range given; write any, an address, a CIDR prefix or start-end")
+	}
+	return r, nil
+}
+
+// parseSpan reads one element of a range.
+func parseSpan(text string) (span, error) {
+	if strings.HasPrefix(strings.ToLower(text), "country:") {
+		return span{}, fmt.Errorf("range %q: countries need a country database, which this version does not read; "+
+			"name the address ranges", text)
+	}
+	if first, last, found := strings.Cut(text, "-"); found {
+		a, errA := parseAddr(first)
+		b, errB := parseAddr(last)
+		switch {
+		case errA != nil || errB != nil:
+			return span{}, fmt.Errorf("range %q is not start-end with two addresses", text)
+		case a.Is4() != b.Is4():
+			return span{}, fmt.Errorf("range %q mixes IPv4 and IPv6", text)
+		case b.Less(a):
+			return span{}, fmt.Errorf("range %q ends before it starts; write %s-%s", text, b, a)
+		}
+		return span{a, b}, nil
+	}
+	p, err := parsePrefix(text)
+	if err != nil {
+		return span{}, err
+	}
+	return span{p.Addr(), lastOf(p)}, nil
+}
+
+// parseAddr reads a literal address, unmapped and without a zone.
+func parseAddr(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(strings.TrimSpace(text))
+	if err != nil {
+		return netip.Addr{}, fmt.Errorf("%q is not an address", text)
+	}
+	return a.Unmap().WithZone(""), nil
+}
+
+// parsePrefix reads a CIDR prefix or one address. Host bits must be zero, so that a slip of the pen is seen.
+func parsePrefix(text string) (netip.Prefix, error) {
+	text = strings.TrimSpace(text)
+	if !strings.Contains(text, "/") {
+		a, err := parseAddr(text)
+		if err != nil {
+			return netip.Prefix{}, fmt.Errorf("%w; write an address (192.0.2.1) or a prefix (192.0.2.0/24)", err)
+		}
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not a prefix; write it as 192.0.2.0/24", text)
+	case p.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("prefix %q is IPv4 in IPv6 spelling; write the IPv4 prefix", text)
+	case p != p.Masked():
+		return netip.Prefix{}, fmt.Errorf("prefix %q has host bits set; write %s, or the single address without /%d",
+			text, p.Masked(), p.Bits())
+	}
+	return p, nil
+}
+
+// lastOf is the highest address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// whole reports whether the span is a whole address family, which is the same as `any` for it.
+func (s span) whole() bool {
+	return s.first.IsUnspecified() && !s.last.Next().IsValid()
+}
+
+// contains reports whether an address lies in the span.
+func (s span) contains(a netip.Addr) bool {
+	return a.Is4() == s.first.Is4() && !a.Less(s.first) && !s.last.Less(a)
+}
+
+// width is how many addresses the span holds, less one.
+func (s span) width() width {
+	a, b := halves(s.first), halves(s.last)
+	lo, borrow := bits.Sub64(b.lo, a.lo, 0)
+	hi, _ := bits.Sub64(b.hi, a.hi, borrow)
+	return width{hi, lo}
+}
+
+// halves is an address as a 128-bit number.
+func halves(a netip.Addr) width {
+	b := a.As16()
+	var w width
+	for i := range 8 {
+		w.hi = w.hi<<8 | uint64(b[i])
+		w.lo = w.lo<<8 | uint64(b[i+8])
+	}
+	return w
+}
+
+// prefixes is the shortest list of prefixes that make up the span.
+func (s span) prefixes() []netip.Prefix {
+	var out []netip.Prefix
+	for a := s.first; a.IsValid() && !s.last.Less(a); {
+		length := a.BitLen()
+		for length > 0 {
+			p := netip.PrefixFrom(a, length-1)
+			if p.Masked().Addr() != a || s.last.Less(lastOf(p)) {
+				break
+			}
+			length--
+		}
+		p := netip.PrefixFrom(a, length)
+		out = append(out, p)
+		a = lastOf(p).Next()
+	}
+	return out
+}
+
+// single reports whether the range holds single addresses only.
+func (r addressRange) single() bool {
+	for _, s := range r.spans {
+		if s.first != s.last {
+			return false
+		}
+	}
+	return !r.any
+}
+
+// prefixes is the shortest list of prefixes for the whole range; `any` is both families.
+func (r addressRange) prefixes() []netip.Prefix {
+	var out []netip.Prefix
+	if r.any {
+		out = append(out, netip.PrefixFrom(netip.IPv4Unspecified(), 0), netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+	}
+	for _, s := range r.spans {
+		out = append(out, s.prefixes()...)
+	}
+	return out
+}
+
+// covers reports how narrowly the range holds a prefix: the width of the smallest element that does. Named is true if
+// an element other than `any` does, which is what it takes to name a trunk or a node.
+func (r addressRange) covers(p netip.Prefix) (w width, named, ok bool) {
+	w = widest
+	for _, s := range r.spans {
+		if !s.contains(p.Addr()) || !s.contains(lastOf(p)) {
+			continue
+		}
+		if sw := s.width(); !ok || sw.less(w) {
+			w = sw
+		}
+		ok = true
+		named = named || !s.whole()
+	}
+	return w, named, ok || r.any
+}
+
+// SourceKey is the address that limits, bans and evidence are kept by: an IPv4 address whole, of an IPv6 address the
+// /64 that a subscriber is given (RFC 6177), never a port.
+func SourceKey(a netip.Addr) netip.Addr {
+	a = a.Unmap()
+	if a.Is4() {
+		return a
+	}
+	p, _ := a.WithZone("").Prefix(64)
+	return p.Addr()
+}
+
+// SourcePrefix is the prefix that SourceKey stands for: /32 or /64.
+func SourcePrefix(a netip.Addr) netip.Prefix {
+	k := SourceKey(a)
+	return netip.PrefixFrom(k, min(k.BitLen(), 64))
+}

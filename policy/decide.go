@@ -1,0 +1,205 @@
+package policy
+
+import (
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/reason"
+)
+
+// Decide judges a message by the fixed Order. Equal arguments and states give equal verdicts: the one clock is now.
+// It charges the limits that the message meets, unless the Subject is a trial; it records nothing.
+func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
+	v := allowed
+	if st.isLive(now, s) { // 1
+		v.Reason = reason.LiveDialog
+		return v
+	}
+	spared := r.whiteList(s, &v)                                                      // 2
+	if spared&exemptBans == 0 && (r.blackList(now, s, &v) || st.banned(now, s, &v)) { // 3, 4
+		return finish(s, v)
+	}
+	// 5: countries stand here; there is no database to ask yet.
+	if insane(s, &v) { // 6
+		if s.Kind() == Stranger {
+			r.answerStranger(now, s, st, &v, v.Code)
+		}
+		return finish(s, v)
+	}
+	if spared&exemptUserAgents == 0 && r.userAgents(s, &v) { // 7
+		if s.Kind() == Stranger && v.Action == Reject && !st.afford(now, s, r) {
+			v.Action = Drop
+		}
+		return finish(s, v)
+	}
+	end := allowed
+	if s.Kind() == Stranger {
+		end = r.strangersFate(now, s, st) // what 11 will say; silence costs no budget
+	}
+	if !r.charge(now, s, st, &v, spared, end.Action != Drop) { // 8, 9
+		return finish(s, v)
+	}
+	if end.Refused() { // 11
+		end.Shadow = v.Shadow
+		return finish(s, end)
+	}
+	return v
+}
+
+// finish makes an answer of a refusal only where one may be sent: a response and an ACK never have one (RFC 3261
+// §17.1.1.3, §18.1.2).
+func finish(s *Subject, v Verdict) Verdict {
+	if v.Action != Reject || !s.Request || s.Method == MethodAck || s.Unreadable {
+		v.Action, v.Code = Drop, 0
+	}
+	return v
+}
+
+// isLive is step 1: a request of a live dialog from the address of its leg, the CANCEL or ACK of a live INVITE, or a
+// repeat of an admitted request from the same address.
+func (st *State) isLive(now time.Time, s *Subject) bool {
+	if s.Malformed || !s.Request {
+		return false
+	}
+	a := s.Source.Addr()
+	if len(s.ToTag) > 0 && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
+		return true
+	}
+	if len(s.CallID) == 0 || len(s.Branch) == 0 {
+		return false
+	}
+	// RFC 3261 §9.1, §17.1.1.3: CANCEL and the ACK of a refusal carry the INVITE's branch.
+	which := 0
+	if s.Method == MethodCancel || s.Method == MethodAck {
+		if st.live.holdsInvite(s.CallID, s.Branch, a) {
+			return true
+		}
+		which = 1
+	}
+	id := identify(st.seed, a, s.CallID, s.Branch, s.CSeq, s.Method)
+	return st.repeats.count(st.age(now), uint64(id), which, mostRepeats, !s.Trial)
+}
+
+// whiteList is step 2: which checks the source is spared.
+func (r *Rules) whiteList(s *Subject, v *Verdict) exempt {
+	w, ok := r.white[s.Realm].Lookup(s.Source.Addr())
+	if !ok {
+		return 0
+	}
+	v.Reason, v.Rule = reason.WhiteList, w.rule
+	return w.exempt
+}
+
+// blackList is the half of step 3 that the file says.
+func (r *Rules) blackList(now time.Time, s *Subject, v *Verdict) bool {
+	items, ok := r.black[s.Realm].Lookup(s.Source.Addr())
+	if !ok {
+		return false
+	}
+	for _, item := range items {
+		if item.until.IsZero() || now.Before(item.until) {
+			*v = Verdict{Action: Drop, Reason: reason.BlackList, Rule: item.rule, Shadow: -1, Limit: -1}
+			return true
+		}
+	}
+	return false
+}
+
+// banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.
+func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
+	if st.bans.find(now, s.Source.Addr(), s.Realm, false) == nil {
+		if st.bans.find(now, s.Source.Addr(), s.Realm, true) == nil {
+			return false
+		}
+		if s.Kind().system() {
+			// Anyone can forge a datagram of a trunk's: evidence never shuts a trunk or a node out.
+			v.Warn = !s.Trial && st.mayWarn(now, warnBanned)
+			return false
+		}
+	}
+	*v = Verdict{Action: Drop, Reason: reason.Ban, Rule: -1, Shadow: -1, Limit: -1}
+	return true
+}
+
+// insane is step 6: what the raw scan refuses, and what is too large to be worth a parse.
+func insane(s *Subject, v *Verdict) bool {
+	switch {
+	case s.Size > MaxMessageBytes:
+		*v = Verdict{Action: Reject, Code: 513, Reason: reason.TooLarge, Rule: -1, Shadow: -1, Limit: -1} // RFC 3261 §21.5.7
+	case s.Malformed:
+		*v = Verdict{Action: Reject, Code: 400, Reason: reason.Malformed, Rule: -1, Shadow: -1, Limit: -1}
+	default:
+		return false
+	}
+	return true
+}
+
+// userAgents is step 7. No user-agent rule can name a trunk or a node, so they are passed over.
+func (r *Rules) userAgents(s *Subject, v *Verdict) bool {
+	if s.Kind().system() {
+		return false
+	}
+	for _, agent := range s.Agents {
+		if len(agent) == 0 {
+			continue
+		}
+		if i := r.shadows.matcher.match(agent); i >= 0 {
+			v.Shadow = r.shadows.rules[i]
+		}
+		if i := r.agents.matcher.match(agent); i >= 0 {
+			*v = Verdict{Action: r.agents.actions[i], Code: 403, Reason: reason.UserAgent, Rule: r.agents.rules[i],
+				Shadow: v.Shadow, Limit: -1}
+			return true
+		}
+	}
+	return false
+}
+
+// strangersFate is what a stranger's message comes to if no rule refuses it first: Allow, an answer, or silence.
+func (r *Rules) strangersFate(now time.Time, s *Subject, st *State) Verdict {
+	v := Verdict{Action: Drop, Reason: reason.Stranger, Rule: -1, Shadow: -1, Limit: -1}
+	if !s.Request {
+		return v // a response that nobody asked for; forged ones must not wake anything
+	}
+	switch {
+	case s.Side == nat.Inside:
+		v.Action, v.Code = Reject, 403
+		v.Warn = !s.Trial && st.mayWarn(now, warnInside)
+		return v
+	case s.Realm == nat.Trunks:
+		v.Reason = reason.UnknownTrunk
+	case s.Method == MethodRegister && r.phones.registrar:
+		return allowed
+	case needsRegistration(s.Method):
+		v.Reason = reason.NotRegistered
+		if r.phones.unregistered == Allow {
+			return allowed
+		}
+		if r.phones.unregistered == Reject {
+			v.Action, v.Code = Reject, 403
+			return v
+		}
+	}
+	if r.answer[s.Realm] && s.Method != MethodAck {
+		v.Action, v.Code = Reject, 403
+		if s.Method == MethodOptions {
+			v.Code = 200
+		}
+	}
+	return v
+}
+
+// needsRegistration lists the requests that `phones.unregistered` is about.
+func needsRegistration(m Method) bool {
+	return m == MethodInvite || m == MethodMessage || m == MethodSubscribe || m == MethodPublish || m == MethodRefer
+}
+
+// answerStranger turns the refusal of a stranger's message into an answer where strangers are answered and their
+// budget allows it, into silence otherwise.
+func (r *Rules) answerStranger(now time.Time, s *Subject, st *State, v *Verdict, code int) {
+	v.Action, v.Code = Drop, 0
+	answer := s.Side == nat.Inside || r.answer[s.Realm]
+	if answer && s.Request && s.Method != MethodAck && !s.Unreadable && st.afford(now, s, r) {
+		v.Action, v.Code = Reject, code
+	}
+}

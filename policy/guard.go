@@ -1,0 +1,152 @@
+package policy
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/scan"
+)
+
+// Options are what a Guard is born with.
+type Options struct {
+	Now    time.Time             // when recording begins
+	Seed   maphash.Seed          // maphash.MakeSeed(): keys the tables against aimed collisions
+	OwnTag func(tag []byte) bool // tells a To-tag that we made; nil: the live set alone decides
+	Rules  *Rules                // nil: those of an empty Config
+	Sizes  Sizes
+}
+
+// Guard stands behind every socket. All methods are safe for concurrent use; Check allocates nothing.
+type Guard struct {
+	state *State
+	rules atomic.Pointer[Rules]
+	peers atomic.Pointer[peerTable]
+	log   atomic.Pointer[SecurityLog]
+	doors atomic.Pointer[[2][2]bool] // side and realm: is anybody listening
+}
+
+// New makes a guard without peers: everybody is a stranger until SetPeers.
+func New(o Options) (*Guard, error) {
+	st, err := NewState(o.Now, o.Seed, o.OwnTag, o.Sizes)
+	if err != nil {
+		return nil, err
+	}
+	if o.Rules == nil {
+		if o.Rules, err = Compile(&Config{}); err != nil {
+			return nil, err
+		}
+	}
+	g := &Guard{state: st}
+	g.SetRules(o.Now, o.Rules)
+	g.SetPeers(nil)
+	return g, nil
+}
+
+// SetRules puts a rule set in force. Bans, debt and counts stay; debt is clipped to the new bursts.
+func (g *Guard) SetRules(now time.Time, r *Rules) {
+	g.state.Install(now, r)
+	g.rules.Store(r)
+}
+
+// Rules is the rule set in force; the numbers in verdicts are its.
+func (g *Guard) Rules() *Rules { return g.rules.Load() }
+
+// SetPeers replaces the known peers of all sides and realms.
+func (g *Guard) SetPeers(peers []Peer) { g.peers.Store(newPeerTable(peers)) }
+
+// SetInterfaces tells which listeners exist, so that Explain speaks of no others. Without it all outside ones count.
+func (g *Guard) SetInterfaces(list []*nat.Interface) {
+	var doors [2][2]bool
+	for _, i := range list {
+		doors[i.Side][i.Realm] = true
+	}
+	g.doors.Store(&doors)
+}
+
+// Live is the live set, which the core keeps.
+func (g *Guard) Live() *Live { return &g.state.live }
+
+// Bans is the table of bans.
+func (g *Guard) Bans() *Bans { return &g.state.bans }
+
+// Counters are the counts of all verdicts.
+func (g *Guard) Counters() *Counters { return &g.state.counters }
+
+// Challenged tells the guard that a 401 or 407 was passed to a source: one request with credentials from there is not
+// charged.
+func (g *Guard) Challenged(now time.Time, source netip.Addr) {
+	g.state.challenged(now, source.Unmap().WithZone(""))
+}
+
+// SetSecurityLog sends the security log to emit, within the bounds of policy.log. emit is called by the readers, one
+// call at a time; it must neither block nor call the guard.
+func (g *Guard) SetSecurityLog(emit func(LogLine)) {
+	g.log.Store(newSecurityLog(g.state.seed, emit))
+}
+
+// Tick does what is due by time alone: summaries of the security log, and the end of bans. Call it every few seconds.
+func (g *Guard) Tick(now time.Time) {
+	g.state.bans.Expire(now)
+	if log := g.log.Load(); log != nil {
+		log.tick(g.state.age(now), now, g.rules.Load().log)
+	}
+}
+
+// Check judges one received message, counts it, and keeps the evidence.
+func (g *Guard) Check(p *Packet) Verdict {
+	if p.ScanErr != nil {
+		switch scan.Classify(p.Data) {
+		case scan.KeepAlive, scan.Stun:
+			// BEHAVIOUR §4: odd, but nobody's fault.
+			i := p.Interface
+			g.state.counters.ignored[i.Side][i.Realm][i.Transport].Add(1)
+			return Verdict{Action: Ignore, Rule: -1, Shadow: -1, Limit: -1}
+		}
+	}
+	var s Subject
+	s.readSource(p.Interface, p.Source)
+	s.readMessage(p)
+	peers, rules := g.peers.Load(), g.rules.Load()
+	s.Peer = peers.find(s.Side, s.Realm, s.Source.Addr())
+	v := Decide(p.Now, &s, rules, g.state)
+	g.state.counters.add(&s, &v)
+	if v.Reason == reason.LiveDialog {
+		return v
+	}
+	if v.Action == Allow && s.Request {
+		g.state.admit(p.Now, &s)
+	}
+	g.keep(p.Now, &s, &v, rules, s.Peer != nil || peers.known(s.Source.Addr()))
+	return v
+}
+
+// admit remembers an admitted request, so that its repeats are not charged.
+func (st *State) admit(now time.Time, s *Subject) {
+	if len(s.CallID) == 0 || len(s.Branch) == 0 || s.Method == MethodAck || s.Method == MethodCancel {
+		return
+	}
+	id := identify(st.seed, s.Source.Addr(), s.CallID, s.Branch, s.CSeq, s.Method)
+	st.repeats.add(st.age(now), uint64(id), 0)
+}
+
+// keep counts rules and writes evidence: all that was refused, and the requests that were not.
+func (g *Guard) keep(now time.Time, s *Subject, v *Verdict, r *Rules, known bool) {
+	if h := g.state.hitsOf(r, v.Rule); h != nil {
+		h.enforced.Add(1)
+	}
+	if h := g.state.hitsOf(r, v.Shadow); h != nil {
+		h.shadow.Add(1)
+	}
+	if v.Action == Allow && !s.Request {
+		return
+	}
+	rec := newRecord(g.state.age(now), s, v, r)
+	g.state.evidence.with(known, s.Key, rec.at, func(d *dossier, records []record) { d.note(records, &rec) })
+	if log := g.log.Load(); log != nil {
+		log.offer(rec.at, now, s, v, r)
+	}
+}

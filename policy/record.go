@@ -1,0 +1,54 @@
+package policy
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+)
+
+// newRecord writes down a message and what became of it.
+func newRecord(at time.Duration, s *Subject, v *Verdict, rules *Rules) record {
+	r := record{
+		at: at, rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), code: uint16(v.Code), port: s.Source.Port(),
+		method: s.Method, action: v.Action, cause: reasonIndex[v.Reason], transport: s.Transport, side: s.Side,
+		realm: s.Realm, response: !s.Request,
+	}
+	r.userLen = uint8(copy(r.user[:], userOf(s.From)))
+	r.agentLen = uint8(copy(r.agent[:], trimSpace(s.Agents[0])))
+	return r
+}
+
+// userOf finds user@host in the raw value of a From field, for people to read. It is not trusted: a value that it
+// cannot read gives what it finds or nothing.
+func userOf(from []byte) []byte {
+	uri := from
+	if i := bytes.LastIndexByte(uri, '<'); i >= 0 {
+		uri = uri[i+1:]
+	}
+	if i := bytes.IndexAny(uri, ">;?"); i >= 0 {
+		uri = uri[:i]
+	}
+	if i := bytes.IndexByte(uri, ':'); i >= 0 {
+		uri = uri[i+1:]
+	}
+	return trimSpace(uri)
+}
+
+func sortNewest(records []record) {
+	slices.SortStableFunc(records, func(a, b record) int { return cmp.Compare(b.at, a.at) })
+}
+
+func (r *record) refused() bool { return r.action == Drop || r.action == Reject }
+
+// printable makes a foreign text safe for a terminal and a log: bytes that are no printable ASCII become '?'.
+func printable(b []byte) string {
+	out := make([]byte, len(b))
+	for i, c := range b {
+		if c < ' ' || c > '~' {
+			c = '?'
+		}
+		out[i] = c
+	}
+	return string(out)
+}

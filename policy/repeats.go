@@ -1,0 +1,122 @@
+package policy
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A request that was admitted is repeated on UDP until it is answered (RFC 3261 §17.1.1.2, §17.1.2.2): at 0.5, 1.5,
+// 3.5 … 31.5 s, eleven times at most. Those repeats, and the CANCEL and the ACKs that belong to an admitted INVITE,
+// are not charged again.
+const (
+	repeatLife  = 32 * time.Second // 64·T1: the life of a transaction
+	mostRepeats = 12
+)
+
+// requestID is a keyed hash of (source address, Call-ID, CSeq number, top branch, method). CANCEL and ACK have that of
+// the INVITE they belong to (RFC 3261 §9.1, §17.1.1.3). It is never 0.
+type requestID uint64
+
+// identify hashes what makes a request a repeat of another one.
+func identify(seed maphash.Seed, source netip.Addr, callID, branch []byte, cseq uint32, m Method) requestID {
+	if m == MethodCancel || m == MethodAck {
+		m = MethodInvite
+	}
+	var b [37]byte
+	a := source.As16()
+	copy(b[:], a[:])
+	binary.LittleEndian.PutUint32(b[16:], cseq)
+	binary.LittleEndian.PutUint64(b[20:], maphash.Bytes(seed, callID))
+	binary.LittleEndian.PutUint64(b[28:], maphash.Bytes(seed, branch))
+	b[36] = byte(m)
+	return requestID(maphash.Bytes(seed, b[:]) | 1)
+}
+
+// agedTable remembers keys for a fixed life, in two generations of fixed size: a key lives in the generation of its
+// birth, so that a flood of births takes at most one of them at a time. It forgets the oldest key of a set early where
+// a set is full; what is forgotten is only an exemption.
+type agedTable struct {
+	life time.Duration
+	sets [2][]agedSet
+}
+
+const agedWays = 4
+
+type agedSet struct {
+	mu   sync.Mutex
+	keys [agedWays]agedKey
+}
+
+type agedKey struct {
+	key    uint64
+	born   time.Duration // since the State's base
+	counts [2]uint16
+}
+
+func (t *agedTable) init(life time.Duration, capacity int) {
+	t.life = life
+	for g := range t.sets {
+		t.sets[g] = make([]agedSet, max(1, capacity/agedWays))
+	}
+}
+
+// generation is the generation that a key born now belongs to, and the one before it.
+func (t *agedTable) generation(now time.Duration) (current, previous int) {
+	current = int(now/t.life) & 1
+	return current, 1 - current
+}
+
+// with calls f under lock with the living entry of a key; it reports false if there is none.
+func (t *agedTable) with(now time.Duration, key uint64, f func(*agedKey) bool) bool {
+	current, previous := t.generation(now)
+	for _, g := range [...]int{current, previous} {
+		s := &t.sets[g][key>>1%uint64(len(t.sets[g]))]
+		s.mu.Lock()
+		for i := range s.keys {
+			if k := &s.keys[i]; k.key == key && now-k.born < t.life {
+				ok := f(k)
+				s.mu.Unlock()
+				return ok
+			}
+		}
+		s.mu.Unlock()
+	}
+	return false
+}
+
+// add remembers a key from now on, in place of a dead key or the oldest of its set.
+func (t *agedTable) add(now time.Duration, key uint64, first uint16) {
+	current, _ := t.generation(now)
+	s := &t.sets[current][key>>1%uint64(len(t.sets[current]))]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	victim := &s.keys[0]
+	for i := range s.keys {
+		k := &s.keys[i]
+		if k.key == 0 || k.key == key || now-k.born >= t.life {
+			victim = k
+			break
+		}
+		if k.born < victim.born {
+			victim = k
+		}
+	}
+	*victim = agedKey{key: key, born: now, counts: [2]uint16{first, 0}}
+}
+
+// count raises one of a key's two counters up to most. It reports false beyond that, or if the key is not known.
+// Without charge it only looks.
+func (t *agedTable) count(now time.Duration, key uint64, which int, most uint16, charge bool) bool {
+	return t.with(now, key, func(k *agedKey) bool {
+		if k.counts[which] >= most {
+			return false
+		}
+		if charge {
+			k.counts[which]++
+		}
+		return true
+	})
+}

@@ -1,0 +1,86 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/scan"
+)
+
+// MaxMessageBytes is the largest message that the guard lets on.
+const MaxMessageBytes = scan.MaxMessage
+
+// Packet is one received datagram, or one message cut from a stream, with the raw scan of it. The guard keeps none of
+// its parts.
+type Packet struct {
+	Now       time.Time
+	Interface *nat.Interface
+	Source    netip.AddrPort
+	Data      []byte
+	View      *scan.View // filled by scan.Scan(Data, View)
+	ScanErr   error      // what scan.Scan returned
+}
+
+// Subject is what Decide judges: who sent what to which listener. Its byte slices belong to the packet.
+type Subject struct {
+	Side      nat.Side
+	Realm     nat.Realm
+	Transport nat.Transport
+	Source    netip.AddrPort // unmapped, without zone
+	Key       netip.Addr     // SourceKey of it
+	Peer      *Peer          // who that is at this listener; nil: a stranger
+	Size      int            // bytes
+
+	Malformed   bool // the scan found an error
+	Unreadable  bool // so badly that there is nothing to answer
+	Request     bool
+	Method      Method // of a request
+	CallID      []byte
+	Branch      []byte // of the top Via
+	ToTag       []byte
+	CSeq        uint32
+	Agents      [scan.MaxAgents][]byte // User-Agent of a request, Server of a response, folded as they arrived
+	From        []byte                 // value of the From field, for the records
+	Credentials bool                   // carries an answer to a challenge
+
+	Trial bool // only asked what would happen: nothing is charged or counted
+}
+
+// Kind is what the source is at this listener.
+func (s *Subject) Kind() PeerKind {
+	if s.Peer == nil {
+		return Stranger
+	}
+	return s.Peer.Kind
+}
+
+// readSource fills in who sent it and where it arrived.
+func (s *Subject) readSource(i *nat.Interface, source netip.AddrPort) {
+	s.Side, s.Realm, s.Transport = i.Side, i.Realm, i.Transport
+	a := source.Addr().Unmap().WithZone("")
+	s.Source = netip.AddrPortFrom(a, source.Port())
+	s.Key = SourceKey(a)
+}
+
+// readMessage fills in what the raw scan found. It is the only place that reads a View.
+func (s *Subject) readMessage(p *Packet) {
+	v := p.View
+	s.Size = len(p.Data)
+	s.Malformed = p.ScanErr != nil
+	s.Unreadable = s.Malformed && !v.Complete()
+	s.Request = v.IsRequest
+	if s.Request {
+		s.Method = MethodOf(v.Bytes(v.Method))
+	}
+	s.CallID, s.Branch, s.ToTag, s.CSeq = v.Bytes(v.CallID), v.Bytes(v.Branch), v.Bytes(v.ToTag), v.CSeq
+	s.From = v.Bytes(v.From)
+	s.Credentials = !v.Authorization.Empty()
+	for i := range min(v.Agents, len(v.UserAgents)) {
+		s.Agents[i] = v.Bytes(v.UserAgents[i])
+	}
+	if v.Agents > len(v.UserAgents) {
+		// User-Agent and Server are single-valued (RFC 3261 §20.35, §20.41); one name too many to look at is a trick.
+		s.Malformed = true
+	}
+}

@@ -1,0 +1,178 @@
+package policy
+
+import (
+	"math"
+	"regexp"
+	"strings"
+)
+
+// agentMode is how a user-agent rule compares.
+type agentMode uint8
+
+const (
+	agentContains agentMode = iota // anywhere in the value
+	agentExact                     // the whole value
+	agentProduct                   // the whole value, or its beginning up to '/', white space or the end
+	agentPrefix                    // the beginning of the value
+	agentRegex                     // RE2 against the whole value
+)
+
+var agentModeNames = [...]string{"contains", "exact", "product", "prefix", "regex"}
+
+// String is the mode's name in the configuration.
+func (m agentMode) String() string { return agentModeNames[m] }
+
+// maxRegexInput is how much of a value regular expressions see. It bounds their cost; honest names are far shorter.
+const maxRegexInput = 1024
+
+// noRule is the position of a rule that is none: behind all others.
+const noRule = math.MaxInt32
+
+// agentPattern is one user-agent rule as the matcher sees it; its position in the list is its number.
+type agentPattern struct {
+	mode agentMode
+	text string         // folded and trimmed; unused by regex
+	re   *regexp.Regexp // regex only
+}
+
+// agentMatcher finds the first of a list of patterns that matches a value, in one pass for all literal patterns: a
+// trie for those bound to the beginning, an Aho–Corasick automaton for those that may stand anywhere.
+type agentMatcher struct {
+	anchored automaton
+	floating automaton
+	regexes  []numberedRegexp
+}
+
+type numberedRegexp struct {
+	rule int32
+	re   *regexp.Regexp
+}
+
+// automaton is a trie over folded bytes with, for floating patterns, its failure links resolved into transitions.
+type automaton struct {
+	class  [256]uint8 // byte → column; 0 for bytes that occur in no pattern
+	width  int
+	next   []int32 // state × width + column → state; 0 is the root, -1 a dead end (anchored only)
+	accept []agentAccept
+}
+
+// agentAccept is the lowest rule that a state completes, by mode.
+type agentAccept struct{ contains, exact, product, prefix int32 }
+
+var acceptNothing = agentAccept{noRule, noRule, noRule, noRule}
+
+// newAgentMatcher compiles patterns. Earlier ones win.
+func newAgentMatcher(patterns []agentPattern) *agentMatcher {
+	m := &agentMatcher{}
+	m.anchored.prepare(patterns, func(p agentPattern) bool { return p.mode != agentContains && p.mode != agentRegex })
+	m.floating.prepare(patterns, func(p agentPattern) bool { return p.mode == agentContains })
+	for i, p := range patterns {
+		switch p.mode {
+		case agentRegex:
+			m.regexes = append(m.regexes, numberedRegexp{int32(i), p.re})
+		case agentContains:
+			m.floating.insert(p, int32(i))
+		default:
+			m.anchored.insert(p, int32(i))
+		}
+	}
+	m.floating.link()
+	return m
+}
+
+// match returns the position of the first pattern in the list that matches a raw header value, or -1. The value may
+// be folded over lines (RFC 3261 §7.3.1); it is compared without regard to ASCII case.
+func (m *agentMatcher) match(value []byte) int32 {
+	value = trimSpace(value)
+	best := int32(noRule)
+	at, state, dead := int32(0), int32(0), false
+	for i := 0; i < len(value); {
+		c, next := unfold(value, i)
+		if !dead {
+			best = min(best, m.anchored.accept[at].before(c))
+			at = m.anchored.step(at, c)
+			dead = at < 0
+		}
+		state = m.floating.step(state, c)
+		best = min(best, m.floating.accept[state].contains)
+		if !dead {
+			best = min(best, m.anchored.accept[at].prefix)
+		}
+		i = next
+	}
+	if !dead {
+		a := m.anchored.accept[at]
+		best = min(best, a.exact, a.product, a.prefix)
+	}
+	if best = m.matchRegexes(value, best); best == noRule {
+		return -1
+	}
+	return best
+}
+
+// before is what a state accepts if c comes next: a product name ends at '/' and at white space.
+func (a agentAccept) before(c byte) int32 {
+	if c == '/' || c == ' ' || c == '\t' {
+		return a.product
+	}
+	return noRule
+}
+
+// matchRegexes looks for a regular expression that stands before the rule found so far.
+func (m *agentMatcher) matchRegexes(value []byte, best int32) int32 {
+	if len(m.regexes) == 0 || m.regexes[0].rule > best {
+		return best
+	}
+	var flat [maxRegexInput]byte
+	n := 0
+	for i := 0; i < len(value) && n < len(flat); n++ {
+		c, next := unfold(value, i)
+		flat[n], i = c, next
+	}
+	for _, r := range m.regexes {
+		if r.rule > best {
+			break
+		}
+		if r.re.Match(flat[:n]) {
+			return r.rule
+		}
+	}
+	return best
+}
+
+// unfold returns the folded byte at i and where the next one begins: upper case becomes lower, a line fold one space.
+func unfold(value []byte, i int) (c byte, next int) {
+	c = value[i]
+	switch {
+	case 'A' <= c && c <= 'Z':
+		return c + 'a' - 'A', i + 1
+	case c != '\r' && c != '\n':
+		return c, i + 1
+	}
+	for i < len(value) && isLinear(value[i]) {
+		i++
+	}
+	return ' ', i
+}
+
+func isLinear(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+func trimSpace(b []byte) []byte {
+	for len(b) > 0 && isLinear(b[0]) {
+		b = b[1:]
+	}
+	for len(b) > 0 && isLinear(b[len(b)-1]) {
+		b = b[:len(b)-1]
+	}
+	return b
+}
+
+// foldASCII lowers ASCII letters only, as unfold does.
+func foldASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
