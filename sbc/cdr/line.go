@@ -1,0 +1,70 @@
+package cdr
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+// maxField is the longest text of a record in bytes. Peers choose most of them.
+const maxField = 256
+
+// appendLine appends a record as one JSON line.
+func appendLine(to *bytes.Buffer, r tu.CDR) error {
+	e := json.NewEncoder(to)
+	e.SetEscapeHTML(false) // "<sip:…>" stays legible; no browser reads the file raw
+	return e.Encode(clean(r))
+}
+
+// clean returns the record with foreign texts cut and made harmless, and numbers that JSON can say.
+func clean(r tu.CDR) tu.CDR {
+	for _, s := range [...]*string{
+		&r.Call, &r.Correlation, &r.Direction, &r.Trunk, &r.Node, &r.From, &r.To, &r.Source, &r.Destination,
+		&r.CallIDs[0], &r.CallIDs[1], &r.EndedBy,
+	} {
+		*s = text(*s)
+	}
+	r.Reason = reason.Reason(text(string(r.Reason)))
+	r.Duration = number(r.Duration)
+	r.Media = slices.Clone(r.Media) // the caller's stay as they are
+	for i := range r.Media {
+		for _, l := range [...]*tu.LegStats{&r.Media[i].Outside, &r.Media[i].Inside} {
+			l.Remote, l.Jitter = text(l.Remote), number(l.Jitter)
+		}
+	}
+	return r
+}
+
+// text cuts at a rune's boundary and replaces control characters and those that turn the direction of writing: JSON
+// quotes only the lowest of them, and records are read with cat.
+func text(s string) string {
+	s = strings.Map(func(r rune) rune {
+		switch {
+		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+	if len(s) <= maxField {
+		return s
+	}
+	end := maxField
+	for !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
+// number is 0 for what JSON cannot express: a record with a wrong figure is worth more than none.
+func number(f float64) float64 {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return 0
+	}
+	return f
+}
