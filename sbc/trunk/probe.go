@@ -1,0 +1,119 @@
+package trunk
+
+import (
+	"time"
+
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// ProbeConfig is how an address is asked whether it lives.
+type ProbeConfig struct {
+	Hop       tu.Hop
+	Interval  time.Duration // 0: never asked, the state stays unknown
+	Failures  int           // misses in a row that make it down
+	Successes int           // answers in a row that make it up again
+}
+
+// Probe asks one address by OPTIONS, in a rhythm of its own (RFC 3261 §11). It is a tu.User.
+type Probe struct {
+	cfg      ProbeConfig
+	ids      tu.IDs
+	callID   string
+	tag      string
+	seq      uint32
+	ref      tu.Ref
+	next     time.Time
+	missed   int
+	answered int
+	state    State
+	retired  bool
+}
+
+// NewProbe makes a probe in a known state. Its first Tick asks at once.
+func NewProbe(cfg ProbeConfig, state State, seed tu.Seed, key *tu.TagKey) *Probe {
+	p := &Probe{cfg: cfg, ids: tu.NewIDs(seed, key), state: state}
+	p.callID, p.tag = p.ids.CallID(), p.ids.Tag()
+	return p
+}
+
+// Deadline is when the next question is due.
+func (p *Probe) Deadline() time.Time {
+	if p.ref != 0 || p.retired {
+		return time.Time{} // the answer, or Timer F, comes first
+	}
+	return p.next
+}
+
+// Step asks, and judges the answer.
+func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
+	switch ev := ev.(type) {
+	case tu.Hangup:
+		p.retired = true
+		if p.ref == 0 {
+			return append(do, tu.End{})
+		}
+	case tu.Tick:
+		if p.ref == 0 && !p.retired && !now.Before(p.next) {
+			return p.ask(do)
+		}
+	case tu.Answered:
+		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
+			// "A peer is alive on any final response but 408 and 503."
+			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, do)
+		}
+	case tu.Failed:
+		if ev.Ref == p.ref {
+			return p.judge(now, false, do)
+		}
+	}
+	return do
+}
+
+// Abort ends the probe.
+func (p *Probe) Abort(_ time.Time, do []tu.Action) []tu.Action { return append(do, tu.End{}) }
+
+func (p *Probe) ask(do []tu.Action) []tu.Action {
+	p.seq++
+	p.ref = tu.Ref(p.seq)
+	here := p.cfg.Hop.Here.Signal
+	us := message.URI{Scheme: "sip", Host: here.Addr().String(), Port: here.Port()}
+	host := message.URI{Scheme: "sip", Host: p.cfg.Hop.Flow.Remote.Addr().String(), Port: p.cfg.Hop.Flow.Remote.Port()}
+	m := &message.Message{
+		Method: "OPTIONS", URI: host, CallID: p.callID, CSeq: p.seq, MaxForwards: 70,
+		From: message.NameAddr{URI: us, Tag: p.tag}, To: message.NameAddr{URI: host},
+	}
+	contact := message.NameAddr{URI: us}
+	m.Add("Contact", contact.String())
+	m.Add("Accept", "application/sdp")
+	return append(do, tu.Send{Ref: p.ref, Msg: m, Hop: p.cfg.Hop})
+}
+
+// judge counts answers and misses: failures in a row make down, successes in a row make up.
+func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
+	p.ref = 0
+	if p.retired {
+		return append(do, tu.End{})
+	}
+	// Spread in time: a hundred probes that start together must not stay together.
+	p.next = now.Add(p.ids.Between(p.cfg.Interval*9/10, p.cfg.Interval*11/10))
+	before := p.state
+	if alive {
+		p.missed = 0
+		p.answered++
+		if p.state == Unknown || p.answered >= p.cfg.Successes {
+			p.state = Up
+		}
+	} else {
+		p.answered = 0
+		p.missed++
+		// "A peer that never answered is unknown and used": it is asked on, and goes down only from up.
+		if p.state == Up && p.missed >= p.cfg.Failures {
+			p.state = Down
+		}
+	}
+	if p.state != before {
+		do = append(do, tu.Health{Peer: p.cfg.Hop.ID, Up: p.state == Up, Known: p.state != Unknown})
+	}
+	return do
+}
