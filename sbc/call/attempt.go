@@ -1,0 +1,149 @@
+package call
+
+import (
+	"time"
+
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+// attempt is one INVITE to one hop: same Call-ID, tag and CSeq as the others, another branch.
+type attempt struct {
+	ref   tu.Ref
+	hop   tu.Hop
+	sent  *message.Message
+	done  bool // it has its final answer, or never gets one
+	given bool // given up: a late 1xx is cancelled, a late 2xx is acknowledged and hung up
+	// hungUp are the To tags of 2xx that were not wanted, whose BYE has gone.
+	hungUp []string
+}
+
+// current is the attempt whose answers count, nil if there is none.
+func (c *Call) current() *attempt {
+	if len(c.attempts) == 0 {
+		return nil
+	}
+	a := &c.attempts[len(c.attempts)-1]
+	if a.given {
+		return nil
+	}
+	return a
+}
+
+func (c *Call) attemptOf(ref tu.Ref) *attempt {
+	for i := range c.attempts {
+		if c.attempts[i].ref == ref {
+			return &c.attempts[i]
+		}
+	}
+	return nil
+}
+
+// giveUp cancels the current attempt. The table sends the CANCEL as soon as a provisional answer allows it.
+func (c *Call) giveUp(do []tu.Action) []tu.Action {
+	a := c.current()
+	if a == nil || a.done {
+		return do
+	}
+	a.given = true
+	c.attemptAt = time.Time{}
+	return append(do, tu.Cancel{Ref: a.ref})
+}
+
+// nextHop sends the INVITE to the next hop of the plan; code and why tell how the last one failed.
+func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
+	at := len(c.attempts)
+	if at >= len(c.hops) {
+		return c.exhausted(now, code, why, do)
+	}
+	hop := c.hops[at]
+	b := &c.legs[callee]
+	b.peer, b.hop = hop.Peer, hop
+	m, do, ok := c.outgoing(now, hop, do)
+	if !ok {
+		return do
+	}
+	first := at == 0
+	c.phase = inviting
+	c.attempts = append(c.attempts, attempt{ref: c.newRef(), hop: hop, sent: m})
+	if first {
+		do = append(do, tu.OpenDialog{Side: hop.Peer.Side, CallID: b.callID, Local: b.tag, Source: hop.Flow.Remote.Addr()})
+	}
+	c.ringAt = time.Time{}
+	c.timerC = now.Add(timerC(hop.Peer))
+	c.attemptAt = time.Time{}
+	if at+1 < len(c.hops) && hop.Peer.AttemptTimeout > 0 {
+		c.attemptAt = now.Add(hop.Peer.AttemptTimeout)
+	}
+	return append(do, tu.Send{Ref: c.lastRef, Msg: m, Hop: hop, Hide: &c.legs[caller].brought})
+}
+
+// timerC is how long an INVITE may stay without a final answer: "Timer C … MUST be larger than 3 minutes" (RFC 3261
+// §16.6).
+func timerC(p *tu.Peer) time.Duration {
+	if p.TimerC > 0 {
+		return p.TimerC
+	}
+	return 185 * time.Second
+}
+
+// exhausted refuses a call that no hop took.
+func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
+	if c.legs[callee].peer.Kind == tu.KindNode && (code == 408 || code == 503) {
+		return c.refuse(now, 503, reason.NoPBX, "sbc", do)
+	}
+	if code == 408 {
+		code = 503 // a dead trunk is unavailable; 408 would tell the PBX's phone to try again itself
+	}
+	return c.refuse(now, code, why, "sbc", do)
+}
+
+// outgoing writes the INVITE for a hop from the caller's.
+func (c *Call) outgoing(now time.Time, hop tu.Hop, do []tu.Action) (*message.Message, []tu.Action, bool) {
+	in, b := c.invite, &c.legs[callee]
+	dir := c.direction(caller)
+	hosts := hostsFor(dir, hop)
+	m := &message.Message{
+		Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
+		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
+		MaxForwards: forwards(in),
+	}
+	m.From.Tag, m.To.Tag = b.tag, ""
+	b.user = in.From.URI.User
+	c.dress(m, callee)
+	header.Copy(dir, in, m, hosts)
+	p, err := c.edit(caller, in, offerSDP)
+	if err != nil {
+		code, why := verdict(err)
+		return nil, c.refuse(now, code, why, "sbc", do), false
+	}
+	p.into(m, in)
+	c.legs[caller].media.propose(p)
+	c.legs[callee].media.told(p)
+	return m, append(do, p.points(c, caller)...), true
+}
+
+// failed hears that a request gets no answer.
+func (c *Call) failed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
+	a := c.attemptOf(ev.Ref)
+	if a == nil {
+		return c.relayFailed(now, ev, do)
+	}
+	if !a.done {
+		a.done = true
+		c.open--
+	}
+	if a.given || c.final {
+		return do
+	}
+	if c.phase == ringing {
+		// The hop lived and then fell silent: the call is over, the next hop would ring a second time.
+		return c.refuse(now, 480, reason.Timeout, "sbc", do)
+	}
+	if ev.Why == reason.Leak {
+		return c.refuse(now, 500, reason.Leak, "sbc", do)
+	}
+	return c.nextHop(now, ev.Code, ev.Why, do)
+}

@@ -1,0 +1,169 @@
+package call
+
+import (
+	"net/netip"
+	"strconv"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/dialog"
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// hostsFor are the hosts that a message in a direction bears (BEHAVIOUR: realms and host parts).
+func hostsFor(dir header.Direction, hop tu.Hop) header.Hosts {
+	own := hop.Here.Signal.String()
+	h := header.Hosts{RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: own}
+	switch dir {
+	case header.TrunkToPBX:
+		// "our inside trunks address (never pbx.domain: PBXes challenge their own domain)".
+	case header.PBXToTrunk:
+		if hop.Peer.Domain != "" {
+			h.From = hop.Peer.Domain
+		}
+	default:
+		h.From = hop.Peer.Domain
+	}
+	h.Identity = h.From
+	return h
+}
+
+// contact is our Contact towards a leg: the number it knows, at our address as it sees it.
+func (c *Call) contact(to int) message.Header {
+	l := &c.legs[to]
+	u := message.URI{Scheme: "sip", User: l.user, Host: l.hop.Here.Signal.Addr().String(), Port: l.hop.Here.Signal.Port()}
+	if t := l.hop.Here.Transport; t != nat.UDP {
+		u.Params = ";transport=" + t.String()
+	}
+	n := message.NameAddr{URI: u}
+	return message.Header{Name: "Contact", Value: n.String()}
+}
+
+// dress gives a request the fields that are ours on every leg.
+func (c *Call) dress(m *message.Message, to int) {
+	if carriesContact(m.Method) {
+		h := c.contact(to)
+		m.Add(h.Name, h.Value)
+	}
+}
+
+// carriesContact: RFC 3261 §20.10 and table 2; RFC 3311 §8.
+func carriesContact(method string) bool {
+	switch method {
+	case "INVITE", "UPDATE", "NOTIFY":
+		return true
+	default:
+		return false
+	}
+}
+
+// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
+func forwards(m *message.Message) int {
+	if m.MaxForwards < 0 {
+		return 70
+	}
+	return max(0, m.MaxForwards-1)
+}
+
+// reply is a response of our own to a request of a leg.
+func (c *Call) reply(req *message.Message, code int, phrase string) *message.Message {
+	m := message.Reply(req, code, phrase)
+	if m.To.Tag == "" && code > 100 {
+		m.To.Tag = c.defaultTag()
+	}
+	return m
+}
+
+// answer sends a response of our own within a dialog.
+func (c *Call) answer(from int, tx tu.TxID, req *message.Message, code int, do []tu.Action, extra ...message.Header) []tu.Action {
+	m := message.Reply(req, code, "")
+	if code == 200 && carriesContact(req.Method) {
+		m.Add("Allow", allow)
+	}
+	m.Headers = append(m.Headers, extra...)
+	return append(do, tu.Respond{Tx: tx, Side: c.legs[from].peer.Side, Msg: m, Hide: &c.legs[1-from].brought})
+}
+
+// relayed makes of the far leg's response the near leg's, without body: status, phrase, and the fields that may pass.
+func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
+	near := 1 - from
+	m := message.Reply(req, far.Status, far.Reason)
+	dir := c.direction(from)
+	header.Copy(dir, far, m, hostsFor(dir, c.legs[near].hop))
+	if far.Status < 300 && carriesContact(req.Method) {
+		h := c.contact(near)
+		m.Add(h.Name, h.Value)
+	}
+	return m
+}
+
+// copyBody passes a body as it is: INFO, MESSAGE, NOTIFY and the like carry text that is not ours to edit.
+func copyBody(out, in *message.Message) {
+	if len(in.Body) == 0 {
+		return
+	}
+	out.Body = in.Body
+	if ct := contentType(in); ct != "" {
+		out.Set("Content-Type", ct)
+	}
+}
+
+// hopTo is where a request of the established dialog with a leg goes now.
+func (c *Call) hopTo(to int) tu.Hop { return c.hopOf(to, &c.pairs[c.won].dlg[to]) }
+
+func (c *Call) hopOf(to int, d *dialog.Dialog) tu.Hop {
+	hop := c.legs[to].hop
+	hop.Flow = nextHop(hop, d)
+	return hop
+}
+
+// nextHop is the flow of RFC 3261 §12.2.1.1: the first route, else the remote target. It must lie within the peer's
+// addresses, else the flow of the set-up is used: nobody can send our requests elsewhere by a Contact.
+func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
+	uri := d.NextHop()
+	addr, err := netip.ParseAddr(uri.Host)
+	if err != nil || hop.Flow.Transport.Reliable() {
+		return hop.Flow
+	}
+	addr = addr.Unmap()
+	for _, p := range hop.Peer.Reach {
+		if p.Contains(addr) {
+			port := uri.Port
+			if port == 0 {
+				port = 5060
+			}
+			hop.Flow.Remote = netip.AddrPortFrom(addr, port)
+			return hop.Flow
+		}
+	}
+	return hop.Flow
+}
+
+// notice keeps what a message of this leg shows of its side, so that the other leg never does.
+func (l *leg) notice(m *message.Message, source netip.Addr) {
+	s := &l.brought
+	s.AddID(m.CallID)
+	s.AddID(m.From.Tag)
+	s.AddID(m.To.Tag)
+	s.AddAddr(source.Unmap())
+	if m.IsRequest() {
+		for i := range m.Via {
+			s.AddHost(m.Via[i].Host)
+			s.AddID(m.Via[i].Branch)
+		}
+	}
+	if list, star, err := m.Contacts(); err == nil && !star {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+	if list, err := m.NameAddrs("Record-Route"); err == nil {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+}
+
+func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
