@@ -1,0 +1,198 @@
+package core
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/media"
+	"sallyport/nat"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/transaction"
+	"sallyport/sbc/tu"
+)
+
+// Inbound is one parsed, validated message with the flow it came by.
+type Inbound struct {
+	Msg  *message.Message
+	Flow nat.Flow
+}
+
+// Answer is what a request gets that becomes no user. Code 0 answers nothing.
+type Answer struct {
+	Code       int
+	Why        reason.Reason
+	RetryAfter int // seconds; 0: none
+	Headers    []message.Header
+}
+
+// Sender sends datagrams and stream messages. It must not block.
+type Sender interface {
+	Send(to nat.Flow, b []byte) error
+}
+
+// Media is the relay as the core uses it.
+type Media interface {
+	Reserve(now time.Time) (media.ID, [2]netip.AddrPort, error)
+	Point(id media.ID, side nat.Side, w media.Want) error
+	Release(now time.Time, id media.ID)
+	Stats(id media.ID) ([2]media.LegStats, bool)
+}
+
+// LeakGuard is the last look at a message before it leaves a side. It repairs in place and reports false for what it
+// cannot repair.
+type LeakGuard interface {
+	Check(leaving nat.Side, m *message.Message, brought *tu.Secrets) (hits int, repaired bool)
+}
+
+// Live is the set of dialogs that the guard lets pass without charge.
+type Live interface {
+	Add(tag string, source netip.Addr) bool
+	Remove(tag string)
+}
+
+// Assembly is what the program around the core decides for it. Its methods run on the core's goroutine.
+type Assembly interface {
+	// Identify names the peer system behind a flow by its transport source (nil for a stranger), how it sees us, and the
+	// side it stands on.
+	Identify(flow nat.Flow) (*tu.Peer, tu.Local, nat.Side)
+	// New makes the user for a request outside any dialog, or refuses it.
+	New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived) (tu.User, Answer)
+	// Route answers a Route action.
+	Route(now time.Time, r tu.Route) tu.Routed
+	// Health takes what a probe found.
+	Health(now time.Time, h tu.Health)
+	// Note takes evidence for `sbc why`.
+	Note(now time.Time, n tu.Note)
+	// Record takes a call's CDR.
+	Record(r tu.CDR)
+	// Ended hears that a user is gone.
+	Ended(id tu.UserID, u tu.User)
+	// SameSystem reports whether a response to what was sent to one flow may come from the other.
+	SameSystem(sentTo, from nat.Flow) bool
+}
+
+// Config is what a core is made of.
+type Config struct {
+	Assembly Assembly
+	Sender   Sender
+	Media    Media
+	Leaks    LeakGuard
+	Live     Live
+	Now      func() time.Time
+	Key      [16]byte // of this process: seeds and branches are a function of it
+	Tags     *tu.TagKey
+	Log      *zap.Logger
+	Limits   Limits
+}
+
+// Limits bound what the core holds.
+type Limits struct {
+	Transactions int // 65,536 where 0
+	Inbox        int // 4,096 where 0
+	Internal     int // 4,096 where 0
+}
+
+// Gauges are the core's figures, readable from any goroutine.
+type Gauges struct {
+	Users, Dialogs, Streams             atomic.Int64
+	ServerTransactions, ClientTransact  atomic.Int64
+	TransactionsHigh, InboxHigh         atomic.Int64
+	Panics, Leaks, LeaksFatal, Overload atomic.Int64
+	SendErrors, Strays, InboxDropped    atomic.Int64
+	Busy                                atomic.Int64 // thousandths of the last second spent working
+	RetainedBytes                       atomic.Int64
+}
+
+// Core is the loop and what it owns. Make one with New, start it with Run, feed it with Deliver and Do.
+type Core struct {
+	cfg     Config
+	network chan Inbound
+	control chan func(now time.Time)
+
+	table   *transaction.Table
+	users   map[tu.UserID]*user
+	dialogs map[dialogKey]*dialogState
+	streams map[media.ID]streamOwner
+	clock   deadlines
+	ids     tu.IDs
+	lastID  tu.UserID
+
+	effects []transaction.Effect // work that the table gave us
+	events  []queued             // work for users
+	actions []tu.Action          // scratch of step
+	busy    busyMeter
+
+	gauges Gauges
+}
+
+// user is a living user with what the core holds for it.
+type user struct {
+	id       tu.UserID
+	tu       tu.User
+	deadline time.Time
+	index    int // in the deadline heap, -1: not in it
+	dialogs  []dialogKey
+	streams  []media.ID
+	ended    bool
+}
+
+// dialogKey finds a dialog from our side of it (RFC 3261 §12: Call-ID and tags; our tag is unique by itself, the peer's
+// tag is judged by the user).
+type dialogKey struct {
+	side   nat.Side
+	callID string
+	local  string
+}
+
+// dialogState is what an aborted user no longer can tell.
+type dialogState struct {
+	user   tu.UserID
+	seq    uint32 // highest CSeq sent
+	target message.URI
+}
+
+type streamOwner struct {
+	user  tu.UserID
+	index int
+}
+
+type queued struct {
+	user tu.UserID
+	ev   tu.Event
+}
+
+// New makes a core. It starts nothing.
+func New(cfg Config) *Core {
+	if cfg.Limits.Inbox == 0 {
+		cfg.Limits.Inbox = 4096
+	}
+	if cfg.Limits.Internal == 0 {
+		cfg.Limits.Internal = 4096
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = zap.NewNop()
+	}
+	return &Core{
+		cfg:     cfg,
+		network: make(chan Inbound, cfg.Limits.Inbox),
+		control: make(chan func(time.Time), cfg.Limits.Internal),
+		table: transaction.NewTable(transaction.Config{
+			Max: cfg.Limits.Transactions, SameSystem: cfg.Assembly.SameSystem,
+			Known: func(f nat.Flow) bool { p, _, _ := cfg.Assembly.Identify(f); return p != nil },
+		}),
+		users:   map[tu.UserID]*user{},
+		dialogs: map[dialogKey]*dialogState{},
+		streams: map[media.ID]streamOwner{},
+		ids:     tu.NewIDs(tu.Seed(cfg.Key), cfg.Tags),
+	}
+}
+
+// Gauges are the core's figures.
+func (c *Core) Gauges() *Gauges { return &c.gauges }

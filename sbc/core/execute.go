@@ -1,0 +1,61 @@
+package core
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/sbc/tu"
+)
+
+// execute runs one action of the closed list.
+func (c *Core) execute(now time.Time, u *user, a tu.Action) {
+	switch a := a.(type) {
+	case tu.Respond:
+		c.respond(now, u, a)
+	case tu.Send:
+		c.send(now, u, a)
+	case tu.SendAck:
+		c.sendAck(u, a)
+	case tu.Cancel:
+		c.effects = c.table.Cancel(now, uint64(u.id), uint32(a.Ref), c.effects)
+	case tu.OpenDialog:
+		c.openDialog(u, a)
+	case tu.CloseDialog:
+		c.closeDialog(u, dialogKey{side: a.Side, callID: a.CallID, local: a.Local})
+	case tu.Route:
+		c.tell(u.id, c.cfg.Assembly.Route(now, a))
+	case tu.Reserve:
+		c.reserve(now, u, a)
+	case tu.Point:
+		c.point(u, a)
+	case tu.Release:
+		c.release(now, u)
+	case tu.Record:
+		c.record(u, a)
+	case tu.Health:
+		c.cfg.Assembly.Health(now, a)
+	case tu.Note:
+		c.cfg.Assembly.Note(now, a)
+	case tu.End:
+		c.end(now, u)
+	default:
+		c.cfg.Log.DPanic("an action without an executor", zap.Any("action", a))
+	}
+}
+
+// end forgets a user with all it holds. Its transactions live out their time in the table.
+func (c *Core) end(now time.Time, u *user) {
+	if u.ended {
+		return
+	}
+	u.ended = true
+	for len(u.dialogs) > 0 {
+		c.closeDialog(u, u.dialogs[len(u.dialogs)-1])
+	}
+	c.release(now, u)
+	c.clock.drop(u)
+	delete(c.users, u.id)
+	c.effects = c.table.Disown(now, uint64(u.id), c.effects)
+	c.cfg.Assembly.Ended(u.id, u.tu)
+}

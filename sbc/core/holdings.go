@@ -1,0 +1,110 @@
+package core
+
+import (
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/media"
+	"sallyport/nat"
+	"sallyport/sbc/tu"
+)
+
+// openDialog makes a dialog's requests reach the user, and tells the guard who may send them.
+func (c *Core) openDialog(u *user, a tu.OpenDialog) {
+	key := dialogKey{side: a.Side, callID: a.CallID, local: a.Local}
+	if _, known := c.dialogs[key]; !known {
+		c.dialogs[key] = &dialogState{user: u.id}
+		u.dialogs = append(u.dialogs, key)
+	}
+	c.cfg.Live.Add(a.Local, a.Source)
+}
+
+func (c *Core) closeDialog(u *user, key dialogKey) {
+	delete(c.dialogs, key)
+	c.cfg.Live.Remove(key.local)
+	u.dialogs = slices.DeleteFunc(u.dialogs, func(k dialogKey) bool { return k == key })
+}
+
+// reserve takes ports for streams, as many as there are; the user hears how many.
+func (c *Core) reserve(now time.Time, u *user, a tu.Reserve) {
+	var got []tu.Stream
+	for range a.Streams {
+		id, local, err := c.cfg.Media.Reserve(now)
+		if err != nil {
+			break
+		}
+		c.streams[id] = streamOwner{user: u.id, index: len(u.streams)}
+		u.streams = append(u.streams, id)
+		got = append(got, tu.Stream{Local: local})
+	}
+	c.tell(u.id, tu.Reserved{Streams: got})
+}
+
+// point passes a leg's wanted state to the relay.
+func (c *Core) point(u *user, a tu.Point) {
+	if a.Stream >= len(u.streams) {
+		return
+	}
+	err := c.cfg.Media.Point(u.streams[a.Stream], a.Side, media.Want{
+		RTP: a.Aim.RTP, RTCP: a.Aim.RTCP, Fallback: a.Aim.Fallback, Sources: a.Aim.Sources,
+		Latch: latchMode(a.Aim.Latch), Payloads: a.Aim.Payloads, Mux: a.Aim.Mux, Opaque: a.Aim.Opaque,
+		Send: a.Aim.Send, Receive: a.Aim.Receive, Final: a.Aim.Final, Epoch: a.Aim.Epoch,
+		Timeout: a.Aim.Timeout, Hold: a.Aim.Hold,
+	})
+	if err != nil {
+		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("call", uint64(u.id)), zap.Error(err))
+		c.tell(u.id, tu.MediaRefused{Stream: a.Stream, Side: a.Side})
+	}
+}
+
+func latchMode(l tu.Latch) media.Mode {
+	switch l {
+	case tu.LatchStrict:
+		return media.Strict
+	case tu.LatchDelayed:
+		return media.Delayed
+	default:
+		return media.Off
+	}
+}
+
+func (c *Core) release(now time.Time, u *user) {
+	for _, id := range u.streams {
+		delete(c.streams, id)
+		c.cfg.Media.Release(now, id)
+	}
+	u.streams = u.streams[:0]
+}
+
+// record adds the relay's figures to a CDR and passes it on.
+func (c *Core) record(u *user, a tu.Record) {
+	for _, id := range u.streams {
+		if legs, ok := c.cfg.Media.Stats(id); ok {
+			a.CDR.Media = append(a.CDR.Media, tu.StreamStats{
+				Outside: legStats(&legs[nat.Outside]), Inside: legStats(&legs[nat.Inside]),
+			})
+		}
+	}
+	c.cfg.Assembly.Record(a.CDR)
+}
+
+// Streams are the media ids of a user, for the listing of calls. It runs on the core's goroutine.
+func (c *Core) Streams(id tu.UserID) []media.ID {
+	if u := c.users[id]; u != nil {
+		return slices.Clone(u.streams)
+	}
+	return nil
+}
+
+func legStats(s *media.LegStats) tu.LegStats {
+	out := tu.LegStats{
+		Packets: s.Packets, Bytes: s.Bytes, Sent: s.Sent, Lost: s.Lost, Rejected: s.RejectedTotal(), Latched: s.Latched,
+		Jitter: float64(s.Jitter) / float64(time.Millisecond),
+	}
+	if s.Remote.IsValid() {
+		out.Remote = s.Remote.String()
+	}
+	return out
+}
