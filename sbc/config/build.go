@@ -1,0 +1,141 @@
+package config
+
+import (
+	"time"
+
+	"sallyport/nat"
+)
+
+// build resolves a valid document.
+func build(path string, d *Document) *Snapshot {
+	return &Snapshot{
+		Interfaces: interfaces(d),
+		Internal:   d.InternalRanges.Prefixes(),
+		Media:      buildMedia(d),
+		PBX:        buildPBX(&d.PBX),
+		Trunks:     buildTrunks(d.Trunks),
+		Policy:     buildPolicy(&d.Policy),
+		Calls:      d.Limits.Calls,
+		CallRate:   d.Limits.CallsPerSecond,
+		CDR:        buildCDR(&d.CDR),
+		StateDir:   d.State.Directory,
+		Log:        Log{Level: d.Log.Level, Format: d.Log.Format, SecurityFile: d.Log.SecurityFile},
+		Drain:      d.DrainTimeout.Std(),
+		Socket:     d.Admin.Socket,
+		doc:        d,
+		path:       path,
+	}
+}
+
+func buildMedia(d *Document) Media {
+	m := Media{
+		FirstPort: d.Media.Ports.First, LastPort: d.Media.Ports.Last,
+		Timeout: d.Media.Timeout.Std(), Hold: d.Media.HoldTimeout.Std(), DSCP: d.Media.DSCP, Backend: d.Media.Backend,
+	}
+	for side, addrs := range [2]Addrs{nat.Outside: d.Outside.Address, nat.Inside: d.Inside.Address} {
+		for _, a := range addrs {
+			told := a.Addr
+			if nat.Side(side) == nat.Outside {
+				if e, ok := d.Outside.ExternalAddress.Of(a.Addr); ok {
+					told = e
+				}
+			}
+			m.Addresses[side] = append(m.Addresses[side], a.Addr)
+			m.Advertised[side] = append(m.Advertised[side], told)
+		}
+	}
+	return m
+}
+
+func buildPBX(p *PBXSection) PBX {
+	out := PBX{
+		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(),
+		Probe: Probe{Interval: p.Health.Interval.Std(), Failures: p.Health.Failures, Successes: p.Health.Successes},
+	}
+	for _, n := range p.Nodes {
+		transport, _ := nat.ParseTransport(n.Transport)
+		out.Nodes = append(out.Nodes, Node{
+			Address: n.Address.AddrPort, Transport: transport, Weight: n.Weight, Priority: n.Priority, Realms: realms(n.Realms),
+		})
+	}
+	return out
+}
+
+func realms(names []string) (out [2]bool) {
+	for _, n := range names {
+		for _, r := range [2]nat.Realm{nat.Phones, nat.Trunks} {
+			out[r] = out[r] || r.String() == n
+		}
+	}
+	return out
+}
+
+func buildTrunks(list []TrunkEntry) []Trunk {
+	var out []Trunk
+	for i := range list {
+		e := &list[i]
+		t := Trunk{
+			Name: e.Name, Sources: effectiveSources(e).Prefixes(), MediaSources: e.MediaSources.Prefixes(),
+			External: e.ExternalAddress.Addr, Symmetric: e.Symmetric, RingTimeout: e.RingTimeout.Std(),
+			Probe: Probe{Interval: e.Keepalive.Interval.Std(), Failures: e.Keepalive.Failures, Successes: e.Keepalive.Successes},
+		}
+		if e.Keepalive.Method == "none" {
+			t.Probe.Interval = 0
+		}
+		for _, p := range e.Peers {
+			transport, _ := nat.ParseTransport(p.Transport)
+			t.Peers = append(t.Peers, Peer{Address: p.Address.AddrPort, Transport: transport, Weight: p.Weight, Priority: p.Priority})
+		}
+		for _, m := range e.Outbound.Match {
+			t.Outbound = append(t.Outbound, m.Regexp())
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+func buildPolicy(p *PolicySection) Policy {
+	out := Policy{
+		StrangersRate: p.Strangers.Rate, StrangersBurst: p.Strangers.Burst, Shipped: isShipped(p.DenyUserAgents),
+		Log: EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
+	}
+	out.Answer[nat.Phones] = p.Strangers.Phones == "answer"
+	out.Answer[nat.Trunks] = p.Strangers.Trunks == "answer"
+	for _, e := range p.WhiteList {
+		from := setOf(e.Exempt)
+		out.White = append(out.White, White{
+			Range: e.Range, Realms: realms(e.Realms), Comment: e.Comment,
+			Limits: from["limits"], Bans: from["bans"], UserAgents: from["user_agents"],
+		})
+	}
+	for _, e := range p.BlackList {
+		out.Black = append(out.Black, Black{Range: e.Range, Realms: realms(e.Realms), Until: e.Until.Time, Comment: e.Comment})
+	}
+	for _, e := range p.DenyUserAgents {
+		out.Agents = append(out.Agents, Agent(e))
+	}
+	for _, e := range p.RateLimits {
+		out.Limits = append(out.Limits, RateLimit{
+			Name: e.Name, Range: e.Range, Realms: realms(e.Realms), Limits: e.Limits, Burst: e.Burst,
+			Stack: e.Stack, Shadow: e.Shadow, Action: e.Action, Comment: e.Comment,
+		})
+	}
+	return out
+}
+
+func unitOf(name string) time.Duration {
+	for _, u := range rateUnits {
+		if u.name == name {
+			return u.per
+		}
+	}
+	return time.Hour
+}
+
+func setOf(words []string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range words {
+		out[w] = true
+	}
+	return out
+}

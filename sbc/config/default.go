@@ -1,0 +1,84 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// bothRealms is the default of realms lists; a fresh slice each time, since documents are filled in place.
+func bothRealms() []string { return []string{"phones", "trunks"} }
+
+// Default is the document of an empty file: every default in one place. It is not valid, since addresses, the PBX and
+// its domain have none.
+func Default() *Document {
+	return &Document{
+		Outside: OutsideSection{Phones: OutsideListeners{UDP: 5060}, Trunks: OutsideListeners{UDP: 5080}},
+		Inside:  InsideSection{Phones: InsideListeners{UDP: 5060}, Trunks: InsideListeners{UDP: 5080}},
+		InternalRanges: Ranges{ // RFC 1918
+			span("10.0.0.0", "10.255.255.255"), span("172.16.0.0", "172.31.255.255"), span("192.168.0.0", "192.168.255.255"),
+		},
+		Media: MediaSection{
+			Ports:   PortRange{First: 30000, Last: 31000},
+			Timeout: Duration(time.Minute), HoldTimeout: Duration(time.Hour), DSCP: 46, Backend: "auto",
+		},
+		PBX: PBXSection{
+			Health:         HealthSection{Interval: Duration(10 * time.Second), Failures: 3, Successes: 2},
+			AttemptTimeout: Duration(1500 * time.Millisecond),
+		},
+		Policy: PolicySection{
+			Strangers: StrangersSection{
+				Phones: "silent", Trunks: "silent", Rate: Rate{Count: 50, Per: time.Second}, Burst: 100,
+			},
+			DenyUserAgents: shippedAgents(),
+			Log: EventLogSection{
+				MaxEntries: 6000, Per: "hour", Classes: []string{"dropped", "limited", "banned", "malformed"},
+			},
+		},
+		CDR: CDRSection{
+			Directory: "/var/log/sbc", Format: "jsonl", Rotate: Duration(24 * time.Hour),
+			Keep: Duration(90 * 24 * time.Hour), MaxSize: 1 << 30,
+		},
+		State:        StateSection{Directory: "/var/lib/sbc"},
+		Log:          LogSection{Level: "info", Format: "json"},
+		DrainTimeout: Duration(time.Minute),
+	}
+}
+
+func span(first, last string) Range {
+	return Range{first: netip.MustParseAddr(first), last: netip.MustParseAddr(last)}
+}
+
+// The defaults of the elements of lists.
+
+func (e *NodeEntry) setDefaults() {
+	*e = NodeEntry{Transport: "udp", Weight: 1, Priority: 1, Realms: bothRealms()}
+}
+
+func (e *PeerEntry) setDefaults() { *e = PeerEntry{Transport: "udp", Weight: 1, Priority: 1} }
+
+func (e *TrunkEntry) setDefaults() {
+	*e = TrunkEntry{
+		Mode:        "address",
+		Keepalive:   KeepaliveSection{Method: "options", Interval: Duration(30 * time.Second), Failures: 3, Successes: 2},
+		RingTimeout: Duration(180 * time.Second),
+		Outbound:    OutboundSection{Match: []Pattern{mustPattern(`^\+?[0-9]{2,15}$`)}},
+	}
+}
+
+func mustPattern(text string) Pattern {
+	var p Pattern
+	if err := p.UnmarshalText([]byte(text)); err != nil {
+		panic(err) // a constant of this file
+	}
+	return p
+}
+
+func (e *WhiteEntry) setDefaults() {
+	*e = WhiteEntry{Realms: bothRealms(), Exempt: []string{"limits", "bans", "user_agents"}}
+}
+
+func (e *BlackEntry) setDefaults() { *e = BlackEntry{Realms: bothRealms()} }
+
+func (e *AgentEntry) setDefaults() { *e = AgentEntry{Mode: "contains", Action: "drop"} }
+
+func (e *RateEntry) setDefaults() { *e = RateEntry{Realms: bothRealms(), Action: "drop"} }

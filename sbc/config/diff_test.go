@@ -1,0 +1,112 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+func mustParse(t *testing.T, text string) *Snapshot {
+	t.Helper()
+	snap, report := Parse("test", []byte(text), Flags{})
+	if snap == nil {
+		t.Fatalf("%s\nin:\n%s", report.String(), text)
+	}
+	return snap
+}
+
+func TestDiffNamesTheKeyAndWhenItCounts(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(corpus, "good", "dual.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{"ring_timeout: 90s", "ring_timeout: 2m", "~ trunks[itsp].ring_timeout: 1m30s → 2m (new calls)"},
+		{"ring_timeout: 90s", "ring_timeout: 90000ms", "no change"},
+		{"dscp: 0", "dscp: 46", "~ media.dscp: 0 → 46 (restart)"},
+		{"udp: 5080, address: [ 203.0.113.11,", "udp: 5090, address: [ 203.0.113.11,", "~ outside.trunks.udp: 5080 → 5090 (listener)"},
+		{"rate: 10/second", "rate: 11/second", "~ policy.strangers.rate: 10/second → 11/second (live)"},
+		{"INVITE: 10/minute, ", "", "~ policy.rate_limits[everybody].limits: { *: 100/minute, INVITE: 10/minute, OPTIONS: 10/minute } → " +
+			"{ *: 100/minute, OPTIONS: 10/minute } (live)"},
+		{"name: six.provider", "name: seven", "- trunks[six.provider]: { name: six.provider, mode: address, peers: " +
+			`[{ address: [2001:db8:1::20]:5060, transport: udp, weight: 1, priority: 1 }], symmetric: false, ` +
+			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, ring_timeout: 3m, outbound: { match: [] } } (live)\n" +
+			"+ trunks[seven]: { name: seven, mode: address, peers: " +
+			`[{ address: [2001:db8:1::20]:5060, transport: udp, weight: 1, priority: 1 }], symmetric: false, ` +
+			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, ring_timeout: 3m, outbound: { match: [] } } (live)"},
+		{"weight: 10", "weight: 11", "~ pbx.nodes[10.0.0.10:5060].weight: 10 → 11 (live)"},
+		{"10.0.0.12-10.0.0.19", "10.0.0.12/30", "~ pbx.sources: [10.0.0.12-10.0.0.19] → [10.0.0.12/30] (live)"},
+		{"    - 192.0.2.7\n", "", "- policy.white_list[192.0.2.7]: { range: [192.0.2.7], realms: [phones, trunks], " +
+			"exempt: [limits, bans, user_agents] } (live)"},
+		{"phones: answer", "phones: silent", "~ policy.strangers.phones: answer → silent (live)"},
+		{"phones: {}\n  trunks", "phones: { udp: 5060 }\n  trunks", "~ outside.phones.udp: 0 → 5060 (listener)"},
+		{"attempt_timeout: 2s", "attempt_timeout: 3s", "~ pbx.attempt_timeout: 2s → 3s (new calls)"},
+		{"max_size: 500MB", "max_size: 1GB", "~ cdr.max_size: 500MB → 1GB (restart)"},
+		{"security_file: /var/log/sbc/security.log", `security_file: ""`, `~ log.security_file: /var/log/sbc/security.log → "" (restart)`},
+	} {
+		next := strings.Replace(string(data), c.old, c.new, 1)
+		if next == string(data) {
+			t.Errorf("%q does not stand in the file", c.old)
+			continue
+		}
+		if got := Render(Diff(mustParse(t, string(data)), mustParse(t, next))); got != c.want {
+			t.Errorf("%s → %s:\n%s\nwant:\n%s", c.old, c.new, got, c.want)
+		}
+	}
+}
+
+func TestDiffOfOrder(t *testing.T) {
+	const head = `
+outside: { address: 203.0.113.10 }
+inside: { address: 10.0.0.2 }
+pbx: { domain: example.com, nodes: [ { address: 10.0.0.10 } ] }
+policy: { rate_limits: [] }
+trunks:
+`
+	a, b := "  - { name: a, peers: [ { address: 203.0.113.20 } ] }\n", "  - { name: b, peers: [ { address: 203.0.113.30 } ] }\n"
+	got := Render(Diff(mustParse(t, head+a+b), mustParse(t, head+b+a)))
+	if want := "~ trunks (order): [a, b] → [b, a] (live)"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	// A new element in front is no change of order.
+	got = Render(Diff(mustParse(t, head+a), mustParse(t, head+b+a)))
+	if strings.Contains(got, "order") || !strings.HasPrefix(got, "+ trunks[b]") {
+		t.Error(got)
+	}
+}
+
+// TestEveryKeyIsTagged: a key without a reload tag of its own has none above it either, and cannot be diffed.
+func TestEveryKeyIsTagged(t *testing.T) {
+	allowed := map[string]bool{"live": true, "new calls": true, "listener": true, "restart": true}
+	var walk func(path string, typ reflect.Type)
+	walk = func(path string, typ reflect.Type) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			at := join(path, keyOf(f.Tag))
+			if keyOf(f.Tag) == "" {
+				t.Errorf("%s.%s has no key", typ, f.Name)
+			}
+			section := isSection(f.Type)
+			if tag := f.Tag.Get("reload"); !section && !allowed[tag] {
+				t.Errorf("%s: reload %q", at, tag)
+			} else if section && tag != "" {
+				t.Errorf("%s: a section has no tag of its own", at)
+			}
+			if k := f.Type.Kind(); (k == reflect.Int || k == reflect.Uint8 || k == reflect.Uint16) && f.Tag.Get("bounds") == "" {
+				t.Errorf("%s: a number without bounds", at)
+			}
+			if key := f.Tag.Get("key"); key != "" && !hasKey(fieldsOf(f.Type.Elem()), key) {
+				t.Errorf("%s: its elements have no key %q", at, key)
+			}
+			switch {
+			case section:
+				walk(at, f.Type)
+			case f.Type.Kind() == reflect.Slice && isSection(f.Type.Elem()):
+				walk(at+"[]", f.Type.Elem())
+			}
+		}
+	}
+	walk("", reflect.TypeFor[Document]())
+}

@@ -1,0 +1,158 @@
+package config
+
+// Document is the whole file after defaults and flags: every key that this version accepts, with its default, its bounds
+// and, in the reload tag, when a changed value counts. Tags:
+//
+//	yaml    the key
+//	reload  live | new calls | listener | restart
+//	oneof   the words that the value may be
+//	later   words of the contract that this version refuses
+//	bounds  lowest..highest of a number
+//	key     the field that tells the elements of a list apart
+type Document struct {
+	Outside        OutsideSection `yaml:"outside"`
+	Inside         InsideSection  `yaml:"inside"`
+	InternalRanges Ranges         `yaml:"internal_ranges" reload:"live"` // judged by packet source: not NATed
+	Media          MediaSection   `yaml:"media"`
+	PBX            PBXSection     `yaml:"pbx"`
+	Trunks         []TrunkEntry   `yaml:"trunks" reload:"live" key:"name"`
+	Policy         PolicySection  `yaml:"policy"`
+	Limits         LimitsSection  `yaml:"limits"`
+	CDR            CDRSection     `yaml:"cdr"`
+	State          StateSection   `yaml:"state"`
+	Log            LogSection     `yaml:"log"`
+	DrainTimeout   Duration       `yaml:"drain_timeout" reload:"live"` // how long SIGTERM waits for calls to end
+	Admin          AdminSection   `yaml:"admin"`
+}
+
+// OutsideSection is the door to the Internet.
+type OutsideSection struct {
+	Address         Addrs            `yaml:"address" reload:"listener"`                     // bound here: one, or one per family
+	ExternalAddress Addrs            `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
+	Phones          OutsideListeners `yaml:"phones"`
+	Trunks          OutsideListeners `yaml:"trunks"`
+}
+
+// InsideSection is the door to the PBX.
+type InsideSection struct {
+	Address Addrs           `yaml:"address" reload:"listener"`
+	Phones  InsideListeners `yaml:"phones"` // the PBX reaches roaming phones here
+	Trunks  InsideListeners `yaml:"trunks"` // the PBX reaches trunks here
+}
+
+// OutsideListeners says what is open for one realm outside. A map in the file lists exactly what is open.
+type OutsideListeners struct {
+	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	Address         Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
+	ExternalAddress Addrs  `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
+}
+
+// InsideListeners says what is open for one realm inside. A map in the file lists exactly what is open.
+type InsideListeners struct {
+	UDP     uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	Address Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: inside.address
+}
+
+func (l *OutsideListeners) clear() { *l = OutsideListeners{} }
+func (l *InsideListeners) clear()  { *l = InsideListeners{} }
+
+// MediaSection is the relay.
+type MediaSection struct {
+	Ports       PortRange `yaml:"ports" reload:"restart"`          // UDP, on both sides; a stream takes a pair a side
+	Timeout     Duration  `yaml:"timeout" reload:"new calls"`      // silence that ends a call; 0: never
+	HoldTimeout Duration  `yaml:"hold_timeout" reload:"new calls"` // the same while held; 0: never
+	DSCP        uint8     `yaml:"dscp" bounds:"0..63" reload:"restart"`
+	Backend     string    `yaml:"backend" oneof:"auto|epoll" later:"steer" reload:"restart"`
+}
+
+// PBXSection is the system inside.
+type PBXSection struct {
+	Domain         string        `yaml:"domain" reload:"new calls"` // host part of what goes to the PBX
+	Nodes          []NodeEntry   `yaml:"nodes" reload:"live" key:"address"`
+	Sources        Ranges        `yaml:"sources,omitempty" reload:"live"` // further addresses the PBX sends from
+	Health         HealthSection `yaml:"health"`
+	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"` // no answer at all within: the next hop
+}
+
+// HealthSection is how nodes are probed with OPTIONS.
+type HealthSection struct {
+	Interval  Duration `yaml:"interval" reload:"live"` // 0: no probe, state unknown
+	Failures  int      `yaml:"failures" bounds:"1..100" reload:"live"`
+	Successes int      `yaml:"successes" bounds:"1..100" reload:"live"`
+}
+
+// NodeEntry is one PBX node.
+type NodeEntry struct {
+	Address   Endpoint `yaml:"address" reload:"live"`
+	Transport string   `yaml:"transport" oneof:"udp" later:"tcp|tls" reload:"live"`
+	Weight    int      `yaml:"weight" bounds:"0..65535" reload:"live"`   // RFC 2782
+	Priority  int      `yaml:"priority" bounds:"0..65535" reload:"live"` // lower first
+	Realms    []string `yaml:"realms" oneof:"phones|trunks" reload:"live"`
+}
+
+// TrunkEntry is one provider.
+type TrunkEntry struct {
+	Name            string           `yaml:"name" reload:"live"`
+	Mode            string           `yaml:"mode" oneof:"address" later:"register" reload:"live"`
+	Peers           []PeerEntry      `yaml:"peers" reload:"live" key:"address"`
+	Sources         Ranges           `yaml:"sources,omitempty" reload:"live"`               // who may call in; default: the peers
+	MediaSources    Ranges           `yaml:"media_sources,omitempty" reload:"new calls"`    // media is accepted from these too
+	ExternalAddress Addr             `yaml:"external_address,omitempty" reload:"new calls"` // own one for this trunk
+	Symmetric       bool             `yaml:"symmetric" reload:"new calls"`                  // responses always to the packet's source
+	Keepalive       KeepaliveSection `yaml:"keepalive"`
+	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"` // from the first 18x to the final answer
+	Outbound        OutboundSection  `yaml:"outbound"`
+}
+
+// PeerEntry is one address of a provider.
+type PeerEntry struct {
+	Address   Endpoint `yaml:"address" reload:"live"`
+	Transport string   `yaml:"transport" oneof:"udp" later:"tcp|tls" reload:"live"`
+	Weight    int      `yaml:"weight" bounds:"0..65535" reload:"live"`   // RFC 2782
+	Priority  int      `yaml:"priority" bounds:"0..65535" reload:"live"` // lower first
+}
+
+// KeepaliveSection is how a trunk's peers are probed.
+type KeepaliveSection struct {
+	Method    string   `yaml:"method" oneof:"options|none" later:"crlf" reload:"live"`
+	Interval  Duration `yaml:"interval" reload:"live"` // 0: no probe, state unknown
+	Failures  int      `yaml:"failures" bounds:"1..100" reload:"live"`
+	Successes int      `yaml:"successes" bounds:"1..100" reload:"live"`
+}
+
+// OutboundSection is what a trunk is used for.
+type OutboundSection struct {
+	Match []Pattern `yaml:"match" reload:"live"` // dialled user parts; none: no calls out
+}
+
+// LimitsSection bounds the whole program; 0: by media ports, no bound.
+type LimitsSection struct {
+	Calls          int `yaml:"calls" bounds:"0..1000000" reload:"live"`
+	CallsPerSecond int `yaml:"calls_per_second" bounds:"0..100000" reload:"live"`
+}
+
+// CDRSection is where call records go.
+type CDRSection struct {
+	Directory string   `yaml:"directory" reload:"restart"`
+	Format    string   `yaml:"format" oneof:"jsonl" reload:"restart"`
+	Rotate    Duration `yaml:"rotate" reload:"restart"`   // 0: never by time
+	Keep      Duration `yaml:"keep" reload:"restart"`     // 0: for ever
+	MaxSize   Size     `yaml:"max_size" reload:"restart"` // of all files together; 0: no bound
+}
+
+// StateSection is where state outlives a restart.
+type StateSection struct {
+	Directory string `yaml:"directory" reload:"restart"`
+}
+
+// LogSection is the program's log, on standard error.
+type LogSection struct {
+	Level        string `yaml:"level" oneof:"debug|info|warn|error" reload:"live"`
+	Format       string `yaml:"format" oneof:"json|console" reload:"restart"`
+	SecurityFile string `yaml:"security_file" reload:"restart"` // security lines go here too; "": nowhere else
+}
+
+// AdminSection is how the running program is reached.
+type AdminSection struct {
+	Socket string `yaml:"socket" reload:"restart"` // "": in $RUNTIME_DIRECTORY, /run/sbc or $XDG_RUNTIME_DIR
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+
+	"sallyport/nat"
+)
+
+// listener is one socket that the document asks for.
+type listener struct {
+	side       nat.Side
+	realm      nat.Realm
+	bind       netip.AddrPort
+	advertised netip.AddrPort
+	path       string // the key of its port
+}
+
+// listeners lists the sockets in a fixed order: side, realm, then family as the addresses stand.
+func listeners(d *Document) []listener {
+	var out []listener
+	add := func(side nat.Side, realm nat.Realm, port uint16, addrs, external Addrs) {
+		for _, a := range addrs {
+			if port == 0 || !a.IsValid() {
+				continue
+			}
+			l := listener{side: side, realm: realm, bind: netip.AddrPortFrom(a.Addr, port)}
+			l.advertised = l.bind
+			if e, ok := external.Of(a.Addr); ok {
+				l.advertised = netip.AddrPortFrom(e, port)
+			}
+			l.path = side.String() + "." + realm.String() + ".udp"
+			out = append(out, l)
+		}
+	}
+	o, in := &d.Outside, &d.Inside
+	add(nat.Outside, nat.Phones, o.Phones.UDP, either(o.Phones.Address, o.Address), either(o.Phones.ExternalAddress, o.ExternalAddress))
+	add(nat.Outside, nat.Trunks, o.Trunks.UDP, either(o.Trunks.Address, o.Address), either(o.Trunks.ExternalAddress, o.ExternalAddress))
+	add(nat.Inside, nat.Phones, in.Phones.UDP, either(in.Phones.Address, in.Address), nil)
+	add(nat.Inside, nat.Trunks, in.Trunks.UDP, either(in.Trunks.Address, in.Address), nil)
+	return out
+}
+
+// interfaces numbers the listeners from 0.
+func interfaces(d *Document) []nat.Interface {
+	var out []nat.Interface
+	for i, l := range listeners(d) {
+		out = append(out, nat.Interface{
+			ID: uint16(i), Side: l.side, Realm: l.realm, Transport: nat.UDP, Bind: l.bind, Advertised: l.advertised,
+		})
+	}
+	return out
+}
+
+// Renumber gives the wanted interfaces the numbers of the live sockets that they stand for (same side, realm, transport
+// and bound address), and the others the lowest numbers that no live socket has. A socket that is no longer wanted keeps
+// its number until the last dialog on it has ended, so live holds such sockets too.
+func Renumber(live, wanted []nat.Interface) []nat.Interface {
+	out := slices.Clone(wanted)
+	taken := map[uint16]bool{}
+	for _, i := range live {
+		taken[i.ID] = true
+	}
+	next := uint16(0)
+	for n := range out {
+		w := &out[n]
+		same := func(l nat.Interface) bool {
+			return l.Side == w.Side && l.Realm == w.Realm && l.Transport == w.Transport && l.Bind == w.Bind
+		}
+		if at := slices.IndexFunc(live, same); at >= 0 {
+			w.ID = live[at].ID
+			continue
+		}
+		for taken[next] {
+			next++
+		}
+		w.ID = next
+		taken[next] = true
+	}
+	return out
+}

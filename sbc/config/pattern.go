@@ -1,0 +1,41 @@
+package config
+
+import "regexp"
+
+// maxPattern bounds a regular expression; RE2 runs in linear time, its program still costs memory.
+const maxPattern = 1024
+
+// Pattern is an RE2 expression that must match the whole value.
+type Pattern struct {
+	text string
+	re   *regexp.Regexp
+}
+
+// UnmarshalText compiles an expression.
+func (p *Pattern) UnmarshalText(text []byte) error {
+	s := string(text)
+	if s == "" {
+		return badValue("write .* to match everything", "the expression is empty")
+	}
+	if len(s) > maxPattern {
+		return badValue("split it", "the expression is longer than %d characters", maxPattern)
+	}
+	if _, err := regexp.Compile(s); err != nil {
+		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
+	}
+	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
+	if err != nil {
+		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
+	}
+	*p = Pattern{text: s, re: re}
+	return nil
+}
+
+// MarshalText writes the expression as it was written.
+func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.text), nil }
+
+// String is the expression as it was written.
+func (p Pattern) String() string { return p.text }
+
+// Regexp is the compiled expression, anchored at both ends; nil for the zero Pattern.
+func (p Pattern) Regexp() *regexp.Regexp { return p.re }

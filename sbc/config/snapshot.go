@@ -1,0 +1,153 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/cdr"
+)
+
+// Snapshot is one valid configuration, resolved for the rooms that work by it. Nobody changes it after Load; a reload
+// makes another.
+type Snapshot struct {
+	Interfaces []nat.Interface // numbered from 0; see Renumber
+	Internal   []netip.Prefix
+	Media      Media
+	PBX        PBX
+	Trunks     []Trunk // in file order
+	Policy     Policy
+	Calls      int // most calls at a time; 0: by media ports
+	CallRate   int // most new calls a second; 0: no bound
+	CDR        cdr.Config
+	StateDir   string
+	Log        Log
+	Drain      time.Duration // how long SIGTERM waits for calls to end
+	Socket     string        // admin socket; "": the default place
+
+	doc  *Document
+	path string
+}
+
+// Media is the relay's configuration.
+type Media struct {
+	FirstPort, LastPort uint16          // both included
+	Addresses           [2][]netip.Addr // bound, by side: one per family; equal entries share one pool
+	Advertised          [2][]netip.Addr // what the peers of a side are told, in the order of Addresses
+	Timeout, Hold       time.Duration   // silence that ends a call; 0: never
+	DSCP                uint8
+	Backend             string // "auto" or "epoll"
+}
+
+// PBX is the system inside.
+type PBX struct {
+	Domain         string
+	Nodes          []Node
+	Sources        []netip.Prefix // besides the nodes' addresses
+	Probe          Probe
+	AttemptTimeout time.Duration
+}
+
+// Node is one PBX node.
+type Node struct {
+	Address          netip.AddrPort
+	Transport        nat.Transport
+	Weight, Priority int
+	Realms           [2]bool // by nat.Realm
+}
+
+// Trunk is one provider.
+type Trunk struct {
+	Name         string
+	Peers        []Peer
+	Sources      []netip.Prefix // who may call in; never empty
+	MediaSources []netip.Prefix
+	External     netip.Addr // invalid: that of the interface
+	Symmetric    bool
+	Probe        Probe // Interval 0: none
+	RingTimeout  time.Duration
+	Outbound     []*regexp.Regexp // anchored; none: no calls out
+}
+
+// Peer is one address of a provider.
+type Peer struct {
+	Address          netip.AddrPort
+	Transport        nat.Transport
+	Weight, Priority int
+}
+
+// Probe is how a peer's health is found out with OPTIONS.
+type Probe struct {
+	Interval  time.Duration // 0: not at all
+	Failures  int           // so many in a row: down
+	Successes int           // so many in a row: up
+}
+
+// Policy is the guard's configuration.
+type Policy struct {
+	Answer         [2]bool // by nat.Realm: strangers get an answer instead of silence
+	StrangersRate  Rate
+	StrangersBurst int
+	White          []White
+	Black          []Black
+	Agents         []Agent
+	Shipped        bool // Agents is the shipped list
+	Limits         []RateLimit
+	Log            EventLog
+}
+
+// White exempts addresses from checks.
+type White struct {
+	Range                    Ranges
+	Realms                   [2]bool
+	Limits, Bans, UserAgents bool // exempt from
+	Comment                  string
+}
+
+// Black drops what comes from addresses.
+type Black struct {
+	Range   Ranges
+	Realms  [2]bool
+	Until   time.Time // zero: for ever
+	Comment string
+}
+
+// Agent is one rule on User-Agent.
+type Agent struct {
+	Match   string
+	Mode    string // exact, product, prefix, contains or regex
+	Action  string // drop or reject
+	Shadow  bool
+	Comment string
+}
+
+// RateLimit is one limit of each source.
+type RateLimit struct {
+	Name          string
+	Range         Ranges
+	Realms        [2]bool
+	Limits        map[string]Rate // by method; * is every method not listed
+	Burst         int             // 0: by each rate
+	Stack, Shadow bool
+	Action        string // drop or reject
+	Comment       string
+}
+
+// EventLog bounds the security lines of the log.
+type EventLog struct {
+	Max     int
+	Per     time.Duration
+	Classes map[string]bool // dropped, limited, banned, malformed, accepted
+}
+
+// Log is the program's log.
+type Log struct {
+	Level, Format, SecurityFile string
+}
+
+// Document is the whole configuration as it could be written in a file. It is not to be changed.
+func (s *Snapshot) Document() *Document { return s.doc }
+
+// Path is the file that was read, or "" if flags said everything.
+func (s *Snapshot) Path() string { return s.path }

@@ -1,0 +1,237 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"sallyport/nat"
+)
+
+// shortestProbe keeps probes from becoming a flood of their own.
+const shortestProbe = Duration(time.Second)
+
+func (c *checker) pbx() {
+	p := &c.doc.PBX
+	switch {
+	case p.Domain == "":
+		c.fail("pbx.domain", "write pbx: { domain: example.com } with the SIP domain that the PBX serves, or --domain", "missing")
+	case isLiteral(p.Domain):
+		c.warn("pbx.domain", "give the PBX a domain name",
+			"%s is an address: it would be shown outside wherever the domain may be", p.Domain)
+	case len(p.Domain) > 253 || !domainRE.MatchString(p.Domain):
+		c.fail("pbx.domain", "write a domain such as example.com", "%q is not a domain", p.Domain)
+	}
+	if len(p.Nodes) == 0 {
+		c.fail("pbx.nodes", `write pbx: { nodes: [ { address: "10.0.0.10:5060" } ] } with the PBX's address, or --pbx`, "no PBX")
+	}
+	for i, n := range p.Nodes {
+		at := index("pbx.nodes", i)
+		if !c.target(at+".address", n.Address) {
+			continue
+		}
+		c.words(at+".realms", n.Realms, true)
+		for _, realm := range n.Realms {
+			c.reachable(at+".address", nat.Inside, realm, n.Address.Addr())
+		}
+		for _, other := range p.Nodes[:i] {
+			if other.Address == n.Address {
+				c.fail(at+".address", "keep one of the two", "%s is named twice", n.Address)
+			}
+		}
+	}
+	c.noAny("pbx.sources", p.Sources, "anyone could call out")
+	c.probe("pbx.health.interval", p.Health.Interval)
+	c.attempt("pbx.attempt_timeout", p.AttemptTimeout)
+}
+
+func isLiteral(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
+}
+
+// target checks the address of a peer system.
+func (c *checker) target(path string, e Endpoint) bool {
+	switch {
+	case !e.IsValid():
+		c.fail(path, `write address: "192.0.2.20:5060"`, "missing")
+		return false
+	case e.Addr().IsUnspecified() || e.Addr().IsMulticast() || e.Addr() == broadcast.Addr:
+		c.fail(path, "write the address of one machine", "%s is not the address of a machine", e.Addr())
+		return false
+	}
+	for _, l := range listeners(c.doc) {
+		if l.bind == e.AddrPort {
+			c.fail(path, "write the peer's address, not ours", "%s is our own %s", e, l.path)
+			return false
+		}
+	}
+	return true
+}
+
+// reachable checks that a realm has a listener of the peer's family.
+func (c *checker) reachable(path string, side nat.Side, realm string, peer netip.Addr) {
+	family := "IPv4"
+	if peer.Is6() {
+		family = "IPv6"
+	}
+	for _, l := range listeners(c.doc) {
+		if l.side == side && l.realm.String() == realm && l.bind.Addr().Is4() == peer.Is4() {
+			return
+		}
+	}
+	key := side.String() + "." + realm
+	if (side == nat.Outside && len(c.doc.Outside.Address) == 0) || (side == nat.Inside && len(c.doc.Inside.Address) == 0) {
+		return // said already
+	}
+	c.fail(path, "give "+key+" a udp port and an "+family+" address", "%s has no %s listener that could reach %s", key, family, peer)
+}
+
+func (c *checker) noAny(path string, list Ranges, harm string) {
+	for i, r := range list {
+		for _, p := range r.Prefixes() {
+			if p.Bits() == 0 {
+				c.fail(index(path, i), "name the addresses", "every address of a family: %s", harm)
+				break
+			}
+		}
+	}
+}
+
+func (c *checker) probe(path string, interval Duration) {
+	if interval != 0 && interval < shortestProbe {
+		c.fail(path, "write 1s or more, or 0 for no probes", "%s would flood the peer with OPTIONS", interval)
+	}
+}
+
+// attempt bounds the wait for a first answer: under T1 (500 ms) no request could be repeated, over Timer B (32 s) the
+// transaction ends first (RFC 3261 §17.1.1.2).
+func (c *checker) attempt(path string, d Duration) {
+	if d.Std() < 500*time.Millisecond || d.Std() > 32*time.Second {
+		c.fail(path, "write 500ms to 32s", "%s is out of range", d)
+	}
+}
+
+func (c *checker) trunks() {
+	names := map[string]bool{}
+	for i := range c.doc.Trunks {
+		t := &c.doc.Trunks[i]
+		c.trunk(index("trunks", i), t)
+		if t.Name != "" && names[t.Name] {
+			c.fail(index("trunks", i)+".name", "give one of the two another name", "%q is the name of another trunk", t.Name)
+		}
+		names[t.Name] = true
+	}
+	c.sharedSources()
+	if len(c.doc.Trunks) == 0 {
+		c.warn("trunks", "add a trunk, or --trunk name=address:port", "no trunk: there is nothing to connect the PBX to")
+	}
+}
+
+func (c *checker) trunk(path string, t *TrunkEntry) {
+	switch {
+	case t.Name == "":
+		c.fail(path+".name", "write name: itsp", "missing")
+	case !nameRE.MatchString(t.Name):
+		c.fail(path+".name", "use letters, digits, dot, dash and underscore, at most 64", "%q is not a name", t.Name)
+	}
+	if len(t.Peers) == 0 {
+		c.fail(path+".peers", `write peers: [ { address: "203.0.113.20:5060" } ]`, "no peer")
+	}
+	for j, p := range t.Peers {
+		at := index(path+".peers", j) + ".address"
+		if !c.target(at, p.Address) {
+			continue
+		}
+		c.reachable(at, nat.Outside, "trunks", p.Address.Addr())
+		if e := t.ExternalAddress; e.IsValid() && e.Is4() != p.Address.Addr().Is4() {
+			c.warn(at, "give the trunk one family", "%s has not the family of the trunk's external_address", p.Address)
+		}
+		for _, other := range t.Peers[:j] {
+			if other.Address == p.Address {
+				c.fail(at, "keep one of the two", "%s is named twice", p.Address)
+			}
+		}
+	}
+	c.external(path+".external_address", one(t.ExternalAddress), nil)
+	c.noAny(path+".sources", t.Sources, "anyone could call in as this trunk")
+	c.noAny(path+".media_sources", t.MediaSources, "anyone could send audio into its calls")
+	c.probe(path+".keepalive.interval", t.Keepalive.Interval)
+	if t.RingTimeout != 0 && t.RingTimeout.Std() < time.Second {
+		c.fail(path+".ring_timeout", "write 180s, or 0 for no limit of our own", "%s leaves no time to answer", t.RingTimeout)
+	}
+}
+
+func one(a Addr) Addrs {
+	if !a.IsValid() {
+		return nil
+	}
+	return Addrs{a}
+}
+
+// owned is a range that tells a trunk.
+type owned struct {
+	Range
+	trunk int
+}
+
+// sharedSources warns of trunks that share a source: it always counts as the first one's. In one sweep over the sorted
+// ranges each is compared with the furthest-reaching ones before it, of two different trunks: if it meets any range of
+// another trunk, it meets one of those.
+func (c *checker) sharedSources() {
+	var all []owned
+	for i := range c.doc.Trunks {
+		for _, r := range effectiveSources(&c.doc.Trunks[i]) {
+			if r.first.IsValid() {
+				all = append(all, owned{r, i})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b owned) int { return a.first.Compare(b.first) })
+	said := map[int]bool{}
+	var far, next *owned // far reaches furthest, next furthest among those of other trunks
+	for i := range all {
+		at := &all[i]
+		for _, before := range [2]*owned{far, next} {
+			if before != nil && before.trunk != at.trunk && before.Overlaps(at.Range) {
+				c.shared(at, before, said)
+				break
+			}
+		}
+		switch {
+		case far == nil || far.last.Less(at.last):
+			if far != nil && far.trunk != at.trunk {
+				next = far
+			}
+			far = at
+		case at.trunk != far.trunk && (next == nil || next.last.Less(at.last)):
+			next = at
+		}
+	}
+}
+
+func (c *checker) shared(a, b *owned, said map[int]bool) {
+	if a.trunk < b.trunk {
+		a, b = b, a
+	}
+	if said[a.trunk] {
+		return
+	}
+	said[a.trunk] = true
+	c.warn(index("trunks", a.trunk), "calls from there are taken for the first trunk in the file that names them",
+		"source %s is one of trunk %q too", a.Range, c.doc.Trunks[b.trunk].Name)
+}
+
+// effectiveSources is who may call in: the sources, by default the peers.
+func effectiveSources(t *TrunkEntry) Ranges {
+	if len(t.Sources) > 0 {
+		return t.Sources
+	}
+	var out Ranges
+	for _, p := range t.Peers {
+		if p.Address.IsValid() {
+			out = append(out, RangeOf(p.Address.Addr()))
+		}
+	}
+	return out
+}
