@@ -1,0 +1,192 @@
+package sbc
+
+import (
+	"net/netip"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/nat"
+	"sallyport/sbc/call"
+	"sallyport/sbc/core"
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/trunk"
+	"sallyport/sbc/tu"
+)
+
+// assembly is what the core asks the program. All of it belongs to the core's goroutine.
+type assembly struct {
+	sbc      *SBC
+	world    *world
+	book     *trunk.Book
+	calls    map[tu.UserID]*call.Call
+	probes   map[string]tu.UserID
+	rate     rate
+	draining bool
+	total    uint64
+}
+
+// rate bounds new calls a second over all sources.
+type rate struct {
+	second time.Time
+	n      int
+}
+
+func (r *rate) take(now time.Time, most int) bool {
+	if most <= 0 {
+		return true
+	}
+	if now.Sub(r.second) >= time.Second {
+		r.second, r.n = now, 0
+	}
+	r.n++
+	return r.n <= most
+}
+
+// Identify names who stands behind a flow.
+func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
+	i := a.world.interfaces[f.Interface]
+	if i == nil {
+		return nil, tu.Local{}, nat.Outside
+	}
+	peer := a.book.Identify(i.Side, i.Realm, f.Remote.Addr())
+	return peer, a.world.local(i, f.Remote.Addr(), a.world.external(peer)), i.Side
+}
+
+// external is a trunk's own external address.
+func (w *world) external(p *tu.Peer) (none netip.Addr) {
+	if p == nil || p.Kind != tu.KindTrunk {
+		return none
+	}
+	for i := range w.snap.Trunks {
+		if w.snap.Trunks[i].Name == p.Name {
+			return w.snap.Trunks[i].External
+		}
+	}
+	return none
+}
+
+// New makes a user for a request outside any dialog, or answers it.
+func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived) (tu.User, core.Answer) {
+	m := ev.Msg
+	switch {
+	case ev.Peer == nil:
+		// The guard lets nobody in whom no rule names; what still comes here gets silence.
+		return nil, core.Answer{Why: reason.Stranger}
+	case m.Method == "OPTIONS":
+		return nil, a.options(ev.Peer)
+	case a.draining:
+		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
+	case m.Method != "INVITE":
+		return nil, core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
+	case ev.Peer.Realm != a.realm(ev.Flow):
+		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
+	}
+	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most {
+		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 10}
+	}
+	if !a.rate.take(now, a.world.snap.CallRate) {
+		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}
+	}
+	c := call.New(a.world.calls, seed)
+	a.calls[id] = c
+	a.total++
+	return c, core.Answer{}
+}
+
+func (a *assembly) realm(f nat.Flow) nat.Realm {
+	if i := a.world.interfaces[f.Interface]; i != nil {
+		return i.Realm
+	}
+	return nat.Trunks
+}
+
+// options answers a peer that asks whether we live: a trunk means the PBX behind us, the PBX the trunks.
+func (a *assembly) options(p *tu.Peer) core.Answer {
+	beyond := tu.KindNode
+	if p.Kind == tu.KindNode {
+		beyond = tu.KindTrunk
+	}
+	if a.draining || !a.book.Available(beyond) {
+		return core.Answer{Code: 503, Why: reason.NoPBX, RetryAfter: 10}
+	}
+	return core.Answer{Code: 200, Headers: []message.Header{
+		{Name: "Allow", Value: header.Methods}, {Name: "Accept", Value: "application/sdp"},
+	}}
+}
+
+// Route says where a request goes: from a provider to the PBX, from the PBX to the trunks whose patterns match.
+func (a *assembly) Route(_ time.Time, r tu.Route) tu.Routed {
+	if r.Peer.Kind == tu.KindTrunk {
+		hops := a.listed(a.book.Plan(pbxName, nat.Inside))
+		if len(hops) == 0 {
+			return tu.Routed{Code: 503, Why: reason.NoPBX, Peer: pbxName}
+		}
+		return tu.Routed{Hops: hops}
+	}
+	var hops []tu.Hop
+	for _, name := range a.world.table.Outbound(r.Msg.URI) {
+		hops = append(hops, a.book.Plan(name, nat.Outside)...)
+	}
+	if hops = a.listed(hops); len(hops) == 0 {
+		return tu.Routed{Code: 404, Why: reason.NoRoute}
+	}
+	return tu.Routed{Hops: hops}
+}
+
+// listed leaves out hops that are our own listeners: a request sent there would come back (RFC 3261 §16.3, loops).
+func (a *assembly) listed(hops []tu.Hop) []tu.Hop {
+	kept := hops[:0]
+	for _, h := range hops {
+		if !a.world.isOwnListener(h.Flow.Remote) {
+			kept = append(kept, h)
+		}
+	}
+	return kept
+}
+
+// Health takes what a probe found.
+func (a *assembly) Health(_ time.Time, h tu.Health) {
+	state := trunk.Down
+	if h.Up {
+		state = trunk.Up
+	}
+	if a.book.Report(h.Peer, state) {
+		a.sbc.log.Info("peer is "+state.String(), zap.String("node", h.Peer))
+	}
+}
+
+// Note takes evidence for `sbc why`.
+func (a *assembly) Note(now time.Time, n tu.Note) { a.sbc.note(now, n) }
+
+// Record takes a call's CDR.
+func (a *assembly) Record(r tu.CDR) {
+	a.sbc.records.Write(r)
+	a.sbc.log.Info("call ended", zap.String("call", r.Call), zap.String("trunk", r.Trunk), zap.String("node", r.Node),
+		zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
+}
+
+// Ended hears that a user is gone.
+func (a *assembly) Ended(id tu.UserID, _ tu.User) { delete(a.calls, id) }
+
+// SameSystem reports whether two flows of one interface belong to one peer system.
+func (a *assembly) SameSystem(sentTo, from nat.Flow) bool {
+	i := a.world.interfaces[from.Interface]
+	return i != nil && sentTo.Interface == from.Interface && a.book.Same(i.Side, sentTo.Remote.Addr(), from.Remote.Addr())
+}
+
+// startProbes gives each address with an interval its probe, and retires those that are no longer wanted.
+func (a *assembly) startProbes() {
+	for id, user := range a.probes {
+		a.sbc.core.Tell(user, tu.Hangup{})
+		delete(a.probes, id)
+	}
+	for id, cfg := range a.world.probes {
+		state := a.book.State(id)
+		a.probes[id] = a.sbc.core.Start(func(_ tu.UserID, seed tu.Seed) tu.User {
+			return trunk.NewProbe(cfg, state, seed, a.sbc.tags)
+		})
+	}
+}

@@ -1,0 +1,33 @@
+package sbc
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/policy"
+	"sallyport/sbc/tu"
+)
+
+// securityLine writes a line of the bounded security log.
+func (s *SBC) securityLine(l policy.LogLine) {
+	fields := []zap.Field{
+		zap.String("side", l.Side.String()), zap.String("realm", l.Realm.String()), zap.String("reason", string(l.Reason)),
+	}
+	if l.Source.IsValid() {
+		fields = append(fields, zap.String("src", l.Source.String()))
+	}
+	if l.Suppressed > 0 {
+		s.log.Warn("refused, in sum", append(fields, zap.Uint64("count", l.Suppressed))...)
+		return
+	}
+	s.log.Warn(l.Action.String(), append(fields, zap.String("method", l.Method), zap.Int("code", l.Code),
+		zap.String("rule", l.Rule), zap.String("aor", l.User), zap.String("ua", l.Agent))...)
+}
+
+// note keeps what a call found out about a source, for `sbc why`, and tells the log.
+func (s *SBC) note(_ time.Time, n tu.Note) {
+	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
+		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),
+		zap.String("reason", string(n.Why)))
+}

@@ -1,0 +1,220 @@
+package sbc
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/call"
+	"sallyport/sbc/config"
+	"sallyport/sbc/header"
+	"sallyport/sbc/route"
+	"sallyport/sbc/trunk"
+	"sallyport/sbc/tu"
+)
+
+// world is one configuration in the terms of the rooms. It never changes but for the book's health; a reload makes
+// another, and calls keep the one they began with for what is their own.
+type world struct {
+	snap       *config.Snapshot
+	interfaces map[uint16]*nat.Interface
+	internal   nat.Ranges
+	systems    []trunk.System
+	table      route.Table
+	calls      *call.Settings
+	leaks      *header.Guard
+	probes     map[string]trunk.ProbeConfig // by hop id
+}
+
+// pbxName is the name of the system inside.
+const pbxName = "pbx"
+
+// timerC is over three minutes (RFC 3261 §16.6).
+const timerC = 185 * time.Second
+
+func newWorld(snap *config.Snapshot, tags *tu.TagKey) *world {
+	w := &world{
+		snap: snap, interfaces: map[uint16]*nat.Interface{}, internal: nat.NewRanges(snap.Internal...),
+		probes: map[string]trunk.ProbeConfig{},
+	}
+	for i := range snap.Interfaces {
+		w.interfaces[snap.Interfaces[i].ID] = &snap.Interfaces[i]
+	}
+	w.addPBX()
+	for i := range snap.Trunks {
+		w.addTrunk(&snap.Trunks[i])
+	}
+	w.calls = &call.Settings{Tags: tags, Internal: w.internal, Destinations: w.destinations()}
+	w.leaks = w.leakGuard()
+	return w
+}
+
+// addPBX makes the system inside from its nodes. Trunk calls reach it from the inside trunks socket, by which it tells
+// them from calls of phones.
+func (w *world) addPBX() {
+	p := &w.snap.PBX
+	sys := trunk.System{Name: pbxName, Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks, Sources: p.Sources}
+	reach := slices.Concat(p.Sources, w.snap.Internal)
+	for _, n := range p.Nodes {
+		reach = append(reach, netip.PrefixFrom(n.Address.Addr(), n.Address.Addr().BitLen()))
+	}
+	peer := tu.Peer{
+		Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks, Host: p.Domain, Reach: reach,
+		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold},
+		AttemptTimeout: p.AttemptTimeout, TimerC: timerC,
+	}
+	for _, n := range p.Nodes {
+		if !n.Realms[nat.Trunks] {
+			continue
+		}
+		node := peer
+		node.Name = n.Address.String()
+		w.addHop(&sys, &node, n.Address, n.Transport, n.Priority, n.Weight, p.Probe, netip.Addr{})
+	}
+	other := peer
+	other.Name = pbxName
+	sys.Any = &other
+	w.systems = append(w.systems, sys)
+}
+
+func (w *world) addTrunk(t *config.Trunk) {
+	sys := trunk.System{Name: t.Name, Kind: tu.KindTrunk, Side: nat.Outside, Realm: nat.Trunks, Sources: t.Sources}
+	reach := slices.Clone(t.Sources)
+	for _, p := range t.Peers {
+		reach = append(reach, netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()))
+	}
+	peer := tu.Peer{
+		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach,
+		Media: tu.MediaPolicy{
+			Latch: tu.LatchOff, Sources: t.MediaSources, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold,
+		},
+		AttemptTimeout: w.snap.PBX.AttemptTimeout, RingTimeout: t.RingTimeout, TimerC: timerC,
+	}
+	for _, p := range t.Peers {
+		at := peer
+		at.Host = hostPort(p.Address)
+		w.addHop(&sys, &at, p.Address, p.Transport, p.Priority, p.Weight, t.Probe, t.External)
+	}
+	other := peer
+	if len(sys.Hops) > 0 {
+		other.Host = sys.Hops[0].Peer.Host
+	}
+	sys.Any = &other
+	w.systems = append(w.systems, sys)
+	w.table.Trunks = append(w.table.Trunks, route.Trunk{Name: t.Name, Match: t.Outbound})
+}
+
+// hostPort leaves the standard port out, as peers write their own address.
+func hostPort(a netip.AddrPort) string {
+	if a.Port() != 5060 {
+		return a.String()
+	}
+	if a.Addr().Is6() {
+		return "[" + a.Addr().String() + "]"
+	}
+	return a.Addr().String()
+}
+
+func (w *world) addHop(
+	sys *trunk.System, peer *tu.Peer, at netip.AddrPort, tr nat.Transport, priority, weight int, probe config.Probe,
+	external netip.Addr,
+) {
+	iface := w.towards(peer.Side, peer.Realm, tr, at.Addr())
+	if iface == nil {
+		return // the configuration has been checked: no socket of that family, no hop
+	}
+	hop := tu.Hop{
+		ID: sys.Name + " " + at.String(), Peer: peer, Here: w.local(iface, at.Addr(), external),
+		Flow: nat.Flow{Interface: iface.ID, Transport: tr, Remote: at},
+	}
+	sys.Hops = append(sys.Hops, trunk.Hop{Hop: hop, Priority: priority, Weight: weight})
+	if probe.Interval > 0 {
+		w.probes[hop.ID] = trunk.ProbeConfig{
+			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes,
+		}
+	}
+}
+
+// towards is the interface by which a peer is reached.
+func (w *world) towards(side nat.Side, realm nat.Realm, tr nat.Transport, to netip.Addr) *nat.Interface {
+	for i := range w.snap.Interfaces {
+		f := &w.snap.Interfaces[i]
+		if f.Side == side && f.Realm == realm && f.Transport == tr && f.Bind.Addr().Is4() == to.Is4() {
+			return f
+		}
+	}
+	return nil
+}
+
+// local is an interface as a remote address sees it; a trunk may have an external address of its own.
+func (w *world) local(f *nat.Interface, remote, external netip.Addr) tu.Local {
+	signal := nat.Advertise(f, remote, w.internal)
+	if external.IsValid() && signal == f.Advertised {
+		signal = netip.AddrPortFrom(external, signal.Port())
+	}
+	bind, told := w.mediaAddress(f.Side, f.Bind.Addr())
+	if external.IsValid() {
+		told = external
+	}
+	return tu.Local{
+		Interface: f.ID, Transport: f.Transport, Signal: signal, Media: nat.AdvertiseMedia(bind, told, remote, w.internal),
+	}
+}
+
+// mediaAddress is the relay's address on a side in the family of an interface, and what the world sees of it.
+func (w *world) mediaAddress(side nat.Side, like netip.Addr) (bind, told netip.Addr) {
+	for i, a := range w.snap.Media.Addresses[side] {
+		if a.Is4() == like.Is4() {
+			return a, w.snap.Media.Advertised[side][i]
+		}
+	}
+	return like, like
+}
+
+// own are our addresses on each side, bound and advertised, for signalling and media.
+func (w *world) own() (own [2][]netip.Addr) {
+	add := func(side nat.Side, a netip.Addr) {
+		if a.IsValid() && !slices.Contains(own[side], a) {
+			own[side] = append(own[side], a)
+		}
+	}
+	for i := range w.snap.Interfaces {
+		f := &w.snap.Interfaces[i]
+		add(f.Side, f.Bind.Addr())
+		add(f.Side, f.Advertised.Addr())
+	}
+	for side := range own {
+		for _, a := range slices.Concat(w.snap.Media.Addresses[side], w.snap.Media.Advertised[side]) {
+			add(nat.Side(side), a)
+		}
+	}
+	for i := range w.snap.Trunks {
+		add(nat.Outside, w.snap.Trunks[i].External)
+	}
+	return own
+}
+
+func (w *world) destinations() (rules [2]nat.DestinationRules) {
+	own := w.own()
+	for side := range rules {
+		rules[side] = nat.DestinationRules{Side: nat.Side(side), Own: own}
+		if a := w.snap.Media.Addresses[side]; len(a) > 0 {
+			rules[side].Bind = a[0]
+		}
+	}
+	return rules
+}
+
+// isOwnListener reports whether a destination is one of our own sockets: a request is never sent there.
+func (w *world) isOwnListener(to netip.AddrPort) bool {
+	for _, f := range w.interfaces {
+		if f.Bind == to || f.Advertised == to {
+			return true
+		}
+	}
+	return false
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
