@@ -1,0 +1,59 @@
+# The verbs of the project. `make help` lists them. Only Go is needed, except where a verb says otherwise.
+
+GO        ?= go
+VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME  ?= 30s
+BENCHTIME ?= 1s
+ARGS      ?=
+RUN       ?= .
+
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test race fuzz bench bench-peers interop lint clean help
+
+build: ## build bin/sbc: static, reproducible, with its version inside
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sbc ./cmd/sbc
+
+demo: build ## real calls through the gate on loopback; ARGS=--once ends with a verdict
+	bin/sbc demo $(ARGS)
+
+test: ## every test that needs no other program, then the short ones under the race detector
+	$(GO) test ./...
+	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
+	  echo '$(GO) test -race -short ./...'; $(GO) test -race -short ./...; \
+	else echo 'race detector: left out, it needs a C compiler (install gcc, then make race)'; fi
+
+race: ## every test under the race detector (needs a C compiler)
+	$(GO) test -race -timeout 30m ./...
+
+fuzz: ## every fuzz target, FUZZTIME each (default 30s)
+	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r room; do \
+	  for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' "$$room"/*_test.go | cut -d' ' -f2); do \
+	    echo "== $$room $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$room" </dev/null || exit 1; \
+	  done; \
+	done
+
+bench: build ## benchmarks beside their floors, and beside Kamailio with rtpengine where these are installed (root)
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+	@$(MAKE) --no-print-directory bench-peers
+
+bench-peers: build ## the CPU of a call beside Kamailio with rtpengine and beside the bare datagrams (root)
+	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench$$' ./.ci/interop -args -bench
+
+interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
+	.ci/install sip-tester iproute2 tshark
+	$(GO) test -tags interop -count 1 -timeout 12m -v -run '$(RUN)' ./.ci/interop
+
+lint: ## gofmt, go vet and golangci-lint
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags interop ./.ci/interop
+	$(GO) run $(GOLANGCI) run ./... ./.ci/interop
+
+clean: ## remove what build made
+	rm -rf bin
+
+help: ## list the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -1,0 +1,223 @@
+package sallyport_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+const (
+	module = "sallyport"
+	sipgo  = "github.com/emiago/sipgo"
+)
+
+// room is one line of the law of the house.
+type room struct {
+	imports string // rooms it may import besides the leaves, separated by spaces; "*" is every room, "-name" takes one away
+	pure    bool   // state and functions only: now and ids are handed in
+	why     string // printed with a breach, so that whoever meets the law also meets its reason
+}
+
+// leaves hold vocabulary only; every room may speak it.
+var leaves = []string{"nat", "sbc/reason"}
+
+// house is the import law. A room that does not exist yet is skipped; a room that is missing here is a breach.
+var house = map[string]room{
+	"":            {"", false, "the root holds the laws and no code, so nothing can come to depend on it"},
+	"nat":         {"", true, "it is the vocabulary of the gate; a leaf that imported a room would drag it into every other"},
+	"sbc/reason":  {"", true, "the closed list of reasons is shared by metrics, logs, CDRs and why; it must stay a leaf"},
+	"nat/natlab":  {"", false, "it stands for the network under any room's tests, so it can know none of them"},
+	"sbc/scan":    {"", true, "the scan runs before anything is believed; it sees bytes only"},
+	"sbc/resolve": {"", false, "name resolution serves addresses and knows nobody who asks"},
+	"media/sdp":   {"", true, "the SDP editor is lossless text work and is tested without a call"},
+	"sbc/message": {"sbc/scan", true, "a message view that knew its users could not be tested without them"},
+
+	"sbc/transaction": {"sbc/message", true, "RFC 3261 puts transactions below their users; they know no call, socket or clock"},
+	"sbc/dialog":      {"sbc/message", true, "a dialog is a value that a leg owns; it knows neither call nor transaction table"},
+	"sbc/digest":      {"sbc/message", true, "authentication is a function of challenge and secret"},
+	"sbc/tu":          {"sbc/message", true, "what the core and its users share may know neither of the two"},
+	"sbc/header":      {"sbc/message sbc/tu media/sdp", true, "header policy and leak guard judge one message, whoever sends it"},
+	"sbc/route":       {"sbc/tu sbc/message", true, "a plan is a function of rules and number; health and leases belong to sbc/trunk"},
+
+	"sbc/call":      {userRooms + " media/sdp", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/event":     {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/exchange":  {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/registrar": {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/trunk":     {"sbc/tu sbc/message sbc/digest sbc/route", true, "peers are chosen by health and plan, never by looking into calls"},
+
+	"policy":        {"sbc/scan", false, "the guard decides on raw bytes before parsing; with the parser at hand a drop would begin to cost"},
+	"sbc/transport": {"sbc/scan sbc/message policy", false, "readers guard, parse and post; what a message means is the core's affair"},
+	"media":         {"", false, "the relay knows no SIP, so that it can live in a process of its own"},
+	"media/epoll":   {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/steer":   {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/sim":     {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"sbc/core":      {"sbc/tu sbc/transaction sbc/message policy media", false, "the core knows no method: a user's room here would end that"},
+
+	"sbc/cdr":     {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+	"sbc/metrics": {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+	"sbc/trace":   {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+	"sbc/store":   {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+	"sbc/api":     {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+
+	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
+	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -media/sim", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
+	"sbc/demo":   {"* -cmd/sbc", false, "the demonstration may use anything"},
+	"cmd/sbc":    {"sbc sbc/config sbc/api sbc/demo", false, "the command is wiring only; logic in it would have no tests"},
+}
+
+// userRooms is what a user of the core may know.
+const userRooms = "sbc/tu sbc/dialog sbc/message sbc/header"
+
+// parserless are the rooms in whose whole dependency tree the SIP parser may not appear.
+var parserless = map[string]string{
+	"nat":        "vocabulary must not cost its importer a parser",
+	"sbc/reason": "vocabulary must not cost its importer a parser",
+	"sbc/scan":   "filter before parsing: what stands before the parser cannot need it",
+	"policy":     "filter before parsing: what stands before the parser cannot need it",
+	"media":      "the relay knows no SIP",
+	"media/sdp":  "the SDP editor is no SIP code",
+}
+
+// goPackage is what `go list` tells of a package.
+type goPackage struct {
+	ImportPath string
+	Dir        string
+	Doc        string
+	Name       string
+	Imports    []string
+	Deps       []string
+}
+
+// room is the package's name in the law.
+func (p goPackage) room() string { return roomOf(p.ImportPath) }
+
+func roomOf(path string) string { return strings.TrimPrefix(strings.TrimPrefix(path, module), "/") }
+
+func own(path string) bool { return path == module || strings.HasPrefix(path, module+"/") }
+
+// packages lists the module's packages once for all tests. A package that does not compile is listed all the same.
+var packages = sync.OnceValues(func() ([]goPackage, error) {
+	cmd := exec.Command("go", "list", "-e", "-deps", "-json=ImportPath,Dir,Doc,Name,Imports,Deps", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	var list []goPackage
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p goPackage
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return list, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if own(p.ImportPath) {
+			list = append(list, p)
+		}
+	}
+})
+
+func listPackages(t *testing.T) []goPackage {
+	t.Helper()
+	list, err := packages()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	if len(list) == 0 {
+		t.Fatal("go list found no package: run the test from a checkout of the module")
+	}
+	return list
+}
+
+// allows reports whether law lets a room import target.
+func (r room) allows(target string) bool {
+	words := strings.Fields(r.imports)
+	switch {
+	case slices.Contains(words, "-"+target):
+		return false
+	case slices.Contains(leaves, target), slices.Contains(words, "*"):
+		return true
+	}
+	return slices.Contains(words, target)
+}
+
+func TestImportLaw(t *testing.T) {
+	for _, p := range listPackages(t) {
+		law, known := house[p.room()]
+		if !known {
+			t.Errorf("%s: not a room of the house. Give it a line in law_test.go and docs/ARCHITECTURE.md, or put the code into "+
+				"the room it belongs to: a room without a law is where walls begin to move", p.ImportPath)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if own(imp) && !law.allows(roomOf(imp)) {
+				t.Errorf("%s imports %s. Import law: it may import [%s] and the leaves %v: %s",
+					p.ImportPath, imp, law.imports, leaves, law.why)
+			}
+		}
+	}
+}
+
+func TestOnlyMessageImportsSipgo(t *testing.T) {
+	for _, p := range listPackages(t) {
+		switch p.room() {
+		case "sbc/message", "sbc/demo", "nat/natlab":
+			continue
+		}
+		for _, imp := range p.Imports {
+			if imp == sipgo || strings.HasPrefix(imp, sipgo+"/") {
+				t.Errorf("%s imports %s. Parser law: only sbc/message does (test agents and the demonstration apart): what the parser "+
+					"loses or lets pass is repaired in one place, and it can be replaced there", p.ImportPath, imp)
+			}
+		}
+	}
+}
+
+func TestParserStaysOutOfLowRooms(t *testing.T) {
+	for _, p := range listPackages(t) {
+		why, low := parserless[p.room()]
+		if !low {
+			continue
+		}
+		for _, dep := range p.Deps {
+			if strings.HasPrefix(dep, sipgo) || dep == module+"/sbc/message" {
+				t.Errorf("%s depends on %s. Layer law: %s", p.ImportPath, dep, why)
+			}
+		}
+	}
+}
+
+func TestTestNetworkStaysInTests(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if p.room() != "cmd/sbc" && p.room() != "sbc/demo" && slices.Contains(p.Deps, module+"/nat/natlab") {
+			t.Errorf("%s depends on nat/natlab. Test-network law: only tests and the demonstration do, a product without "+
+				"simulated sockets has one way to behave", p.ImportPath)
+		}
+	}
+}
+
+func TestEveryPackageIsIntroduced(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if p.Name != "" && p.Doc == "" {
+			t.Errorf("%s has no package comment. Documentation law: a room says what it is for, what it refuses to do and "+
+				"which RFCs it implements", p.ImportPath)
+		}
+	}
+}
+
+// banned are package names that say nothing.
+var banned = []string{"util", "utils", "common", "helper", "helpers", "manager", "types", "misc", "base", "lib"}
+
+func TestNamesSaySomething(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if slices.Contains(banned, p.Name) {
+			t.Errorf("%s: package name %q. Name law: a name for everything collects everything; use the field's term",
+				p.ImportPath, p.Name)
+		}
+	}
+}
