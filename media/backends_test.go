@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"testing"
 	"time"
 
@@ -18,14 +19,20 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// The peers of every case. Both back ends bind the relay to 127.0.0.1 outside and 127.0.0.2 inside.
+// own is a loopback address that no other run of these tests uses.
+func own(kind byte) netip.Addr {
+	pid := os.Getpid()
+	return netip.AddrFrom4([4]byte{127, kind, byte(pid >> 8), byte(pid)})
+}
+
+// The peers of every case.
 var peers = map[string]netip.AddrPort{
-	"phone":           netip.MustParseAddrPort("127.1.0.1:4000"),
-	"phone rtcp":      netip.MustParseAddrPort("127.1.0.1:4001"),
-	"phone elsewhere": netip.MustParseAddrPort("127.1.0.1:4002"),
-	"attacker":        netip.MustParseAddrPort("127.6.6.6:4000"),
-	"pbx":             netip.MustParseAddrPort("127.2.0.1:5000"),
-	"pbx rtcp":        netip.MustParseAddrPort("127.2.0.1:5001"),
+	"phone":           netip.AddrPortFrom(own(1), 14000),
+	"phone rtcp":      netip.AddrPortFrom(own(1), 14001),
+	"phone elsewhere": netip.AddrPortFrom(own(1), 14002),
+	"pbx":             netip.AddrPortFrom(own(2), 15000),
+	"pbx rtcp":        netip.AddrPortFrom(own(2), 15001),
+	"attacker":        netip.AddrPortFrom(own(6), 14000),
 }
 
 // door is one of the four ports of a stream.
@@ -73,7 +80,7 @@ func (r *rig) rejected(why media.Rejection) (n uint64) {
 func (r *rig) reserve(b media.Backend, first uint16) {
 	r.t.Helper()
 	cfg := media.Config{
-		Addresses: [2]netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("127.0.0.2")},
+		Addresses: [2]netip.Addr{own(3), own(4)},
 		First:     first, Last: first + 19, DSCP: 46,
 	}
 	var err error
@@ -243,7 +250,7 @@ var backendCases = []struct {
 			{from: "phone rtcp", to: outsideRTCP, payload: rtcp(1), dest: "pbx rtcp", via: insideRTCP},
 		}},
 	{"media sources", with(want("phone"), func(w *media.Want) {
-		w.Sources = []netip.Prefix{netip.MustParsePrefix("127.6.6.0/24")}
+		w.Sources = []netip.Prefix{netip.PrefixFrom(own(6), 16)}
 	}), want("pbx"), []step{
 		{from: "attacker", to: outsideRTP, payload: rtp(0, 1, 1), dest: "pbx", via: insideRTP},
 		{from: "pbx", to: insideRTP, payload: rtp(0, 1, 1), dest: "phone", via: outsideRTP},
@@ -260,7 +267,7 @@ var backendCases = []struct {
 		{from: "phone", to: outsideRTP, payload: rtp(0, 1, 1), why: media.RejectedNowhere},
 	}},
 	{"signalling address with the SDP's port", with(want("phone"), func(w *media.Want) {
-		w.RTP, w.Fallback = netip.AddrPortFrom(netip.Addr{}, 4000), peers["phone"].Addr()
+		w.RTP, w.Fallback = netip.AddrPortFrom(netip.Addr{}, 14000), peers["phone"].Addr()
 	}), want("pbx"), []step{
 		{from: "pbx", to: insideRTP, payload: rtp(0, 1, 1), dest: "phone", via: outsideRTP},
 		{from: "pbx rtcp", to: insideRTCP, payload: rtcp(1), dest: "phone rtcp", via: outsideRTCP},

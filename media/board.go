@@ -24,6 +24,7 @@ const (
 	RejectedDirection                  // the leg may not be heard, or the other may not hear (hold)
 	RejectedNowhere                    // the other leg has no destination yet
 	RejectedUnsent                     // the kernel refused to send it
+	RejectedInternal                   // the engine failed on it: a bug, to be reported
 
 	rejections
 )
@@ -32,7 +33,7 @@ const (
 const NumRejections = int(rejections)
 
 var rejectionNames = [...]string{"accepted", "stray", "source", "own-port", "unproven", "junk", "stun", "dtls",
-	"wrong-port", "direction", "no-destination", "unsent"}
+	"wrong-port", "direction", "no-destination", "unsent", "internal"}
 
 // String is the rejection's name in metrics and CDRs.
 func (r Rejection) String() string { return rejectionNames[r%rejections] }
@@ -46,23 +47,26 @@ type Board struct {
 	totals [rejections]atomic.Uint64
 }
 
-// cell is the published state of one leg. Writes that belong together are framed by turn: odd while they last.
+// cell is the published state of one leg, three cache lines, of which a relayed packet touches the first. Writes that
+// belong together are framed by turn: odd while they last.
 type cell struct {
 	turn       atomic.Uint32
 	generation atomic.Uint32
 	packets    atomic.Uint64
-	control    atomic.Uint64
 	bytes      atomic.Uint64
 	sent       atomic.Uint64
 	seen       atomic.Int64 // engine clock of the last accepted datagram; on a free port, of the last stray
 	lost       atomic.Int64
 	jitter     atomic.Int64 // nanoseconds × 16
-	changes    atomic.Uint32
-	latches    atomic.Uint32
+	control    atomic.Uint64
+
 	remoteHi   atomic.Uint64
 	remoteLo   atomic.Uint64
 	remotePort atomic.Uint32 // bit 16: latched
+	changes    atomic.Uint32
+	latches    atomic.Uint32
 	rejected   [rejections]atomic.Uint32
+	_          [48]byte
 }
 
 const latchedBit = 1 << 16

@@ -16,7 +16,12 @@
 //   - Strict: the SDP's port if it sends within 500 ms, else the port is learned from three valid packets;
 //   - Delayed: learned at once, but the SDP's port may retake within 3 s;
 //   - once locked only signalling moves a leg; or a NAT that rebinds: same address, another port, the locked one
-//     silent for 500 ms, same SSRC, next sequence numbers; or five seconds without a valid packet.
+//     silent for 500 ms, same SSRC, next sequence numbers; or five seconds without a valid packet;
+//   - an RTCP port is learned by the same rules, and only from reports that name the SSRC of the RTP leg.
+//
+// What is left is a race: before the lock, a host with the peer's own address and a negotiated payload type may be first,
+// if the peer does not send from its SDP's port. Strict pays for its safety with up to 500 ms of a called phone's first
+// words where the NAT changes ports; Delayed does not.
 //
 // RFC 3550 (RTP, RTCP: §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
 // RTP port), RFC 7362 (latching), RFC 7983 (telling protocols apart on one port).

@@ -60,6 +60,11 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		*l, *r = leg{generation: c.Generation}, rule{}
 		e.board.cells[i].reset(c.Generation)
 	}
+	if !exact.usable() && !fresh {
+		// An old hold (RFC 3264 §8.4: 0.0.0.0) or a stream switched off. The directions say what is relayed; where the peer
+		// is remains known, so that a resume is heard from its first packet.
+		exact = r.exact
+	}
 	moved := fresh || r.exact != exact || l.mode != c.mode
 	renewed := !fresh && r.epoch != c.epoch
 	l.peer, l.payloads, l.clock, l.mode, l.flags = c.Peer, c.payloads, c.clock, c.mode, f

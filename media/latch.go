@@ -3,6 +3,9 @@ package media
 // admit decides whether a datagram's source may speak for a leg. Every path that changes where a leg sends to goes
 // through lock, and lock is reached from confirm and learn alone.
 func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejection {
+	if from.port == 0 {
+		return RejectedSource // nobody can be answered there; and a leg without a destination has port 0
+	}
 	if from == l.remote {
 		l.heard = now
 		if l.counts(h) {

@@ -135,15 +135,17 @@ func TestDelayedLearnsAtOnceAndLetsTheExactPortRetake(t *testing.T) {
 	s.expect(mappedPort)
 }
 
+// talkingScene is the same after two seconds of talk; the next sequence number is 65100.
+func talkingScene(t *testing.T) *scene {
+	s := newScene(t, natted(media.Strict))
+	s.pass(time.Second)
+	s.talk(mappedPort, phoneSSRC, 65000, 100)
+	return s
+}
+
 func TestRebindingNAT(t *testing.T) {
-	latched := func() *scene {
-		s := newScene(t, natted(media.Strict))
-		s.pass(time.Second)
-		s.talk(mappedPort, phoneSSRC, 65000, 100)
-		return s
-	}
 	t.Run("follows", func(t *testing.T) {
-		s := latched()
+		s := talkingScene(t)
 		s.pass(500 * time.Millisecond)
 		if n := s.talk(rebound, phoneSSRC, 65125, 3); n != 1 {
 			t.Fatalf("%d of 3 packets relayed", n)
@@ -154,7 +156,7 @@ func TestRebindingNAT(t *testing.T) {
 		}
 	})
 	t.Run("although a neighbour is trying", func(t *testing.T) {
-		s := latched()
+		s := talkingScene(t)
 		s.pass(460 * time.Millisecond)
 		relayed := 0
 		for n := range uint16(4) {
@@ -166,6 +168,9 @@ func TestRebindingNAT(t *testing.T) {
 		}
 		s.expect(rebound)
 	})
+}
+
+func TestNoRebinding(t *testing.T) {
 	for name, try := range map[string]func(s *scene){
 		"too early":         func(s *scene) { s.pass(400 * time.Millisecond); s.talk(rebound, phoneSSRC, 65120, 3) },
 		"another SSRC":      func(s *scene) { s.pass(time.Second); s.talk(rebound, attackSSRC, 65125, 9) },
@@ -180,7 +185,7 @@ func TestRebindingNAT(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := latched()
+			s := talkingScene(t)
 			try(s)
 			s.expect(mappedPort)
 		})
@@ -242,14 +247,8 @@ func TestReportsLatchOnTheirOwn(t *testing.T) {
 
 // Re-INVITE and UPDATE: a new epoch permits a new latch, and costs the proven source nothing.
 func TestEpoch(t *testing.T) {
-	latched := func(mode media.Mode) *scene {
-		s := newScene(t, natted(mode))
-		s.pass(time.Second)
-		s.talk(mappedPort, phoneSSRC, 1, 3)
-		return s
-	}
 	t.Run("repeat changes nothing", func(t *testing.T) {
-		s := latched(media.Strict)
+		s := latchedScene(t)
 		for range 3 {
 			s.point(nat.Outside, natted(media.Strict))
 		}
@@ -260,7 +259,7 @@ func TestEpoch(t *testing.T) {
 		}
 	})
 	t.Run("same SDP", func(t *testing.T) {
-		s := latched(media.Strict)
+		s := latchedScene(t)
 		s.point(nat.Outside, with(natted(media.Strict), func(w *media.Want) { w.Epoch = 1 }))
 		s.expect(mappedPort)
 		if s.talk(mappedPort, phoneSSRC, 4, 2) != 2 || s.talk(rebound, 9, 1, 9) != 0 {
@@ -272,8 +271,20 @@ func TestEpoch(t *testing.T) {
 		}
 		s.expect(rebound)
 	})
+}
+
+// latchedScene is a phone behind a NAT whose port has been learned.
+func latchedScene(t *testing.T) *scene {
+	s := newScene(t, natted(media.Strict))
+	s.pass(time.Second)
+	s.talk(mappedPort, phoneSSRC, 1, 3)
+	return s
+}
+
+// An SDP that names another address moves the leg.
+func TestMove(t *testing.T) {
 	t.Run("another address", func(t *testing.T) {
-		s := latched(media.Strict)
+		s := latchedScene(t)
 		moved := netip.MustParseAddrPort("198.51.100.99:4000")
 		s.point(nat.Outside, with(public(media.Strict), func(w *media.Want) {
 			w.RTP, w.Fallback, w.Epoch = moved, moved.Addr(), 1
@@ -284,9 +295,24 @@ func TestEpoch(t *testing.T) {
 		}
 	})
 	t.Run("the flow moved", func(t *testing.T) {
-		s := latched(media.Strict)
+		s := latchedScene(t)
 		s.point(nat.Outside, with(natted(media.Strict), func(w *media.Want) { w.Fallback = netip.MustParseAddr("198.51.100.99") }))
 		s.expect(netip.MustParseAddrPort("198.51.100.99:4000"))
+	})
+	t.Run("old hold and resume", func(t *testing.T) {
+		s := latchedScene(t)
+		s.point(nat.Outside, with(natted(media.Strict), func(w *media.Want) {
+			w.RTP, w.Send, w.Receive, w.Epoch = netip.AddrPort{}, false, false, 1
+		}))
+		s.expect(netip.AddrPort{})
+		if s.talk(mappedPort, phoneSSRC, 4, 3) != 0 {
+			t.Fatal("a held phone is heard")
+		}
+		s.point(nat.Outside, with(natted(media.Strict), func(w *media.Want) { w.Epoch = 2 }))
+		s.expect(mappedPort)
+		if s.talk(mappedPort, phoneSSRC, 7, 3) != 3 {
+			t.Fatal("the resume was not heard from its first packet")
+		}
 	})
 	t.Run("off follows at once", func(t *testing.T) {
 		s := newScene(t, public(media.Off))
@@ -310,6 +336,20 @@ func TestOwnPortsAreNoPeers(t *testing.T) {
 	}
 	if why := s.rtpFrom(netip.AddrPortFrom(own.Addr(), 9999), rtp(0, 1, 1)); why != media.Accepted {
 		t.Fatalf("%v for our address beyond the pool", why)
+	}
+}
+
+// A leg without a destination and a source without a port have nothing in common.
+func TestPortZero(t *testing.T) {
+	s := newScene(t, with(natted(media.Off), func(w *media.Want) { w.Fallback = netip.Addr{} }))
+	for _, from := range []netip.AddrPort{{}, netip.AddrPortFrom(phone.Addr(), 0)} {
+		if why := s.rtpFrom(from, rtp(0, 1, 1)); why != media.RejectedSource {
+			t.Errorf("%v: %v", from, why)
+		}
+	}
+	s = newScene(t, natted(media.Delayed))
+	if s.talk(netip.AddrPortFrom(phone.Addr(), 0), 1, 1, 9) != 0 {
+		t.Error("port 0 was learned")
 	}
 }
 

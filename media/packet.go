@@ -55,6 +55,9 @@ func (e *Engine) Unsent(v Verdict) {
 	e.reject(int(v.Out), RejectedUnsent)
 }
 
+// Failed counts a datagram or command on which the engine panicked; the back end goes on with the next.
+func (e *Engine) Failed() { e.board.totals[RejectedInternal].Add(1) }
+
 func (e *Engine) reject(i int, why Rejection) Verdict {
 	e.board.cells[i].rejected[why].Add(1)
 	e.board.totals[why].Add(1)
@@ -109,7 +112,9 @@ func (e *Engine) account(now int64, l *leg, c *cell, h *header, size int) {
 		l.lostBefore += max(0, before)
 		l.arrived = 0
 	}
-	c.lost.Store(l.lostBefore + max(0, l.seq.lost()))
+	if lost := l.lostBefore + max(0, l.seq.lost()); lost != c.lost.Load() {
+		c.lost.Store(lost)
+	}
 	l.spread(now, c, h)
 }
 

@@ -29,9 +29,12 @@ type Hint struct {
 // watch is the media timeout of one stream.
 type watch struct {
 	since   time.Time // silence counts from here at the earliest; zero: from the next sweep
-	silent  bool      // hinted
+	silent  bool
+	told    time.Time // when Silent was last told
 	latches [2]uint32 // seen, by nat.Side
 }
+
+const tellAgain = 5 * time.Second
 
 // change starts the silence anew if a leg's new state alters what is to be expected of it.
 func (w *watch) change(pointed bool, old, next *Want) {
@@ -58,7 +61,8 @@ func (s *stream) limit() time.Duration {
 }
 
 // Sweep is to be called about once a second. It returns what has happened to the streams since the last call: it reads
-// the published state of every live stream, so nothing can get lost on the way. Each silence is told once.
+// the published state of every live stream, so nothing can get lost on the way. A silence is told again every five
+// seconds while it lasts, in case the caller could not act on it.
 func (p *Plane) Sweep(now time.Time) (hints []Hint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -94,16 +98,16 @@ func (s *stream) silence(now, seen time.Time, id ID, hints []Hint) []Hint {
 		s.watch.since, seen = now, now
 	}
 	limit := s.limit()
-	silent := limit > 0 && now.Sub(seen) >= limit
-	if silent == s.watch.silent {
-		return hints
+	was, is := s.watch.silent, limit > 0 && now.Sub(seen) >= limit
+	s.watch.silent = is
+	switch {
+	case is && (!was || now.Sub(s.watch.told) >= tellAgain):
+		s.watch.told = now
+		return append(hints, Hint{ID: id, Kind: Silent})
+	case was && !is:
+		return append(hints, Hint{ID: id, Kind: Resumed})
 	}
-	s.watch.silent = silent
-	kind := Resumed
-	if silent {
-		kind = Silent
-	}
-	return append(hints, Hint{ID: id, Kind: kind})
+	return hints
 }
 
 // glance reads what Sweep needs of a side: the last accepted datagram on either port, and how often RTP was latched.

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// MaxSources bounds Want.Sources.
-const MaxSources = 8
+// MaxSources bounds Want.Sources: eight early dialogs and eight configured ranges.
+const MaxSources = 16
 
 // Mode is how a leg learns where its peer's media really comes from (RFC 7362).
 type Mode uint8

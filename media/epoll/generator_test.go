@@ -4,7 +4,6 @@ package epoll
 
 import (
 	"encoding/binary"
-	"fmt"
 	"net/netip"
 	"runtime"
 	"time"
@@ -17,6 +16,7 @@ import (
 // each packet's sender stands in its control message, so that every peer has an address of its own.
 type generator struct {
 	fds     [2]int // by side
+	ports   [2]uint16
 	streams []genStream
 	sent    int
 	arrived int
@@ -62,10 +62,10 @@ type recvBatch struct {
 	buf  [atOnce][256]byte
 }
 
-// newGenerator opens the sockets on all loopback addresses with the peers' ports.
-func newGenerator(peers [2]netip.AddrPort) (*generator, error) {
+// newGenerator opens the sockets on all loopback addresses, each with a port that is free.
+func newGenerator() (*generator, error) {
 	g := &generator{}
-	for side, at := range peers {
+	for side := range g.fds {
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
 			return nil, err
@@ -75,9 +75,14 @@ func newGenerator(peers [2]netip.AddrPort) (*generator, error) {
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 8<<20) != nil {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 8<<20)
 		}
-		if err := unix.Bind(fd, &unix.SockaddrInet4{Port: int(at.Port())}); err != nil {
-			return nil, fmt.Errorf("generator port %d: %w", at.Port(), err)
+		if err := unix.Bind(fd, &unix.SockaddrInet4{}); err != nil {
+			return nil, err
 		}
+		at, err := unix.Getsockname(fd)
+		if err != nil {
+			return nil, err
+		}
+		g.ports[side] = uint16(at.(*unix.SockaddrInet4).Port)
 	}
 	return g, nil
 }
@@ -100,12 +105,12 @@ func (g *generator) add(peers, relay [2]netip.AddrPort) {
 	}
 }
 
-// run sends for a while, then waits for the stragglers.
-func (g *generator) run(length time.Duration) {
+// run sends a number of packets for each stream and direction, then waits for the stragglers.
+func (g *generator) run(each int) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	g.in.prepare()
-	total := int(length/pace) * len(g.streams)
+	total := each * len(g.streams)
 	step := pace / time.Duration(len(g.streams))
 	start := time.Now()
 	for next := 0; next < total; {

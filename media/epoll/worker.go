@@ -43,13 +43,24 @@ type worker struct {
 func (w *worker) run() {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	w.to4.Family, w.to6.Family = unix.AF_INET, unix.AF_INET6
+	for !w.serve() {
+	}
+}
+
+// serve works until it is stopped, or until the engine fails on a datagram: all other calls go on without that one.
+func (w *worker) serve() (stopped bool) {
+	defer func() {
+		if recover() != nil {
+			w.engine.Failed()
+		}
+	}()
 	for {
 		n := w.wait()
 		now := int64(time.Since(w.base)) // one reading for the whole batch
 		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
 		for i := range n {
 			if w.events[i].Fd == wakeIndex && w.commands(now) {
-				return
+				return true
 			}
 		}
 		for i := range n {

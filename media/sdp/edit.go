@@ -30,8 +30,8 @@ func (s *Session) SetOrigin(username string, id, version uint64, addr netip.Addr
 
 // SetMedia puts our address and ports into stream i. The stream's own c= line is rewritten, else the session's counts
 // for it; one is added where neither names the address. An a=rtcp line is rewritten if there is one, with an address
-// if it had one; rtcp 0 removes it. Port 0 rejects the stream. An unspecified address stays, it says hold (RFC 3264
-// §8.4): only the port changes. The session's c= line is rewritten by the first call, whether or not it counts.
+// if it had one; rtcp 0 removes it. Port 0 rejects the stream. An unspecified address stays unspecified, it says hold
+// (RFC 3264 §8.4). The session's c= line is rewritten by the first call, whether or not it counts.
 func (s *Session) SetMedia(i int, addr netip.Addr, port, rtcp uint16) {
 	if !s.moved {
 		s.head = connect(s.head, addr)
@@ -100,7 +100,11 @@ func connect(sec []line, addr netip.Addr) []line {
 	if first < 0 {
 		return sec
 	}
-	if c, _ := parseConnection(sec[first].value()); !unspecified(c.addr) {
+	c, _ := parseConnection(sec[first].value())
+	if unspecified(c.addr) {
+		addr = nowhere(addr)
+	}
+	if c.addr != addr.Unmap() || !unspecified(addr) {
 		sec[first].text = "c=" + network(addr)
 	}
 	return dropAfter(sec, first, func(l line) bool { return l.text[0] == 'c' })
@@ -110,11 +114,19 @@ func connect(sec []line, addr netip.Addr) []line {
 func blank(sec []line) []line {
 	addr := netip.IPv4Unspecified()
 	if i := find(sec, 'c'); i >= 0 {
-		if c, _ := parseConnection(sec[i].value()); c.addr.Is6() {
-			addr = netip.IPv6Unspecified()
+		if c, _ := parseConnection(sec[i].value()); c.addr.IsValid() {
+			addr = nowhere(c.addr)
 		}
 	}
 	return connect(sec, addr)
+}
+
+// nowhere is the unspecified address of the family of an address.
+func nowhere(addr netip.Addr) netip.Addr {
+	if addr.Unmap().Is6() {
+		return netip.IPv6Unspecified()
+	}
+	return netip.IPv4Unspecified()
 }
 
 // setRTCP rewrites the first a=rtcp line of a stream and drops its others.
@@ -136,7 +148,7 @@ func setRTCP(sec []line, addr netip.Addr, port uint16, held bool) []line {
 	switch {
 	case r.host == "":
 	case held && unspecified(literal(r.host)):
-		text += " " + network(literal(r.host))
+		text += " " + network(nowhere(addr))
 	default:
 		text += " " + network(addr)
 	}

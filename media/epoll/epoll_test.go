@@ -1,0 +1,359 @@
+//go:build linux
+
+package epoll
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+	"sallyport/nat"
+)
+
+// own is a loopback address that no other run of these tests uses.
+func own(kind byte) string { return ownOf(os.Getpid(), kind).String() }
+
+func ownOf(pid int, kind byte) netip.Addr {
+	return netip.AddrFrom4([4]byte{127, kind, byte(pid >> 8), byte(pid)})
+}
+
+func testConfig(address string, first uint16) media.Config {
+	a := netip.MustParseAddr(address)
+	return media.Config{Addresses: [2]netip.Addr{a, a}, First: first, Last: first + 15, DSCP: 46}
+}
+
+func listen(t *testing.T, at string) (*net.UDPConn, netip.AddrPort) {
+	t.Helper()
+	c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(at)))
+	if err != nil {
+		t.Skipf("no %s here: %v", at, err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c, c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
+var packet = append([]byte{0x80, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9}, make([]byte, 160)...)
+
+// call points one stream of a new plane at two peers.
+func call(t *testing.T, p *media.Plane, peers [2]netip.AddrPort) (id media.ID, local [2]netip.AddrPort) {
+	t.Helper()
+	id, local, err := p.Reserve(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for side, at := range peers {
+		if err := p.Point(id, nat.Side(side), media.Want{RTP: at, Send: true, Receive: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return id, local
+}
+
+func plane(t *testing.T, cfg media.Config, o Options) *media.Plane {
+	t.Helper()
+	p, err := media.New(cfg, New(o), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	return p
+}
+
+func pass(t *testing.T, from *net.UDPConn, in netip.AddrPort, to *net.UDPConn, out netip.AddrPort) {
+	t.Helper()
+	if _, err := from.WriteToUDPAddrPort(packet, in); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 2048)
+	_ = to.SetReadDeadline(time.Now().Add(5 * time.Second)) // a bound for failure, not a measure
+	n, source, err := to.ReadFromUDPAddrPort(buf)
+	if err != nil || n != len(packet) || netip.AddrPortFrom(source.Addr().Unmap(), source.Port()) != out {
+		t.Fatalf("%d bytes from %v: %v", n, source, err)
+	}
+}
+
+func TestBothFamiliesAndBothWaits(t *testing.T) {
+	for _, c := range []struct {
+		address, a, b string
+		options       Options
+	}{
+		{own(5), own(6) + ":0", own(7) + ":0", Options{}},
+		{own(5), own(6) + ":0", own(7) + ":0", Options{Process: true}},
+		{"::1", "[::1]:0", "[::1]:0", Options{}},
+	} {
+		outside, outsideAt := listen(t, c.a)
+		inside, insideAt := listen(t, c.b)
+		p := plane(t, testConfig(c.address, 23000), c.options)
+		_, local := call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
+		pass(t, outside, local[nat.Outside], inside, local[nat.Inside])
+		pass(t, inside, local[nat.Inside], outside, local[nat.Outside])
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPortsOfOthersAreMissing(t *testing.T) {
+	_, held := listen(t, own(5)+":23103")
+	p := plane(t, testConfig(own(5), 23100), Options{})
+	if m := p.Missing(); len(m) != 1 || m[0] != held {
+		t.Fatalf("missing %v, want %v", m, held)
+	}
+	if g := p.Gauges(); g.Free != 3 || g.Missing != 1 { // 7 pairs of 8, two a stream
+		t.Fatalf("gauges %+v", g)
+	}
+	// The pair's other port is not kept from others.
+	listen(t, own(5)+":23102")
+}
+
+func TestOpenErrors(t *testing.T) {
+	first := plane(t, testConfig(own(5), 23200), Options{})
+	if _, err := media.New(testConfig(own(5), 23200), New(Options{}), 1); err == nil || !strings.Contains(err.Error(), "in use by other programs") {
+		t.Errorf("the whole range in use: %v", err)
+	}
+	if _, err := media.New(testConfig("192.0.2.1", 23200), New(Options{}), 1); err == nil || !strings.Contains(err.Error(), "192.0.2.1") {
+		t.Errorf("an address of another machine: %v", err)
+	}
+	_ = first.Close()
+	b := New(Options{})
+	p, err := media.New(testConfig(own(5), 23200), b, 1)
+	if err != nil {
+		t.Fatalf("after Close: %v", err)
+	}
+	if _, err := media.New(testConfig(own(5), 23220), b, 1); err == nil {
+		t.Error("one back end served two planes")
+	}
+	_ = p.Close()
+	b.Post(media.Command{Free: true})
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := New(Options{}).Close(); err != nil {
+		t.Errorf("never opened: %v", err)
+	}
+}
+
+func TestLimitOfFiles(t *testing.T) {
+	var lim unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
+		t.Fatal(err)
+	}
+	if err := checkLimit(int(min(lim.Cur, 1<<40))); err == nil || !strings.Contains(err.Error(), "LimitNOFILE") {
+		t.Errorf("beyond the limit: %v", err)
+	}
+}
+
+// The mark is on every socket of the range.
+func TestMark(t *testing.T) {
+	for _, c := range []struct {
+		address            string
+		level, name, value int
+	}{
+		{own(5), unix.IPPROTO_IP, unix.IP_TOS, 46 << 2},
+		{"::1", unix.IPPROTO_IPV6, unix.IPV6_TCLASS, 46 << 2},
+	} {
+		b := New(Options{})
+		p, err := media.New(testConfig(c.address, 23300), b, 1)
+		if err != nil {
+			t.Skipf("no %s here: %v", c.address, err)
+		}
+		for _, fd := range b.worker.fds {
+			if v, err := unix.GetsockoptInt(int(fd), c.level, c.name); err != nil || v != c.value {
+				t.Errorf("%s: mark %#x: %v", c.address, v, err)
+			}
+		}
+		_ = p.Close()
+	}
+}
+
+func TestUnsendableIsCounted(t *testing.T) {
+	a, aAt := listen(t, own(6)+":0")
+	p := plane(t, testConfig(own(5), 23400), Options{})
+	// A loopback socket cannot reach another network.
+	id, local := call(t, p, [2]netip.AddrPort{aAt, netip.MustParseAddrPort("192.0.2.1:4000")})
+	for limit := time.Now().Add(5 * time.Second); ; {
+		if _, err := a.WriteToUDPAddrPort(packet, local[nat.Outside]); err != nil {
+			t.Fatal(err)
+		}
+		legs, _ := p.Stats(id)
+		if legs[nat.Inside].Rejected[media.RejectedUnsent] > 0 && legs[nat.Inside].Sent == 0 {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatalf("%+v", legs)
+		}
+	}
+}
+
+// Signalling from many goroutines while packets flow: for the race detector, and for the order of commands.
+func TestConcurrentSignalling(t *testing.T) {
+	a, aAt := listen(t, own(6)+":0")
+	b, bAt := listen(t, own(7)+":0")
+	p := plane(t, testConfig(own(5), 23500), Options{})
+	id, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
+	stop := make(chan struct{})
+	var workers sync.WaitGroup
+	for range 3 {
+		workers.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if other, at, err := p.Reserve(time.Now()); err == nil {
+					_ = p.Point(other, nat.Inside, media.Want{RTP: bAt, Send: true, Receive: true, Latch: media.Strict, Fallback: bAt.Addr()})
+					_, _ = a.WriteToUDPAddrPort(packet, at[nat.Inside])
+					_, _ = p.Stats(other)
+					p.Release(time.Now(), other)
+				}
+				p.Refill()
+				p.Sweep(time.Now())
+				_ = p.Gauges()
+			}
+		})
+	}
+	for range 200 {
+		pass(t, a, local[nat.Outside], b, local[nat.Inside])
+	}
+	close(stop)
+	workers.Wait()
+	if legs, ok := p.Stats(id); !ok || legs[nat.Outside].Packets != 200 || legs[nat.Inside].Sent != 200 {
+		t.Fatalf("%+v", legs)
+	}
+	if g := p.Gauges(); g.Reserved != 1 {
+		t.Fatalf("gauges %+v", g)
+	}
+}
+
+// Between receive and send nothing is allocated.
+func TestRelayDoesNotAllocate(t *testing.T) {
+	a, aAt := listen(t, own(6)+":0")
+	_, bAt := listen(t, own(7)+":0")
+	b := New(Options{})
+	p, err := media.New(testConfig(own(5), 23600), b, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
+	// The thread ends, the sockets stay: the test does its work step by step.
+	b.queue.stop()
+	<-b.done
+	w := b.worker
+	leg := int32(local[nat.Outside].Port() - 23600)
+	before := relayed(w)
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := a.WriteToUDPAddrPort(packet, local[nat.Outside]); err != nil {
+			t.Fatal(err)
+		}
+		w.relay(int64(time.Second), leg)
+	}); n != 0 {
+		t.Errorf("%v allocations for a relayed packet", n)
+	}
+	if relayed(w) == before {
+		t.Error("nothing was relayed")
+	}
+	w.shut()
+	b.close.Do(func() {})
+}
+
+// relayed counts what the relay did with datagrams, by the port that the last one was sent from.
+func relayed(w *worker) uint16 { return w.to4.Port }
+
+// A datagram on which the engine fails costs that datagram.
+func TestEngineFailure(t *testing.T) {
+	a, aAt := listen(t, own(6)+":0")
+	b, bAt := listen(t, own(7)+":0")
+	be := New(Options{})
+	p, err := media.New(testConfig(own(5), 23700), be, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	_, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
+	pass(t, a, local[nat.Outside], b, local[nat.Inside])
+	// A leg that the table does not have stands for a bug of the engine.
+	fd, err := unix.Eventfd(1, unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := be.worker.watch(fd, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	for limit := time.Now().Add(5 * time.Second); p.Gauges().Rejected[media.RejectedInternal] == 0; {
+		if time.Now().After(limit) {
+			t.Fatal("the failure was not counted")
+		}
+	}
+	_ = unix.Close(fd)
+	pass(t, a, local[nat.Outside], b, local[nat.Inside])
+}
+
+// Commands of one leg are replaced, not queued, while the worker is away.
+func TestQueueIsBounded(t *testing.T) {
+	fds := [2]int{}
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) }()
+	var q queue
+	q.post(media.Command{}) // before open: nobody is there
+	q.open(fds[1], 4)
+	for n := range uint32(1000) {
+		for leg := range int32(4) {
+			q.post(media.Command{Leg: leg, Generation: n})
+		}
+		q.post(media.Command{Leg: 4})
+		q.post(media.Command{Leg: -1})
+	}
+	for range 2 {
+		list, stopped := q.take()
+		if len(list) > 4 || stopped {
+			t.Fatalf("%d commands, stopped %v", len(list), stopped)
+		}
+		for _, c := range list {
+			if c.Generation != 999 {
+				t.Errorf("leg %d: command %d", c.Leg, c.Generation)
+			}
+		}
+	}
+	q.post(media.Command{Leg: 1, Generation: 7})
+	if list, _ := q.take(); len(list) != 1 || list[0].Generation != 7 {
+		t.Fatalf("after a take: %v", list)
+	}
+	q.stop()
+	q.post(media.Command{})
+	if list, stopped := q.take(); len(list) != 0 || !stopped {
+		t.Fatal("a stopped queue took a command")
+	}
+}
+
+// The engine alone in a process of its own relays every packet of a small load, and the floor of the benchmark as well.
+func TestServe(t *testing.T) {
+	for _, role := range []string{"engine", "floor"} {
+		r := relayFor(t, role, 10, 5)
+		if r.lost != 0 || r.perPacket <= 0 {
+			t.Errorf("%s: %+v", role, r)
+		}
+	}
+}
+
+func TestServeErrors(t *testing.T) {
+	load := benchLoad(os.Getpid(), 2, [2]uint16{4000, 4002})
+	load.Streams = 3
+	if _, err := load.point(plane(t, load.Config, Options{}), io.Discard); err == nil || !strings.Contains(err.Error(), "stream 3 of 3") {
+		t.Errorf("more streams than ports: %v", err)
+	}
+	if err := (&generator{}).meet(bufio.NewScanner(strings.NewReader("nonsense line\n")), load.Peers); err == nil {
+		t.Error("the generator believes anything")
+	}
+}
