@@ -98,7 +98,7 @@ var table = map[string]rule{
 	"WWW-Authenticate":      {ways: phoneOut, edit: challenge},
 	"Proxy-Authenticate":    {ways: phoneOut, edit: challenge},
 	"Authentication-Info":   {ways: phoneOut},
-	"P-Charging-Vector":     {ways: trunkIn},
+	"P-Charging-Vector":     {ways: trunkIn, edit: charging},
 	"P-Access-Network-Info": {ways: trunkIn},
 
 	// The addresses of the provider's charging functions concern nobody but the provider (RFC 7315 §4.5).

@@ -18,8 +18,8 @@ import (
 // and what the other leg of the call brought. A host that belongs to both sides (one address for both, everything on
 // loopback) is no leak, and neither is what was named as allowed.
 //
-// Not looked at is what this side itself sent and gets back: Via, From, To and Record-Route of a response; Request-URI,
-// From, To and Route of a request within a dialog. Two phones behind two NATs may well have the same private address.
+// Not looked at is what this side itself sent and gets back: Via, From, To and Record-Route of a response; Route, and
+// within a dialog the Request-URI and the hosts of From and To, of a request. Two phones behind two NATs may well have the same private address.
 // Credentials and challenges are not looked at either: a digest covers them.
 type Guard struct {
 	forbidden [2]hostSet // by the side that is left
@@ -41,7 +41,7 @@ func newHostSet() hostSet {
 }
 
 // NewGuard makes a guard. ours are our addresses of each side, bound and advertised, for signalling and media; the
-// first one of a side stands in for what leaked there. peers are the hosts and addresses of trunks (outside) and PBX
+// first one of a side (the advertised one) stands in for what leaked there. peers are the hosts and addresses of trunks (outside) and PBX
 // nodes (inside), with or without port, or ranges of one address. allowed are hosts that may be shown on either side:
 // pbx.domain.
 func NewGuard(ours [2][]netip.Addr, peers [2][]string, allowed ...string) *Guard {
@@ -126,12 +126,17 @@ func (g *Guard) Check(leaving nat.Side, m *message.Message, brought *tu.Secrets)
 		c.id(m.From.Tag)
 	} else {
 		c.id(m.To.Tag)
+		m.Reason = c.scan(m.Reason)
 	}
-	if fresh {
+	switch {
+	case fresh:
 		c.uri(&m.URI)
 		c.nameAddr(&m.From)
 		c.nameAddr(&m.To)
 		c.callID(m.CallID)
+	case m.IsRequest(): // a dialog keeps the names it was opened with, not what was repaired in them then
+		c.words(&m.From)
+		c.words(&m.To)
 	}
 	c.id(m.CallID)
 	c.headers(m)
@@ -268,6 +273,12 @@ func (c *check) nameAddr(n *message.NameAddr) {
 	n.Params = c.scan(n.Params)
 }
 
+// words looks at a name-addr without its host.
+func (c *check) words(n *message.NameAddr) {
+	n.Display = c.scan(n.Display)
+	n.URI.User = c.scan(n.URI.User)
+}
+
 // headers looks at the untyped fields.
 func (c *check) headers(m *message.Message) {
 	drop := false
@@ -277,16 +288,19 @@ func (c *check) headers(m *message.Message) {
 		case "Authorization", "Proxy-Authorization", "WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info",
 			"Proxy-Authentication-Info", "Route", "Content-Type":
 			continue
+		case "Allow", "Supported", "Require": // words of our own lists
+			continue
 		case "Record-Route":
 			if !m.IsRequest() {
 				continue
 			}
 		}
-		h.Value = c.scan(h.Value)
 		if c.showsID(h) {
 			c.hits++
 			h.Name, drop = "", true
+			continue
 		}
+		h.Value = c.scan(h.Value)
 	}
 	if drop {
 		m.Headers = slices.DeleteFunc(m.Headers, func(h message.Header) bool { return h.Name == "" })

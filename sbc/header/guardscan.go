@@ -16,6 +16,9 @@ func (c *check) scan(v string) string {
 	if c.names || c.v6 {
 		v = c.scanNames(v)
 	}
+	if strings.IndexByte(v, '.') < 0 {
+		return v
+	}
 	return c.scanIPv4(v)
 }
 
@@ -101,7 +104,7 @@ func (c *check) scanNames(v string) string {
 			if c.host(w) && c.replace() {
 				p.put(v, from, to, c.g.own[c.side].String()) // as bare as what it replaces
 			}
-		case c.names && hostPosition(v, from, to) && c.name(w) && c.replace():
+		case c.names && !isIPv4(w) && hostPosition(v, from, to) && c.name(w) && c.replace():
 			p.put(v, from, to, c.g.text[c.side])
 		}
 	}
@@ -131,13 +134,21 @@ func (c *check) word(v string, i int) (from, to int) {
 
 // ipv6End is the end of the IPv6 address that begins at i, in brackets or without, or i if there is none.
 func ipv6End(v string, i int) int {
-	if v[i] == '[' {
-		if end := ipv6End(v, i+1); end > i+1 && end < len(v) && v[end] == ']' {
-			return end + 1
-		}
+	if v[i] != '[' {
+		return bareEnd(v, i)
+	}
+	if end := bareEnd(v, i+1); end > i+1 && end < len(v) && v[end] == ']' {
+		return end + 1
+	}
+	return i
+}
+
+// bareEnd is ipv6End for an address without brackets.
+func bareEnd(v string, i int) int {
+	if i == len(v) {
 		return i
 	}
-	if i > 0 && hostByte[v[i-1]] {
+	if i > 0 && (hostByte[v[i-1]] || v[i] == ':' && v[i-1] == ':') {
 		return i
 	}
 	end, colons := i, 0

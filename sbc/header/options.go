@@ -106,6 +106,14 @@ func quotedEnd(s string, open int) int {
 	return -1
 }
 
+// charging keeps the number of a P-Charging-Vector, by which the provider's bills are found again; its other parameters
+// name the provider's hosts (RFC 7315 §4.6).
+func charging(value string, _ *Hosts) (string, bool) {
+	kept := keepParams(";"+value, func(name string) bool { return strings.TrimSpace(name) == "icid-value" })
+	kept = strings.Trim(kept, "; ")
+	return kept, kept != ""
+}
+
 // challenge cuts auth-int from an offered qop list: a digest over a body that we rewrite can never match. All else
 // stays byte for byte.
 func challenge(value string, _ *Hosts) (string, bool) {

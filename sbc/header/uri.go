@@ -19,7 +19,7 @@ func RewriteURIHost(u message.URI, host string) message.URI {
 	case "tel":
 		name, port := splitHost(host)
 		return message.URI{
-			Scheme: "sip", User: escapeUser(u.User + numberParams(u.Params, name)), Host: name, Port: port, Params: ";user=phone",
+			Scheme: "sip", User: escapeUser(u.User + numberParams(u.Params, name, true)), Host: name, Port: port, Params: ";user=phone",
 		}
 	case "urn":
 		return u
@@ -63,7 +63,7 @@ func identity(value string, h *Hosts) (string, bool) {
 			n.URI.Headers = keepHeaders(inner)
 		case "tel":
 			name, _ := splitHost(h.Identity)
-			n.URI.Params = numberParams(n.URI.Params, name)
+			n.URI.Params = numberParams(n.URI.Params, name, true)
 		case "urn":
 		default:
 			continue
@@ -99,7 +99,7 @@ func nobody(host string) bool {
 // harmless tells the parameters of a SIP URI that say something of the user, not of the way to it.
 func harmless(name string) bool {
 	switch name {
-	case "user", "cause", "cpc", "oli", "isup-oli": // RFC 3261 §19.1.1, RFC 4458, calling party category
+	case "user", "cause", "cpc", "oli", "isup-oli", "verstat": // RFC 3261 §19.1.1, 4458, 8588, calling party category
 		return true
 	}
 	return false
@@ -149,12 +149,14 @@ func cleanUser(user, host string) string {
 	if !found {
 		return user
 	}
-	return number + numberParams(";"+params, host)
+	return number + numberParams(";"+params, host, false)
 }
 
-// numberParams drops the trunk group that a number came by (RFC 4904) and puts our host in the place of the domain
-// that a local number is local to (RFC 3966 §5.1.5); a context of digits stays.
-func numberParams(list, host string) string {
+// numberParams keeps of a number's parameters what says something of the number (RFC 3966, 4694, 4759, 8588), and puts
+// our host in the place of a domain that a local number is local to (RFC 3966 §5.1.5); a context of digits stays. The
+// trunk group that a number came by (RFC 4904) goes. Other parameters go from a tel URI; in the user part of a SIP URI
+// they stay, for there they may be part of a name ("alice;day=tuesday", RFC 3261 §19.1.3).
+func numberParams(list, host string, tel bool) string {
 	if list == "" {
 		return ""
 	}
@@ -162,9 +164,8 @@ func numberParams(list, host string) string {
 	for p := range strings.SplitSeq(list[1:], ";") {
 		name, value, _ := strings.Cut(p, "=")
 		switch strings.ToLower(name) {
-		case "tgrp", "trunk-context", "":
-			continue
-		case "phone-context":
+		case "ext", "isub", "postd", "rn", "npdi", "cic", "cpc", "oli", "enumdi", "verstat":
+		case "phone-context", "rn-context", "cic-context":
 			if strings.HasPrefix(value, "+") {
 				break
 			}
@@ -172,6 +173,12 @@ func numberParams(list, host string) string {
 				continue // an IPv6 address is no context
 			}
 			p = name + "=" + host
+		case "tgrp", "trunk-context", "":
+			continue
+		default:
+			if tel {
+				continue
+			}
 		}
 		out = append(append(out, ';'), p...)
 	}
