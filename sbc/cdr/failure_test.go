@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -82,13 +83,13 @@ func TestStartUpFailureEndsWithoutACall(t *testing.T) {
 // fullDisk is a file on a disk with so much room left: it takes what fits, as a real one does.
 type fullDisk struct {
 	*os.File
-	room *int
+	room *atomic.Int64
 	torn bool // cannot be cut either
 }
 
 func (d fullDisk) Write(b []byte) (int, error) {
-	n := min(len(b), *d.room)
-	*d.room -= n
+	n := min(len(b), int(d.room.Load()))
+	d.room.Add(-int64(n))
 	n, err := d.File.Write(b[:n])
 	if err == nil && n < len(b) {
 		err = syscall.ENOSPC
@@ -106,7 +107,9 @@ func (d fullDisk) Truncate(size int64) error {
 func TestDiskFull(t *testing.T) {
 	for _, torn := range []bool{false, true} {
 		t.Run(fmt.Sprintf("torn=%v", torn), func(t *testing.T) {
-			c, room := config(t), 1000
+			c := config(t)
+			var room atomic.Int64
+			room.Store(1000)
 			synctest.Test(t, func(t *testing.T) {
 				told := &warnings{}
 				w := New(c, time.Now, told.warn)
@@ -125,7 +128,7 @@ func TestDiskFull(t *testing.T) {
 				if got := w.Counters(); !got.Failing || got.Waiting == 0 || told.contain("no space") != 1 {
 					t.Fatalf("counters %+v, warnings %q", got, told.all())
 				}
-				room = 1 << 20
+				room.Store(1 << 20)
 				time.Sleep(retryAfter)
 				if err := w.Close(); err != nil {
 					t.Fatal(err)

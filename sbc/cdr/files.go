@@ -75,7 +75,8 @@ func (d *files) write(now time.Time, lines []byte) error {
 	return nil
 }
 
-// choose sees to it that the current file is the one that so many more bytes belong to now. It opens lazily: no calls, no empty files.
+// choose makes the current file the one that so many more bytes belong to now. It opens lazily: no calls, no empty
+// files.
 func (d *files) choose(now time.Time, more int64) error {
 	if d.current != nil && !d.due(now, more) && d.linked() {
 		return nil

@@ -101,77 +101,79 @@ func TestParseKeepsNothingOfTheBuffer(t *testing.T) {
 	}
 }
 
+// validation is the validator's table: a request, the code of its refusal (0: accepted), a word of the reason.
+var validation = []struct {
+	name, data string
+	code       int
+	detail     string
+}{
+	{"as it is", with(), 0, ""},
+	{"no Max-Forwards is forgiven", with(), 0, ""},
+	{"no Via", with("-Via"), 400, "no Via"},
+	{"no From", with("-From"), 400, "no From"},
+	{"no To", with("-To"), 400, "no To"},
+	{"no Call-ID", with("-Call-ID"), 400, "no Call-ID"},
+	{"no CSeq", with("-CSeq"), 400, "no CSeq"},
+	{"no From tag", with("-From", "From: <sip:a@b.example>"), 400, "no tag"},
+	{"empty From tag", with("-From", "From: <sip:a@b.example>;tag="), 400, "tag is not a token"},
+	{"two From tags", with("-From", "From: <sip:a@b.example>;tag=1;tag=2"), 400, "tag"},
+	{"two To", with("t: <sip:x@y.example>"), 400, "more than one To"},
+	{"two From", with("f: <sip:x@y.example>;tag=1"), 400, "more than one From"},
+	{"two Call-ID", with("i: 2"), 400, "more than one Call-ID"},
+	{"two CSeq", with("CSeq: 2 OPTIONS"), 400, "more than one CSeq"},
+	{"two Max-Forwards", with("Max-Forwards: 1", "Max-Forwards: 1"), 400, "more than one Max-Forwards"},
+	{"two equal Content-Length", with("l: 0", "Content-Length: 0"), 400, "more than one Content-Length"},
+	{"two Content-Type", with("c: a/b", "Content-Type: a/b"), 400, "more than one Content-Type"},
+	{"two Expires", with("Expires: 1", "Expires: 1"), 400, "more than one Expires"},
+	{"two User-Agent", with("User-Agent: a", "User-Agent: b"), 400, "more than one User-Agent"},
+	{"two Refer-To", with("Refer-To: <sip:a@b.example>", "r: <sip:a@b.example>"), 400, "more than one Refer-To"},
+	{"two Allow", with("Allow: INVITE", "Allow: BYE"), 0, ""},
+	{"two Contact", with("Contact: <sip:a@b.example>", "m: <sip:c@d.example>"), 0, ""},
+	{"CSeq method", with("-CSeq", "CSeq: 1 INVITE"), 400, "another method"},
+	{"CSeq method in small letters", with("-CSeq", "CSeq: 1 options"), 400, "another method"},
+	{"CSeq range", with("-CSeq", "CSeq: 2147483648 OPTIONS"), 400, "CSeq"},
+	{"CSeq highest", with("-CSeq", "CSeq: 2147483647 OPTIONS"), 0, ""},
+	{"CSeq with several spaces", with("-CSeq", "CSeq: 1 \t OPTIONS"), 0, ""},
+	{"Max-Forwards 255", with("Max-Forwards: 255"), 0, ""},
+	{"Max-Forwards 256", with("Max-Forwards: 256"), 400, "Max-Forwards"},
+	{"Max-Forwards negative", with("Max-Forwards: -1"), 400, "Max-Forwards"},
+	{"Call-ID with a space", with("-Call-ID", "Call-ID: a b"), 400, "Call-ID"},
+	{"Call-ID empty", with("-Call-ID", "Call-ID:"), 400, "Call-ID"},
+	{"no branch", with("-Via", "Via: SIP/2.0/UDP h"), 400, "no branch"},
+	{"branch is only the cookie", with("-Via", "Via: SIP/2.0/UDP h;branch=z9hG4bK"), 400, "no branch"},
+	{"branch without the cookie", with("-Via", "Via: SIP/2.0/UDP h;branch=1"), 0, ""},
+	{"branch only in the second hop", with("-Via", "Via: SIP/2.0/UDP h, SIP/2.0/UDP i;branch=2"), 400, "no branch"},
+	{"Via version", with("-Via", "Via: SIP/3.0/UDP h;branch=b"), 400, "Via"},
+	{"Via protocol", with("-Via", "Via: HTTP/2.0/UDP h;branch=b"), 400, "Via"},
+	{"Via host", with("-Via", "Via: SIP/2.0/UDP h_(;branch=b"), 400, "Via"},
+	{"Via port", with("-Via", "Via: SIP/2.0/UDP h:99999;branch=b"), 400, "Via"},
+	{"two branches", with("-Via", "Via: SIP/2.0/UDP h;branch=b;branch=c"), 400, "Via"},
+	{"rport no port", with("-Via", "Via: SIP/2.0/UDP h;branch=b;rport=x"), 400, "Via"},
+	{"received no address", with("-Via", "Via: SIP/2.0/UDP h;branch=b;received=evil.example"), 400, "Via"},
+	{"too many hops in one field", with("Via: " + strings.Repeat("SIP/2.0/UDP h;branch=b, ", 31) + "SIP/2.0/UDP h;branch=b"), 400, "too many Via"},
+	{"From scheme missing", with("-From", "From: alan@example.com;tag=1"), 400, "From"},
+	{"To quotes", with("-To", `To: "open <sip:a@b.example>`), 400, "To"},
+	{"Contact broken", with("Contact: <sip:a@b.example"), 400, "Contact"},
+	{"Contact star in OPTIONS", with("Contact: *"), 400, "Contact"},
+	{"Contact empty", with("Contact:"), 400, "Contact"},
+	{"65 contacts", with("Contact: " + strings.Repeat("<sip:a@b>, ", 64) + "<sip:a@b>"), 400, "too many contacts"},
+	{"64 contacts", with("Contact: " + strings.Repeat("<sip:a@b>, ", 63) + "<sip:a@b>"), 0, ""},
+	{"Route broken", with("Route: <sip:a@b>;,"), 400, "Route"},
+	{"Record-Route broken", with("Record-Route: sip:a b"), 400, "Record-Route"},
+	{"Refer-To is judged by its reader", with("Refer-To: nonsense"), 0, ""},
+	{"version 3", strings.Replace(with(), " SIP/2.0\r\n", " SIP/3.0\r\n", 1), 505, "version"},
+	{"version 2.00", strings.Replace(with(), " SIP/2.0\r\n", " SIP/2.00\r\n", 1), 505, "version"},
+	{"scheme http", strings.Replace(with(), "sip:b@example.com SIP", "http://b SIP", 1), 416, "Request-URI"},
+	{"scheme tel", strings.Replace(with(), "sip:b@example.com SIP", "tel:+1555 SIP", 1), 0, ""},
+	{"scheme SIPS", strings.Replace(with(), "sip:b@example.com SIP", "SIPS:b@example.com SIP", 1), 0, ""},
+	{"no scheme", strings.Replace(with(), "sip:b@example.com SIP", "b@example.com SIP", 1), 400, "Request-URI"},
+	{"star", strings.Replace(with(), "sip:b@example.com SIP", "* SIP", 1), 400, "Request-URI"},
+	{"small method", strings.ReplaceAll(with(), "OPTIONS", "options"), 0, ""},
+	{"unknown method", strings.ReplaceAll(with(), "OPTIONS", "NEWMETHOD"), 0, ""},
+}
+
 func TestValidator(t *testing.T) {
-	tests := []struct {
-		name, data string
-		code       int
-		detail     string
-	}{
-		{"as it is", with(), 0, ""},
-		{"no Max-Forwards is forgiven", with(), 0, ""},
-		{"no Via", with("-Via"), 400, "no Via"},
-		{"no From", with("-From"), 400, "no From"},
-		{"no To", with("-To"), 400, "no To"},
-		{"no Call-ID", with("-Call-ID"), 400, "no Call-ID"},
-		{"no CSeq", with("-CSeq"), 400, "no CSeq"},
-		{"no From tag", with("-From", "From: <sip:a@b.example>"), 400, "no tag"},
-		{"empty From tag", with("-From", "From: <sip:a@b.example>;tag="), 400, "tag is not a token"},
-		{"two From tags", with("-From", "From: <sip:a@b.example>;tag=1;tag=2"), 400, "tag"},
-		{"two To", with("t: <sip:x@y.example>"), 400, "more than one To"},
-		{"two From", with("f: <sip:x@y.example>;tag=1"), 400, "more than one From"},
-		{"two Call-ID", with("i: 2"), 400, "more than one Call-ID"},
-		{"two CSeq", with("CSeq: 2 OPTIONS"), 400, "more than one CSeq"},
-		{"two Max-Forwards", with("Max-Forwards: 1", "Max-Forwards: 1"), 400, "more than one Max-Forwards"},
-		{"two equal Content-Length", with("l: 0", "Content-Length: 0"), 400, "more than one Content-Length"},
-		{"two Content-Type", with("c: a/b", "Content-Type: a/b"), 400, "more than one Content-Type"},
-		{"two Expires", with("Expires: 1", "Expires: 1"), 400, "more than one Expires"},
-		{"two User-Agent", with("User-Agent: a", "User-Agent: b"), 400, "more than one User-Agent"},
-		{"two Refer-To", with("Refer-To: <sip:a@b.example>", "r: <sip:a@b.example>"), 400, "more than one Refer-To"},
-		{"two Allow", with("Allow: INVITE", "Allow: BYE"), 0, ""},
-		{"two Contact", with("Contact: <sip:a@b.example>", "m: <sip:c@d.example>"), 0, ""},
-		{"CSeq method", with("-CSeq", "CSeq: 1 INVITE"), 400, "another method"},
-		{"CSeq method in small letters", with("-CSeq", "CSeq: 1 options"), 400, "another method"},
-		{"CSeq range", with("-CSeq", "CSeq: 2147483648 OPTIONS"), 400, "CSeq"},
-		{"CSeq highest", with("-CSeq", "CSeq: 2147483647 OPTIONS"), 0, ""},
-		{"CSeq with several spaces", with("-CSeq", "CSeq: 1 \t OPTIONS"), 0, ""},
-		{"Max-Forwards 255", with("Max-Forwards: 255"), 0, ""},
-		{"Max-Forwards 256", with("Max-Forwards: 256"), 400, "Max-Forwards"},
-		{"Max-Forwards negative", with("Max-Forwards: -1"), 400, "Max-Forwards"},
-		{"Call-ID with a space", with("-Call-ID", "Call-ID: a b"), 400, "Call-ID"},
-		{"Call-ID empty", with("-Call-ID", "Call-ID:"), 400, "Call-ID"},
-		{"no branch", with("-Via", "Via: SIP/2.0/UDP h"), 400, "no branch"},
-		{"branch is only the cookie", with("-Via", "Via: SIP/2.0/UDP h;branch=z9hG4bK"), 400, "no branch"},
-		{"branch without the cookie", with("-Via", "Via: SIP/2.0/UDP h;branch=1"), 0, ""},
-		{"branch only in the second hop", with("-Via", "Via: SIP/2.0/UDP h, SIP/2.0/UDP i;branch=2"), 400, "no branch"},
-		{"Via version", with("-Via", "Via: SIP/3.0/UDP h;branch=b"), 400, "Via"},
-		{"Via protocol", with("-Via", "Via: HTTP/2.0/UDP h;branch=b"), 400, "Via"},
-		{"Via host", with("-Via", "Via: SIP/2.0/UDP h_(;branch=b"), 400, "Via"},
-		{"Via port", with("-Via", "Via: SIP/2.0/UDP h:99999;branch=b"), 400, "Via"},
-		{"two branches", with("-Via", "Via: SIP/2.0/UDP h;branch=b;branch=c"), 400, "Via"},
-		{"rport no port", with("-Via", "Via: SIP/2.0/UDP h;branch=b;rport=x"), 400, "Via"},
-		{"received no address", with("-Via", "Via: SIP/2.0/UDP h;branch=b;received=evil.example"), 400, "Via"},
-		{"too many hops in one field", with("Via: " + strings.Repeat("SIP/2.0/UDP h;branch=b, ", 31) + "SIP/2.0/UDP h;branch=b"), 400, "too many Via"},
-		{"From scheme missing", with("-From", "From: alan@example.com;tag=1"), 400, "From"},
-		{"To quotes", with("-To", `To: "open <sip:a@b.example>`), 400, "To"},
-		{"Contact broken", with("Contact: <sip:a@b.example"), 400, "Contact"},
-		{"Contact star in OPTIONS", with("Contact: *"), 400, "Contact"},
-		{"Contact empty", with("Contact:"), 400, "Contact"},
-		{"65 contacts", with("Contact: " + strings.Repeat("<sip:a@b>, ", 64) + "<sip:a@b>"), 400, "too many contacts"},
-		{"64 contacts", with("Contact: " + strings.Repeat("<sip:a@b>, ", 63) + "<sip:a@b>"), 0, ""},
-		{"Route broken", with("Route: <sip:a@b>;,"), 400, "Route"},
-		{"Record-Route broken", with("Record-Route: sip:a b"), 400, "Record-Route"},
-		{"Refer-To is judged by its reader", with("Refer-To: nonsense"), 0, ""},
-		{"version 3", strings.Replace(with(), " SIP/2.0\r\n", " SIP/3.0\r\n", 1), 505, "version"},
-		{"version 2.00", strings.Replace(with(), " SIP/2.0\r\n", " SIP/2.00\r\n", 1), 505, "version"},
-		{"scheme http", strings.Replace(with(), "sip:b@example.com SIP", "http://b SIP", 1), 416, "Request-URI"},
-		{"scheme tel", strings.Replace(with(), "sip:b@example.com SIP", "tel:+1555 SIP", 1), 0, ""},
-		{"scheme SIPS", strings.Replace(with(), "sip:b@example.com SIP", "SIPS:b@example.com SIP", 1), 0, ""},
-		{"no scheme", strings.Replace(with(), "sip:b@example.com SIP", "b@example.com SIP", 1), 400, "Request-URI"},
-		{"star", strings.Replace(with(), "sip:b@example.com SIP", "* SIP", 1), 400, "Request-URI"},
-		{"small method", strings.ReplaceAll(with(), "OPTIONS", "options"), 0, ""},
-		{"unknown method", strings.ReplaceAll(with(), "OPTIONS", "NEWMETHOD"), 0, ""},
-	}
-	for _, tt := range tests {
+	for _, tt := range validation {
 		t.Run(tt.name, func(t *testing.T) {
 			m, _, err := parseBytes([]byte(tt.data))
 			if codeOf(err) != tt.code || err != nil && !strings.Contains(err.Error(), tt.detail) {
@@ -267,6 +269,10 @@ func TestNothingIsLost(t *testing.T) {
 			t.Errorf("%v %v", list, err)
 		}
 	})
+}
+
+// TestSpellings: case, white space, compact names and lists on one line.
+func TestSpellings(t *testing.T) {
 	t.Run("compact names", func(t *testing.T) {
 		m := mustParse(t, with("k: replaces", "r: <sip:a@b.example>", "b: <sip:c@d.example>", "x: 90", "o: dialog", "s: hi", "u: presence",
 			"e: gzip", "a: *", "c: text/plain", "y: sig", "d: proxy", "j: *"))

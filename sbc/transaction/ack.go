@@ -9,7 +9,7 @@ import (
 // §17.2.3); one for a 2xx is a request of its own and is found by its dialog and CSeq number (§13.2.2.4). Old clients
 // send the latter with the INVITE's branch too.
 func (t *Table) ack(m *message.Message, from nat.Flow) {
-	key := serverKey(t.key[:0], m, "INVITE")
+	key := serverKey(t.key[:0], m, "INVITE", from)
 	t.key = key
 	s, strange := t.find(key, from)
 	if s != nil {

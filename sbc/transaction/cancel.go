@@ -9,7 +9,7 @@ import (
 
 // cancelled takes a CANCEL (RFC 3261 §9.2). It is a transaction of its own, so that its copies get the same answer.
 func (t *Table) cancelled(m *message.Message, from, reply nat.Flow) {
-	key := serverKey(t.key[:0], m, "CANCEL")
+	key := serverKey(t.key[:0], m, "CANCEL", from)
 	t.key = key
 	if s, _ := t.find(key, from); s != nil {
 		s.reply = reply
@@ -17,7 +17,7 @@ func (t *Table) cancelled(m *message.Message, from, reply nat.Flow) {
 		return
 	}
 	// The transaction it cancels is that of the same branch, sent-by and source; only INVITE can be cancelled.
-	key = serverKey(t.key[:0], m, "INVITE")
+	key = serverKey(t.key[:0], m, "INVITE", from)
 	t.key = key
 	invite, strange := t.find(key, from)
 	switch {
@@ -41,7 +41,7 @@ func (t *Table) cancelMatched(invite *server, m *message.Message, from, reply na
 	b := t.answerCancel(m, 200, "OK", invite.tag)
 	t.transmit(b, reply)
 	if wait := lasting(reply.Transport, t.all); wait > 0 && t.room(true) {
-		s := t.openServer(string(serverKey(t.key[:0], m, "CANCEL")), from, reply)
+		s := t.openServer(string(serverKey(t.key[:0], m, "CANCEL", from)), from, reply)
 		s.state, s.limit = completed, t.now.after(wait) // Timer J
 		t.keep(&s.last, b)
 		t.queue.settle(&s.timer)

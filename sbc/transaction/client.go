@@ -66,6 +66,8 @@ func (t *Table) Send(now time.Time, user uint64, ref uint32, m *message.Message,
 		return out, fmt.Errorf("%w: send %q %d otherwise: an ACK by itself, a CANCEL by Cancel", ErrMessage, m.Method, m.Status)
 	case len(m.Via) != 1 || m.Via[0].Branch == "":
 		return out, fmt.Errorf("%w: a request is sent with one Via and a branch", ErrMessage)
+	case user == 0 && m.Method == "INVITE":
+		return out, fmt.Errorf("%w: an INVITE needs a user, or nobody would ever end it", ErrMessage)
 	case user != 0 && t.byRef(user, ref) != nil:
 		return out, fmt.Errorf("%w: ref %d of user %d names a live request", ErrMessage, ref, user)
 	case !t.room(m.To.Tag != ""):

@@ -2,8 +2,10 @@ package transaction
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"strconv"
 
+	"sallyport/nat"
 	"sallyport/sbc/message"
 )
 
@@ -22,8 +24,9 @@ func seal(b []byte) []byte {
 }
 
 // serverKey matches a request to its server transaction: branch, sent-by and method, INVITE standing for the ACK to a
-// non-2xx (RFC 3261 §17.2.3). The source is compared apart.
-func serverKey(b []byte, m *message.Message, method string) []byte {
+// non-2xx (RFC 3261 §17.2.3), and at its end the source: the interface and the address, not the port, which a NAT may
+// move. Two clients behind different NATs may well have chosen the same private address and branch.
+func serverKey(b []byte, m *message.Message, method string, from nat.Flow) []byte {
 	via := &m.Via[0]
 	b = append(b, via.Branch...)
 	b = append(b, 0)
@@ -32,8 +35,17 @@ func serverKey(b []byte, m *message.Message, method string) []byte {
 	b = strconv.AppendUint(b, uint64(via.Port), 10)
 	b = append(b, 0)
 	b = append(b, method...)
-	return seal(b)
+	b = seal(b)
+	addr := from.Remote.Addr().As16()
+	b = append(b, addr[:]...)
+	return binary.BigEndian.AppendUint16(b, from.Interface)
 }
+
+// sourceLen is the length of the source in a server key.
+const sourceLen = 16 + 2
+
+// anySource is a server key without its source.
+func anySource[K string | []byte](key K) K { return key[:len(key)-sourceLen] }
 
 // clientKey matches a response to its client transaction: branch and CSeq method (RFC 3261 §17.1.3).
 func clientKey(b []byte, branch, method string) []byte {

@@ -28,11 +28,11 @@ const (
 type server struct {
 	timer
 	id    ID
-	user  uint64 // 0: not owned
-	key   string // in byKey
-	twin  string // in merged; "": not there
-	await string // in accepted; "": not there
-	next  *server
+	user  uint64        // 0: not owned
+	key   string        // in byKey; without its source in namesake
+	twin  string        // in merged; "": not there
+	await string        // in accepted; "": not there
+	next  *server       // in namesake
 	peers links[server] // others of the same user
 
 	from, reply nat.Flow
@@ -67,7 +67,7 @@ func (s *server) expire(t *Table) {
 
 // request takes a request that is neither ACK nor CANCEL.
 func (t *Table) request(m *message.Message, from, reply nat.Flow) {
-	key := serverKey(t.key[:0], m, m.Method)
+	key := serverKey(t.key[:0], m, m.Method, from)
 	t.key = key
 	if s, _ := t.find(key, from); s != nil {
 		// Answers follow the latest copy: a NAT may have moved the port since the first one.
@@ -95,17 +95,18 @@ func (t *Table) request(m *message.Message, from, reply nat.Flow) {
 	t.emit(Effect{Kind: NewRequest, ID: s.id, Msg: m, Flow: from, Merged: m.To.Tag == "" && t.isMerged(s, m)})
 }
 
-// find looks a server transaction up: one from the same source goes before one from the same system. strange reports
-// that transactions stand under the key, but that the request may not touch them. Sources are compared because two
-// clients behind different NATs may have chosen the same private address and branch.
+// namesakesMost bounds the transactions of different sources that may stand in for each other under one branch. A
+// request beyond has its transaction, for its own source alone; so nobody can make a list to search.
+const namesakesMost = 8
+
+// find looks a server transaction up: that of the same source, else one of the same system. strange reports that
+// transactions stand under the key, but that the request may not touch them.
 func (t *Table) find(key []byte, from nat.Flow) (s *server, strange bool) {
-	first := t.byKey[string(key)]
-	for s := first; s != nil; s = s.next {
-		if sameSource(s.from, from) {
-			return s, false
-		}
+	if s = t.byKey[string(key)]; s != nil {
+		return s, false
 	}
-	for s := first; s != nil; s = s.next {
+	first := t.namesake[string(anySource(key))]
+	for s = first; s != nil; s = s.next {
 		if t.cfg.SameSystem(s.from, from) {
 			return s, false
 		}
@@ -113,12 +114,22 @@ func (t *Table) find(key []byte, from nat.Flow) (s *server, strange bool) {
 	return nil, first != nil
 }
 
+// openServer makes a transaction under a key that no other has.
 func (t *Table) openServer(key string, from, reply nat.Flow) *server {
 	t.lastID++
-	s := &server{id: t.lastID, key: key, from: from, reply: reply, next: t.byKey[key]}
+	s := &server{id: t.lastID, key: key, from: from, reply: reply}
 	s.timer = timer{retry: never, limit: never, owner: s, pos: -1}
 	t.servers[s.id] = s
 	t.byKey[key] = s
+	n := 0
+	first := t.namesake[anySource(key)]
+	for x := first; x != nil; x = x.next {
+		n++
+	}
+	if n < namesakesMost {
+		s.next = first
+		t.namesake[anySource(key)] = s
+	}
 	return s
 }
 
@@ -128,7 +139,7 @@ func (t *Table) isMerged(s *server, m *message.Message) bool {
 	key := mergedKey(t.key[:0], m)
 	t.key = key
 	if first := t.merged[string(key)]; first != nil {
-		return first.key != s.key
+		return anySource(first.key) != anySource(s.key)
 	}
 	s.twin = string(key)
 	t.merged[s.twin] = s
@@ -144,18 +155,27 @@ func (t *Table) endServer(s *server) {
 	t.noAwait(s)
 	t.noOwner(s)
 	delete(t.servers, s.id)
-	switch first := t.byKey[s.key]; {
-	case first != s:
-		for first.next != s {
-			first = first.next
+	delete(t.byKey, s.key)
+	t.noNamesake(s)
+	s.req = nil
+}
+
+func (t *Table) noNamesake(s *server) {
+	name := anySource(s.key)
+	if t.namesake[name] == s {
+		if s.next == nil {
+			delete(t.namesake, name)
+		} else {
+			t.namesake[name] = s.next
 		}
-		first.next = s.next
-	case s.next == nil:
-		delete(t.byKey, s.key)
-	default:
-		t.byKey[s.key] = s.next
 	}
-	s.req, s.next = nil, nil
+	for x := t.namesake[name]; x != nil; x = x.next {
+		if x.next == s {
+			x.next = s.next
+			break
+		}
+	}
+	s.next = nil
 }
 
 func (t *Table) noTwin(s *server) {

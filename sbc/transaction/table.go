@@ -59,7 +59,7 @@ func (c Config) withDefaults() Config {
 // The errors of a user's call. The table is as it was.
 var (
 	ErrGone     = errors.New("transaction: the server transaction has ended; nobody waits for the response")
-	ErrAnswered = errors.New("transaction: a final response was sent already")
+	ErrAnswered = errors.New("transaction: the request was answered or dropped already; a transaction has one final response")
 	ErrFull     = errors.New("transaction: the table is full; refuse the request with 503")
 	ErrMessage  = errors.New("transaction: not a message for this call")
 )
@@ -71,7 +71,8 @@ type Table struct {
 	trying time.Duration // when a silent non-INVITE server transaction sends 100 (RFC 4320 §4.1)
 
 	servers  map[ID]*server
-	byKey    map[string]*server // the first of those with a key; server.next are the others
+	byKey    map[string]*server
+	namesake map[string]*server // by key without source: a few of all sources, threaded by server.next
 	merged   map[string]*server
 	accepted map[string]*server // 2xx sent to an INVITE, by the ACK they wait for
 	owned    chains[uint64, server]
@@ -103,7 +104,7 @@ func NewTable(cfg Config) *Table {
 	cfg = cfg.withDefaults()
 	t := &Table{
 		cfg: cfg, all: 64 * cfg.T1,
-		servers: map[ID]*server{}, byKey: map[string]*server{},
+		servers: map[ID]*server{}, byKey: map[string]*server{}, namesake: map[string]*server{},
 		merged: map[string]*server{}, accepted: map[string]*server{},
 		owned:      newChains[uint64](func(s *server) *links[server] { return &s.peers }),
 		clients:    map[string]*client{},
@@ -262,5 +263,5 @@ func (t *Table) expected(flow, from nat.Flow) bool {
 }
 
 func sameSource(a, b nat.Flow) bool {
-	return a.Interface == b.Interface && a.Remote.Addr() == b.Remote.Addr()
+	return a.Interface == b.Interface && a.Remote.Addr().Unmap() == b.Remote.Addr().Unmap()
 }

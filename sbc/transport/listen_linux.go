@@ -17,19 +17,19 @@ import (
 	"sallyport/nat"
 )
 
-// listenError says why an interface cannot be opened and what to do about it.
-func listenError(face *nat.Interface, err error, real bool) error {
+// listenError says why an interface cannot be opened and what to do about it. Of the kernel's sockets it knows more.
+func listenError(face *nat.Interface, err error, kernel bool) error {
 	hint := "see the system's log"
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := "another program"
-		if real {
+		if kernel {
 			who = cmp.Or(holder(face.Bind), who)
 		}
 		hint = fmt.Sprintf("the port is held by %s: stop it, or set another port in %s.%s", who, face.Side, face.Realm)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		hint = fmt.Sprintf("not an address of this machine%s: set %s.address to one of its own; what the world sees "+
-			"goes into external_address", own(real), face.Side)
+			"goes into external_address", own(kernel), face.Side)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		hint = "not permitted: ports below 1024 need CAP_NET_BIND_SERVICE, or use another port"
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE):
@@ -39,9 +39,9 @@ func listenError(face *nat.Interface, err error, real bool) error {
 }
 
 // own lists the machine's addresses for the hint.
-func own(real bool) string {
+func own(kernel bool) string {
 	addrs, err := net.InterfaceAddrs()
-	if err != nil || !real {
+	if err != nil || !kernel {
 		return ""
 	}
 	var list []string
