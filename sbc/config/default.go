@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -82,3 +83,15 @@ func (e *BlackEntry) setDefaults() { *e = BlackEntry{Realms: bothRealms()} }
 func (e *AgentEntry) setDefaults() { *e = AgentEntry{Mode: "contains", Action: "drop"} }
 
 func (e *RateEntry) setDefaults() { *e = RateEntry{Realms: bothRealms(), Action: "drop"} }
+
+// settle fixes the defaults that depend on other keys. A node whose realms are not given serves those that are open: one
+// that the administrator closed is not meant.
+func settle(doc *Document, from *origin) {
+	open := map[string]bool{"phones": doc.Inside.Phones.UDP != 0, "trunks": doc.Inside.Trunks.UDP != 0}
+	for i := range doc.PBX.Nodes {
+		n := &doc.PBX.Nodes[i]
+		if !from.given(index("pbx.nodes", i)+".realms") && (open["phones"] || open["trunks"]) {
+			n.Realms = slices.DeleteFunc(n.Realms, func(r string) bool { return !open[r] })
+		}
+	}
+}

@@ -109,10 +109,19 @@ func distinct(v reflect.Value, key string) bool {
 
 // names are the elements' names, by the field whose key is given.
 func names(v reflect.Value, key string) []string {
+	at := fieldsOf(v.Type().Elem())[key].index
 	out := make([]string, v.Len())
 	for i := range out {
-		f := fieldsOf(v.Type().Elem())[key]
-		out[i] = strings.Trim(show(v.Index(i).Field(f.index)), `"[]`)
+		f := v.Index(i).Field(at)
+		if f.Kind() != reflect.Slice {
+			out[i] = fmt.Sprint(f.Interface())
+			continue
+		}
+		words := make([]string, f.Len())
+		for j := range words {
+			words[j] = fmt.Sprint(f.Index(j).Interface())
+		}
+		out[i] = strings.Join(words, ", ")
 	}
 	return out
 }

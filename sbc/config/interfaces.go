@@ -41,6 +41,14 @@ func listeners(d *Document) []listener {
 	return out
 }
 
+// addressed reports whether a side has an address at all.
+func (d *Document) addressed(side nat.Side) bool {
+	if side == nat.Outside {
+		return len(d.Outside.Address) > 0
+	}
+	return len(d.Inside.Address) > 0
+}
+
 // interfaces numbers the listeners from 0.
 func interfaces(d *Document) []nat.Interface {
 	var out []nat.Interface

@@ -25,11 +25,13 @@ func TestInterfaces(t *testing.T) {
 			"2 inside/phones udp 10.0.0.2:5062 10.0.0.2:5062",
 			"3 inside/trunks udp 10.0.0.2:5082 10.0.0.2:5082",
 		},
-		"dual": {
+		"large": {
 			"0 outside/trunks udp 203.0.113.11:5080 203.0.113.11:5080",
-			"1 outside/trunks udp [2001:db8::11]:5080 [2001:db8::11]:5080",
-			"2 inside/trunks udp 10.0.0.2:5080 10.0.0.2:5080",
-			"3 inside/trunks udp [fd00::2]:5080 [fd00::2]:5080",
+			"1 inside/trunks udp [fd00::2]:5080 [fd00::2]:5080",
+		},
+		"six": {
+			"0 outside/trunks udp [2001:db8::10]:5080 [2001:db8::10]:5080",
+			"1 inside/trunks udp [fd00::2]:5080 [fd00::2]:5080",
 		},
 	} {
 		snap, report := parseFile(t, filepath.Join(corpus, "good", file+".yaml"))

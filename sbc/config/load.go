@@ -20,7 +20,7 @@ func Load(path string, flags Flags) (*Snapshot, Report) {
 	}
 	data, err := read(path)
 	if err != nil {
-		var report Report
+		report := newReport()
 		report.fail(Problem{File: path, What: err.Error(), Hint: missingHint(err, flags)})
 		return nil, report
 	}
@@ -60,7 +60,7 @@ func missingHint(err error, flags Flags) string {
 
 // Parse is Load for bytes in memory; name stands for the file in messages.
 func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
-	var report Report
+	report := newReport()
 	doc, from := Default(), newOrigin(name)
 	if len(data) > maxFile {
 		report.fail(Problem{File: name, What: fmt.Sprintf("larger than %s", Size(maxFile)), Hint: "is this the configuration file?"})
@@ -70,6 +70,7 @@ func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
 		return nil, report
 	}
 	flags.apply(doc, from, &report)
+	settle(doc, from)
 	validate(doc, from, &report)
 	report.sort()
 	if !report.OK() {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 )
 
 // sameDocument compares documents by their text, which holds everything.
@@ -54,7 +56,7 @@ func TestGoodFilesLoadAndReadBack(t *testing.T) {
 }
 
 func warningsOf(path string, r Report) string {
-	text := strings.ReplaceAll(r.String(), path, filepath.Base(path))
+	text := strings.ReplaceAll(r.Full(), path, filepath.Base(path))
 	if text != "" {
 		text += "\n"
 	}
@@ -166,11 +168,52 @@ func TestReportTellsFlagsFilesAndLines(t *testing.T) {
 	r.fail(Problem{What: "e"})
 	r.note(Problem{What: "n"})
 	r.note(Problem{What: "n"})
-	if got := r.String(); got != "error: e\nwarning: w\nnote: n" {
+	if got := r.Full(); got != "error: e\nwarning: w\nnote: n" {
 		t.Errorf("%q", got)
 	}
-	r.Notes = nil
 	if err := r.Err(); err == nil || err.Error() != "e" || r.String() != "error: e\nwarning: w" {
 		t.Errorf("%v %q", err, r.String())
 	}
+}
+
+func TestReportAsJSON(t *testing.T) {
+	_, report := Parse("f", []byte("outside: { address: 203.0.113.10 }"), parseFlags(t, "--pbx", "x", "--socket", "/s", "--inside", "10.0.0.2"))
+	out, err := json.Marshal(report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`{"errors":[{"flag":"--pbx","path":"pbx.nodes","what":`, `{"file":"f","line":1,"column":1,"path":"pbx.domain","what":"missing","hint":`,
+		`"notes":[]`,
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%s is not in\n%s", want, out)
+		}
+	}
+}
+
+// TestTextSurvivesWriting: whatever stands in a comment comes back from a written file.
+func TestTextSurvivesWriting(t *testing.T) {
+	base := mustParse(t, `
+outside: { address: 203.0.113.10 }
+inside: { address: 10.0.0.2 }
+pbx: { domain: example.com, nodes: [ { address: 10.0.0.10 } ] }
+policy: { rate_limits: [], black_list: [ { range: 192.0.2.1, comment: x } ] }
+`)
+	rapid.Check(t, func(t *rapid.T) {
+		d := *base.Document()
+		d.Policy.BlackList = []BlackEntry{d.Policy.BlackList[0]}
+		d.Policy.BlackList[0].Comment = rapid.String().Draw(t, "comment")
+		out, err := Marshal(&d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, report := Parse("again", out, Flags{})
+		if back == nil {
+			t.Fatalf("%s\n%s", report.String(), out)
+		}
+		if got := back.Document().Policy.BlackList[0].Comment; got != d.Policy.BlackList[0].Comment {
+			t.Fatalf("%q came back as %q in\n%s", d.Policy.BlackList[0].Comment, got, out)
+		}
+	})
 }

@@ -46,9 +46,12 @@ func (p Problem) String() string {
 type Report struct {
 	Errors   []Problem `json:"errors"`
 	Warnings []Problem `json:"warnings"`
-	Notes    []Problem `json:"notes"` // worth knowing where nobody wrote anything doubtful
+	Notes    []Problem `json:"notes"` // worth knowing although nobody wrote anything doubtful; `sbc check` prints them
 	more     int       // errors beyond maxProblems
 }
+
+// newReport is an empty report whose lists are [] in JSON, never null.
+func newReport() Report { return Report{Errors: []Problem{}, Warnings: []Problem{}, Notes: []Problem{}} }
 
 // OK reports whether there is no error.
 func (r *Report) OK() bool { return len(r.Errors) == 0 }
@@ -67,21 +70,27 @@ type InvalidError struct{ Report Report }
 // Error lists the errors, one after another.
 func (e *InvalidError) Error() string { return e.Report.list(e.Report.Errors, "") }
 
-// String lists errors, then warnings, then notes.
+// String lists errors, then warnings.
 func (r *Report) String() string {
-	parts := []string{r.list(r.Errors, "error: "), r.list(r.Warnings, "warning: "), r.list(r.Notes, "note: ")}
+	return lines(r.list(r.Errors, "error: "), r.list(r.Warnings, "warning: "))
+}
+
+// Full lists errors, warnings and notes, as `sbc check` does.
+func (r *Report) Full() string { return lines(r.String(), r.list(r.Notes, "note: ")) }
+
+func lines(parts ...string) string {
 	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "\n")
 }
 
 func (r *Report) list(problems []Problem, prefix string) string {
-	lines := make([]string, 0, len(problems)+1)
+	out := make([]string, 0, len(problems)+1)
 	for _, p := range problems {
-		lines = append(lines, prefix+p.String())
+		out = append(out, prefix+p.String())
 	}
 	if r.more > 0 && (prefix == "" || prefix == "error: ") {
-		lines = append(lines, fmt.Sprintf("%sand %d more errors", prefix, r.more))
+		out = append(out, fmt.Sprintf("%sand %d more errors", prefix, r.more))
 	}
-	return strings.Join(lines, "\n")
+	return strings.Join(out, "\n")
 }
 
 func (r *Report) fail(p Problem) {

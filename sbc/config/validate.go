@@ -60,21 +60,21 @@ func (c *checker) sides() {
 	if len(in.Address) == 0 {
 		c.fail("inside.address", "write inside: { address: 10.0.0.2 } with this machine's address towards the PBX, or --inside", "missing")
 	}
-	c.bound("outside.address", out.Address)
-	c.bound("inside.address", in.Address)
+	c.bound("outside.address", out.Address, out.Address)
+	c.bound("inside.address", in.Address, in.Address)
 	c.external("outside.external_address", out.ExternalAddress, out.Address)
 	for _, l := range []struct {
 		path string
 		at   *OutsideListeners
 	}{{"outside.phones", &out.Phones}, {"outside.trunks", &out.Trunks}} {
 		c.listener(l.path, l.at.UDP, len(l.at.Address)+len(l.at.ExternalAddress))
-		c.bound(l.path+".address", l.at.Address)
+		c.bound(l.path+".address", l.at.Address, out.Address)
 		c.external(l.path+".external_address", l.at.ExternalAddress, either(l.at.Address, out.Address))
 	}
 	c.listener("inside.phones", in.Phones.UDP, len(in.Phones.Address))
 	c.listener("inside.trunks", in.Trunks.UDP, len(in.Trunks.Address))
-	c.bound("inside.phones.address", in.Phones.Address)
-	c.bound("inside.trunks.address", in.Trunks.Address)
+	c.bound("inside.phones.address", in.Phones.Address, in.Address)
+	c.bound("inside.trunks.address", in.Trunks.Address, in.Address)
 	for i, r := range c.doc.InternalRanges {
 		if r.IsAny() {
 			c.fail(index("internal_ranges", i), "name your own networks", "any would make every address internal")
@@ -97,18 +97,24 @@ func (c *checker) listener(path string, udp uint16, addresses int) {
 	}
 }
 
-// bound checks addresses that sockets are opened on.
-func (c *checker) bound(path string, list Addrs) {
+// bound checks addresses that sockets are opened on; side are those of the whole side, the first of which media is
+// relayed by.
+func (c *checker) bound(path string, list, side Addrs) {
 	for i, a := range list {
 		at := index(path, i)
 		switch {
 		case !a.IsValid():
 			c.fail(at, "write an IP address", "the address is empty")
+		case len(side) == 0: // said already
 		case a.IsUnspecified():
 			c.fail(at, "write the one address that peers reach; another family gets an entry of its own",
 				"%s is a wildcard: what peers are told and media ports need one concrete address", a)
 		case a.IsMulticast() || a.IsLinkLocalUnicast() || a == broadcast:
 			c.fail(at, "write an address of one of this machine's network cards", "%s cannot be bound for calls", a)
+		case side[0].IsValid() && a.Is4() != side[0].Is4():
+			// A peer of the other family would be told a media address that nobody listens on: silent audio.
+			c.fail(at, "leave it out, or run a second instance for the other family",
+				"%s: both address families on one side are not available in this version", a)
 		}
 	}
 	c.onePerFamily(path, list)
@@ -160,9 +166,14 @@ var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
 func isPrivate(a netip.Addr) bool { return a.IsPrivate() || sharedSpace.Contains(a) }
 
-// private warns of a private address outside that nobody translates.
+// private warns of a private address outside that nobody translates, unless all providers are in private networks too.
 func (c *checker) private() {
 	out := &c.doc.Outside
+	public := func(p PeerEntry) bool { return p.Address.IsValid() && !isPrivate(p.Address.Addr()) }
+	reached := func(t TrunkEntry) bool { return slices.ContainsFunc(t.Peers, public) }
+	if len(c.doc.Trunks) > 0 && !slices.ContainsFunc(c.doc.Trunks, reached) {
+		return
+	}
 	for i, a := range out.Address {
 		if a.IsValid() && isPrivate(a.Addr) && !hasFamily(out.ExternalAddress, a.Addr) {
 			c.warn(index("outside.address", i), "set outside.external_address (or --external) to the public address of the NAT",

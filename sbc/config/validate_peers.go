@@ -81,7 +81,7 @@ func (c *checker) reachable(path string, side nat.Side, realm string, peer netip
 		}
 	}
 	key := side.String() + "." + realm
-	if (side == nat.Outside && len(c.doc.Outside.Address) == 0) || (side == nat.Inside && len(c.doc.Inside.Address) == 0) {
+	if !c.doc.addressed(side) || c.unread(key) || c.unread(side.String()+".address") {
 		return // said already
 	}
 	c.fail(path, "give "+key+" a udp port and an "+family+" address", "%s has no %s listener that could reach %s", key, family, peer)
@@ -177,7 +177,7 @@ type owned struct {
 
 // sharedSources warns of trunks that share a source: it always counts as the first one's. In one sweep over the sorted
 // ranges each is compared with the furthest-reaching ones before it, of two different trunks: if it meets any range of
-// another trunk, it meets one of those.
+// another trunk, it meets one of those. Where many trunks share one place not every pair is named.
 func (c *checker) sharedSources() {
 	var all []owned
 	for i := range c.doc.Trunks {
@@ -195,7 +195,6 @@ func (c *checker) sharedSources() {
 		for _, before := range [2]*owned{far, next} {
 			if before != nil && before.trunk != at.trunk && before.Overlaps(at.Range) {
 				c.shared(at, before, said)
-				break
 			}
 		}
 		switch {

@@ -1,0 +1,221 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+)
+
+// Control is what the API asks of the running program. Every method answers within its context and may be called from
+// any goroutine. An *Error carries its own status to the client; any other error is an internal one.
+type Control interface {
+	// Status is the program as a whole.
+	Status(ctx context.Context) (Status, error)
+	// Calls are the calls in progress, oldest first.
+	Calls(ctx context.Context) ([]Call, error)
+	// Call is one call in full: by its id, or the Call-ID of either leg.
+	Call(ctx context.Context, id string) (Call, error)
+	// Trunks are the trunks in file order.
+	Trunks(ctx context.Context) ([]Trunk, error)
+	// Nodes are the PBX nodes in file order.
+	Nodes(ctx context.Context) ([]Node, error)
+	// Why explains what happens to an address, an address of record or a call, and why.
+	Why(ctx context.Context, subject string) (Why, error)
+	// Bans are the bans in force.
+	Bans(ctx context.Context) ([]Ban, error)
+	// AddBan bans an address or a prefix, or replaces its ban.
+	AddBan(ctx context.Context, ban Ban) (Ban, error)
+	// RemoveBan lifts the ban of an address or prefix.
+	RemoveBan(ctx context.Context, address string) error
+	// Reload reads the configuration anew. A dry run only says what would change. A wrong configuration is no error of
+	// the method: the result lists what is wrong, and nothing has changed.
+	Reload(ctx context.Context, dryRun bool) (ReloadResult, error)
+	// Drain takes no new calls from now on and waits until the last one ends, or so long.
+	Drain(ctx context.Context, wait time.Duration) (DrainResult, error)
+}
+
+// Status is the program as a whole.
+type Status struct {
+	Version    string      `json:"version"`
+	PID        int         `json:"pid"`
+	Since      time.Time   `json:"since"`
+	Config     string      `json:"config,omitempty"` // the file; empty: flags alone
+	Draining   bool        `json:"draining"`
+	Interfaces []Interface `json:"interfaces"`
+	Calls      CallGauge   `json:"calls"`
+	Media      Media       `json:"media"`
+	Busy       float64     `json:"core_busy_ratio"` // 0 to 1
+	Counts     []Count     `json:"counts"`          // refusals and admissions since the start
+	Limits     []Limit     `json:"limits"`          // every capped table
+	Audit      []Gauge     `json:"audit"`           // what must be zero once all calls have ended, and what must never happen
+	Off        []string    `json:"off,omitempty"`   // what the configuration leaves off, one clause each
+}
+
+// Interface is one listening socket.
+type Interface struct {
+	Side       string `json:"side"`
+	Realm      string `json:"realm"`
+	Transport  string `json:"transport"`
+	Bind       string `json:"bind"`
+	Advertised string `json:"advertised"`
+	Closing    bool   `json:"closing,omitempty"` // no longer configured, waits for its last dialog
+	Drops      uint64 `json:"kernel_drops"`
+}
+
+// CallGauge counts calls.
+type CallGauge struct {
+	Now   int    `json:"now"`
+	High  int    `json:"high"` // most at a time
+	Most  int    `json:"most"` // bound; 0: by media ports
+	Total uint64 `json:"total"`
+}
+
+// Media is the relay's pool of port pairs.
+type Media struct {
+	Ports   string `json:"ports"` // "30000-31000"
+	Backend string `json:"backend"`
+	Pairs   int    `json:"pairs"` // of all sides together
+	Free    int    `json:"free"`
+	Resting int    `json:"resting"`
+	High    int    `json:"high"`              // most in use at a time
+	Missing int    `json:"missing,omitempty"` // ports that other programs hold
+}
+
+// Count is how often something was decided.
+type Count struct {
+	Side   string `json:"side"`
+	Realm  string `json:"realm"`
+	Action string `json:"action"` // allow, reject, drop
+	Reason string `json:"reason"`
+	Count  uint64 `json:"count"`
+}
+
+// Limit is one capped table: its level, the most it ever held, and where it ends.
+type Limit struct {
+	Name  string `json:"name"`
+	Level int    `json:"level"`
+	High  int    `json:"high"`
+	Cap   int    `json:"cap"`
+}
+
+// Gauge is one figure by name.
+type Gauge struct {
+	Name  string `json:"name"`
+	Value int64  `json:"value"`
+	Bad   bool   `json:"bad,omitempty"` // it should be another: `status --audit` then exits 1
+}
+
+// Call is one call in progress.
+type Call struct {
+	ID          string    `json:"id"`
+	Correlation string    `json:"correlation,omitempty"`
+	Direction   string    `json:"direction"` // inbound: provider to PBX; outbound
+	State       string    `json:"state"`     // trying, ringing, talking, held, ending
+	Trunk       string    `json:"trunk,omitempty"`
+	Node        string    `json:"node,omitempty"`
+	From        string    `json:"from"`
+	To          string    `json:"to"`
+	Start       time.Time `json:"start"`
+	Answer      time.Time `json:"answer,omitzero"`
+	Legs        []Leg     `json:"legs,omitempty"` // of one call in full: the caller's, the callee's
+	Streams     []Stream  `json:"streams,omitempty"`
+}
+
+// Leg is one side's dialog of a call (states of RFC 4235).
+type Leg struct {
+	Side   string `json:"side"`
+	State  string `json:"state"`
+	Peer   string `json:"peer"`   // trunk, node
+	Remote string `json:"remote"` // transport address
+	CallID string `json:"call_id"`
+}
+
+// Stream is one m= line of a call.
+type Stream struct {
+	Index   int       `json:"index"`
+	Outside StreamLeg `json:"outside"`
+	Inside  StreamLeg `json:"inside"`
+}
+
+// StreamLeg is one side of a stream; the addresses are those of DESIGN §2.
+type StreamLeg struct {
+	Local     string  `json:"local"`
+	Signalled string  `json:"signalled,omitempty"`
+	Learned   string  `json:"learned,omitempty"`
+	Packets   uint64  `json:"packets"` // from this peer
+	Bytes     uint64  `json:"bytes"`
+	Sent      uint64  `json:"sent"` // to this peer
+	Lost      uint64  `json:"lost"`
+	Jitter    float64 `json:"jitter_ms"`
+	Rejected  uint64  `json:"rejected"`
+}
+
+// Trunk is one provider.
+type Trunk struct {
+	Name  string `json:"name"`
+	Mode  string `json:"mode"`
+	State string `json:"state"` // up, down, unknown
+	Calls int    `json:"calls"`
+	Peers []Peer `json:"peers"`
+}
+
+// Node is one PBX node.
+type Node struct {
+	Peer
+	Realms []string `json:"realms"`
+	Calls  int      `json:"calls"`
+}
+
+// Peer is one address of a peer system.
+type Peer struct {
+	Address   string    `json:"address"`
+	Transport string    `json:"transport"`
+	State     string    `json:"state"`            // up, down, unknown
+	Since     time.Time `json:"since,omitzero"`   // of the state
+	Answer    string    `json:"answer,omitempty"` // to the last probe: "200 OK", "no answer"
+}
+
+// Why is the answer to "why?".
+type Why struct {
+	Subject string          `json:"subject"`
+	Allowed bool            `json:"allowed"`          // a request from there would pass now
+	Text    string          `json:"text"`             // for people, several lines
+	Detail  json.RawMessage `json:"detail,omitempty"` // the same for programs
+}
+
+// Ban is one ban by hand.
+type Ban struct {
+	Address string    `json:"address"`          // or prefix
+	Realms  []string  `json:"realms,omitempty"` // empty: all
+	Since   time.Time `json:"since,omitzero"`
+	Until   time.Time `json:"until,omitzero"` // zero: for ever
+	Comment string    `json:"comment,omitempty"`
+	By      string    `json:"by,omitempty"` // "uid 0"; the server fills it in
+}
+
+// Problem is one thing wrong with a configuration.
+type Problem struct {
+	Text string `json:"text"` // as printed: place, key, what is wrong
+	Hint string `json:"hint,omitempty"`
+}
+
+// Change is one key that differs.
+type Change struct {
+	Path string `json:"path"`
+	Old  string `json:"old"`
+	New  string `json:"new"`
+	When string `json:"when"` // live, new calls, listener, restart
+}
+
+// ReloadResult is what a reload did, or would do.
+type ReloadResult struct {
+	Applied  bool      `json:"applied"`
+	Changes  []Change  `json:"changes"`
+	Errors   []Problem `json:"errors,omitempty"` // any: nothing was changed
+	Warnings []Problem `json:"warnings,omitempty"`
+}
+
+// DrainResult is what a drain came to.
+type DrainResult struct {
+	Left int `json:"left"` // calls still in progress
+}

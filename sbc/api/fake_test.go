@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// fake is a program that answers what it is told to.
+type fake struct {
+	mu       sync.Mutex
+	bans     map[string]Ban
+	reloads  []bool
+	drained  time.Duration
+	block    chan struct{} // Status and Drain wait for it, if it is set
+	statuses int
+	ended    chan error // Drain tells how its wait ended, if it is set
+}
+
+var start = time.Date(2027, 1, 31, 18, 0, 0, 0, time.UTC)
+
+func newFake() *fake { return &fake{bans: map[string]Ban{}} }
+
+func (f *fake) wait(ctx context.Context) error {
+	f.mu.Lock()
+	block := f.block
+	f.mu.Unlock()
+	if block == nil {
+		return nil
+	}
+	select {
+	case <-block:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *fake) Status(ctx context.Context) (Status, error) {
+	f.mu.Lock()
+	f.statuses++
+	f.mu.Unlock()
+	return sampleStatus(), f.wait(ctx)
+}
+
+func sampleStatus() Status {
+	return Status{
+		Version: "1.2.3", PID: 4711, Since: start, Config: "/etc/sbc/sbc.yaml",
+		Interfaces: []Interface{
+			{Side: "outside", Realm: "trunks", Transport: "udp", Bind: "203.0.113.10:5080", Advertised: "198.51.100.5:5080", Drops: 3},
+			{Side: "inside", Realm: "trunks", Transport: "udp", Bind: "10.0.0.2:5080", Advertised: "10.0.0.2:5080", Closing: true},
+		},
+		Calls:  CallGauge{Now: 12, High: 40, Total: 9001},
+		Media:  Media{Ports: "30000-31000", Backend: "epoll", Pairs: 1000, Free: 970, Resting: 6, High: 80, Missing: 2},
+		Busy:   0.031,
+		Counts: []Count{{"outside", "trunks", "drop", "stranger", 512}, {"outside", "trunks", "allow", "allow", 1024}},
+		Limits: []Limit{{"transactions", 24, 90, 65536}, {"limiter sources", 0, 3, 65536}},
+		Audit:  []Gauge{{Name: "panics"}, {Name: "leaks repaired", Value: 2, Bad: true}},
+		Off:    []string{"rate limits: policy.rate_limits is absent"},
+	}
+}
+
+func sampleCall() Call {
+	return Call{
+		ID: "c-1", Direction: "inbound", State: "talking", Trunk: "itsp", Node: "10.0.0.10:5060", From: "+4930123", To: "200",
+		Start: start, Answer: start.Add(4 * time.Second),
+		Legs: []Leg{
+			{"outside", "confirmed", "itsp", "udp:203.0.113.20:5060", "a/b?c@x"},
+			{"inside", "confirmed", "10.0.0.10:5060", "udp:10.0.0.10:5060", "xyz"},
+		},
+		Streams: []Stream{{
+			Outside: StreamLeg{Local: "203.0.113.10:30000", Signalled: "203.0.113.21:4000", Packets: 100, Sent: 99, Lost: 1, Jitter: 2.5},
+			Inside:  StreamLeg{Local: "10.0.0.2:30000", Signalled: "10.0.0.10:8000", Learned: "10.0.0.10:8002", Packets: 99, Sent: 100},
+		}},
+	}
+}
+
+func (f *fake) Calls(context.Context) ([]Call, error) {
+	c := sampleCall()
+	c.Legs, c.Streams = nil, nil
+	return []Call{c}, nil
+}
+
+func (f *fake) Call(_ context.Context, id string) (Call, error) {
+	if c := sampleCall(); id == c.ID || id == c.Legs[0].CallID {
+		return c, nil
+	}
+	return Call{}, NotFound("sbc calls lists them", "no call %q", id)
+}
+
+func (f *fake) Trunks(context.Context) ([]Trunk, error) {
+	return []Trunk{{Name: "itsp", Mode: "address", State: "up", Calls: 12, Peers: samplePeers()}}, nil
+}
+
+func samplePeers() []Peer {
+	return []Peer{
+		{"203.0.113.20:5060", "udp", "up", start, "200 OK"},
+		{"203.0.113.21:5060", "udp", "down", start, "no answer"},
+	}
+}
+
+func (f *fake) Nodes(context.Context) ([]Node, error) { return nil, nil }
+
+func (f *fake) Why(_ context.Context, subject string) (Why, error) {
+	if subject == "crash" {
+		panic("boom")
+	}
+	return Why{Subject: subject, Text: "LIMITED\n", Detail: []byte(`{"over":11}`)}, nil
+}
+
+func (f *fake) Bans(context.Context) ([]Ban, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []Ban
+	for _, b := range f.bans {
+		out = append(out, b)
+	}
+	return out, nil
+}
+
+func (f *fake) AddBan(_ context.Context, b Ban) (Ban, error) {
+	if b.Address == "x" {
+		return Ban{}, BadRequest("write an address or a prefix", "%q is no address", b.Address)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b.Since = start
+	f.bans[b.Address] = b
+	return b, nil
+}
+
+func (f *fake) RemoveBan(_ context.Context, address string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.bans[address]; !ok {
+		return NotFound("sbc bans lists them", "no ban of %s", address)
+	}
+	delete(f.bans, address)
+	return nil
+}
+
+func (f *fake) Reload(_ context.Context, dryRun bool) (ReloadResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.reloads = append(f.reloads, dryRun)
+	if len(f.reloads) > 2 {
+		return ReloadResult{}, errors.New("the disk is on fire")
+	}
+	return ReloadResult{Applied: !dryRun, Changes: []Change{{"media.dscp", "46", "0", "restart"}}}, nil
+}
+
+func (f *fake) Drain(ctx context.Context, wait time.Duration) (DrainResult, error) {
+	f.mu.Lock()
+	f.drained = wait
+	f.mu.Unlock()
+	err := f.wait(ctx)
+	if f.ended != nil {
+		f.ended <- err
+	}
+	return DrainResult{Left: 3}, err
+}

@@ -1,0 +1,268 @@
+package api
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// The answers as the verbs print them. Zones are those of the reader.
+
+// table lays rows out in columns, two blanks apart. Nothing is at a line's end.
+func table(rows [][]string) string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	_ = w.Flush() // a Builder takes everything
+	lines := strings.Split(b.String(), "\n")
+	for i, l := range lines {
+		lines[i] = strings.TrimRight(l, " ")
+	}
+	return strings.Join(lines, "\n")
+}
+
+func clock(t time.Time, zone *time.Location) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.In(zone).Format(time.DateTime)
+}
+
+// Text is `sbc status`.
+func (s *Status) Text(zone *time.Location) string {
+	rows := [][]string{
+		{"sbc", fmt.Sprintf("%s, pid %d, since %s", s.Version, s.PID, clock(s.Since, zone))},
+		{"configuration", cmp.Or(s.Config, "flags alone")},
+		{"calls", s.Calls.text()},
+		{"media", s.Media.text()},
+		{"core", fmt.Sprintf("%.1f %% busy", s.Busy*100)},
+	}
+	if s.Draining {
+		rows = slices.Insert(rows, 1, []string{"draining", "no new calls are taken"})
+	}
+	for i := range s.Interfaces {
+		rows = append(rows, []string{s.Interfaces[i].Side + "/" + s.Interfaces[i].Realm, s.Interfaces[i].text()})
+	}
+	for _, c := range s.Counts {
+		rows = append(rows, []string{c.Action, fmt.Sprintf("%d %s/%s %s", c.Count, c.Side, c.Realm, c.Reason)})
+	}
+	for _, off := range s.Off {
+		rows = append(rows, []string{"off", off})
+	}
+	return table(rows)
+}
+
+func (c *CallGauge) text() string {
+	text := fmt.Sprintf("%d now, %d at most, %d in all", c.Now, c.High, c.Total)
+	if c.Most > 0 {
+		text += fmt.Sprintf("; bound %d", c.Most)
+	}
+	return text
+}
+
+func (m *Media) text() string {
+	text := fmt.Sprintf("%s %s: %d pairs, %d free, %d resting, %d in use at most", m.Ports, m.Backend, m.Pairs, m.Free, m.Resting, m.High)
+	if m.Missing > 0 {
+		text += fmt.Sprintf("; %d ports are held by other programs", m.Missing)
+	}
+	return text
+}
+
+func (i *Interface) text() string {
+	text := i.Transport + " " + i.Bind
+	if i.Advertised != "" && i.Advertised != i.Bind {
+		text += " as " + i.Advertised
+	}
+	if i.Drops > 0 {
+		text += fmt.Sprintf(", %d dropped by the kernel", i.Drops)
+	}
+	if i.Closing {
+		text += ", closing: waits for its last call"
+	}
+	return text
+}
+
+// LimitsText is `sbc status --limits`.
+func (s *Status) LimitsText() string {
+	rows := [][]string{{"TABLE", "LEVEL", "HIGH", "CAP"}}
+	for _, l := range s.Limits {
+		rows = append(rows, []string{l.Name, fmt.Sprint(l.Level), fmt.Sprint(l.High), fmt.Sprint(l.Cap)})
+	}
+	return table(rows)
+}
+
+// AuditText is `sbc status --audit`; ok is false if a figure should be another.
+func (s *Status) AuditText() (text string, ok bool) {
+	rows, ok := [][]string{{"FIGURE", "VALUE", ""}}, true
+	for _, g := range s.Audit {
+		mark := ""
+		if g.Bad {
+			mark, ok = "← should be 0", false
+		}
+		rows = append(rows, []string{g.Name, fmt.Sprint(g.Value), mark})
+	}
+	return table(rows), ok
+}
+
+// CallsText is `sbc calls`.
+func CallsText(list []Call, now time.Time, zone *time.Location) string {
+	if len(list) == 0 {
+		return "no calls\n"
+	}
+	rows := [][]string{{"CALL", "DIRECTION", "STATE", "FROM", "TO", "TRUNK", "NODE", "SINCE", "TALKING"}}
+	for i := range list {
+		c := &list[i]
+		rows = append(rows, []string{
+			c.ID, c.Direction, c.State, printable(c.From), printable(c.To), cmp.Or(c.Trunk, "-"), cmp.Or(c.Node, "-"), clock(c.Start, zone),
+			c.talking(now),
+		})
+	}
+	return table(rows)
+}
+
+func (c *Call) talking(now time.Time) string {
+	if c.Answer.IsZero() {
+		return "-"
+	}
+	return max(now.Sub(c.Answer), 0).Truncate(time.Second).String()
+}
+
+// Text is `sbc calls ID`.
+func (c *Call) Text(now time.Time, zone *time.Location) string {
+	rows := [][]string{
+		{"call", c.ID},
+		{"direction", c.Direction},
+		{"state", c.State},
+		{"from", printable(c.From)},
+		{"to", printable(c.To)},
+		{"trunk", cmp.Or(c.Trunk, "-")},
+		{"node", cmp.Or(c.Node, "-")},
+		{"since", clock(c.Start, zone)},
+		{"answered", clock(c.Answer, zone)},
+		{"talking", c.talking(now)},
+	}
+	if c.Correlation != "" {
+		rows = append(rows, []string{"correlation", c.Correlation})
+	}
+	for _, l := range c.Legs {
+		rows = append(rows, []string{l.Side, fmt.Sprintf("%s, %s at %s, Call-ID %s", l.State, l.Peer, l.Remote, printable(l.CallID))})
+	}
+	for _, s := range c.Streams {
+		rows = append(rows,
+			[]string{fmt.Sprintf("stream %d outside", s.Index), s.Outside.text()},
+			[]string{fmt.Sprintf("stream %d inside", s.Index), s.Inside.text()})
+	}
+	return table(rows)
+}
+
+func (l *StreamLeg) text() string {
+	text := l.Local + " ⇄ " + cmp.Or(l.Learned, l.Signalled, "nobody yet")
+	if l.Learned != "" && l.Signalled != "" && l.Learned != l.Signalled {
+		text += " (said " + l.Signalled + ")"
+	}
+	return text + fmt.Sprintf(": %d in, %d out, %d lost, %d refused, jitter %.1f ms", l.Packets, l.Sent, l.Lost, l.Rejected, l.Jitter)
+}
+
+// TrunksText is `sbc trunks`.
+func TrunksText(list []Trunk, zone *time.Location) string {
+	if len(list) == 0 {
+		return "no trunks\n"
+	}
+	rows := [][]string{{"TRUNK", "STATE", "CALLS", "PEER", "SINCE", "LAST PROBE"}}
+	for _, t := range list {
+		rows = append(rows, []string{t.Name, t.State, fmt.Sprint(t.Calls), "", "", ""})
+		for i := range t.Peers {
+			rows = append(rows, append([]string{"", t.Peers[i].State, ""}, t.Peers[i].cells(zone)...))
+		}
+	}
+	return table(rows)
+}
+
+func (p *Peer) cells(zone *time.Location) []string {
+	return []string{p.Transport + " " + p.Address, clock(p.Since, zone), cmp.Or(printable(p.Answer), "-")}
+}
+
+// NodesText is `sbc pbx`.
+func NodesText(list []Node, zone *time.Location) string {
+	if len(list) == 0 {
+		return "no PBX nodes\n"
+	}
+	rows := [][]string{{"STATE", "CALLS", "REALMS", "NODE", "SINCE", "LAST PROBE"}}
+	for i := range list {
+		n := &list[i]
+		rows = append(rows, append([]string{n.State, fmt.Sprint(n.Calls), strings.Join(n.Realms, ",")}, n.cells(zone)...))
+	}
+	return table(rows)
+}
+
+// BansText is `sbc bans`.
+func BansText(list []Ban, zone *time.Location) string {
+	if len(list) == 0 {
+		return "no bans\n"
+	}
+	rows := [][]string{{"ADDRESS", "REALMS", "SINCE", "UNTIL", "BY", "COMMENT"}}
+	for _, b := range list {
+		until := "for ever"
+		if !b.Until.IsZero() {
+			until = clock(b.Until, zone)
+		}
+		rows = append(rows, []string{
+			b.Address, cmp.Or(strings.Join(b.Realms, ","), "all"), clock(b.Since, zone), until, cmp.Or(b.By, "-"), printable(b.Comment),
+		})
+	}
+	return table(rows)
+}
+
+// Text is `sbc reload`; ok is false if nothing was done because something is wrong.
+func (r *ReloadResult) Text() (text string, ok bool) {
+	var b strings.Builder
+	for _, p := range r.Errors {
+		b.WriteString("error: " + p.text() + "\n")
+	}
+	for _, p := range r.Warnings {
+		b.WriteString("warning: " + p.text() + "\n")
+	}
+	for _, c := range r.Changes {
+		fmt.Fprintf(&b, "%s: %s → %s (%s)\n", c.Path, cmp.Or(c.Old, "absent"), cmp.Or(c.New, "absent"), c.When)
+	}
+	switch {
+	case len(r.Errors) > 0:
+		b.WriteString("nothing has changed\n")
+		return b.String(), false
+	case len(r.Changes) == 0:
+		b.WriteString("no change\n")
+	case r.Applied:
+		b.WriteString("reloaded\n")
+	}
+	return b.String(), true
+}
+
+func (p *Problem) text() string {
+	if p.Hint == "" {
+		return p.Text
+	}
+	return p.Text + "\n  hint: " + p.Hint
+}
+
+// Text is `sbc drain`.
+func (d DrainResult) Text() string {
+	if d.Left == 0 {
+		return "drained: no calls are left\n"
+	}
+	return fmt.Sprintf("%d calls are still in progress; new ones are refused\n", d.Left)
+}
+
+// printable keeps what peers wrote from steering a terminal: everything but graphic characters becomes '?'.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
+			return '?'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s: got:\n%s\nwant:\n%s", name, got, want)
+	}
+}
+
+func TestAnswersAsPrinted(t *testing.T) {
+	zone, now, ctx := time.FixedZone("CET", 3600), start.Add(65*time.Second), context.Background()
+	f := newFake()
+	status, call := sampleStatus(), sampleCall()
+	golden(t, "status", status.Text(zone))
+	golden(t, "limits", status.LimitsText())
+	audit, ok := status.AuditText()
+	golden(t, "audit", audit)
+	if ok {
+		t.Error("a bad figure passes the audit")
+	}
+	status.Draining, status.Config, status.Calls.Most, status.Media.Missing, status.Audit = true, "", 100, 0, status.Audit[:1]
+	golden(t, "draining", status.Text(zone))
+	if _, ok := status.AuditText(); !ok {
+		t.Error("good figures fail the audit")
+	}
+	calls, _ := f.Calls(ctx)
+	calls = append(calls, Call{ID: "c-2", Direction: "outbound", State: "ringing", From: "evil\x1b[2J\u202e", To: "Jürgen", Start: start})
+	golden(t, "calls", CallsText(calls, now, zone))
+	call.Correlation, call.Streams[0].Inside.Learned = "k-9", ""
+	golden(t, "call", call.Text(now, zone))
+	trunks, _ := f.Trunks(ctx)
+	golden(t, "trunks", TrunksText(trunks, zone))
+	golden(t, "nodes", NodesText([]Node{{Peer: samplePeers()[0], Realms: []string{"phones", "trunks"}, Calls: 4}}, zone))
+	golden(t, "bans", BansText([]Ban{
+		{Address: "198.51.100.7", Since: start, By: "uid 0", Comment: "noise\nmore"},
+		{Address: "2001:db8::/64", Since: start, Until: now, Realms: []string{"trunks"}},
+	}, zone))
+	for name, text := range map[string]string{
+		"no calls\n": CallsText(nil, now, zone), "no trunks\n": TrunksText(nil, zone), "no PBX nodes\n": NodesText(nil, zone),
+		"no bans\n": BansText(nil, zone), "drained: no calls are left\n": DrainResult{}.Text(),
+		"3 calls are still in progress; new ones are refused\n": DrainResult{Left: 3}.Text(),
+	} {
+		if text != name {
+			t.Errorf("%q, want %q", text, name)
+		}
+	}
+}
+
+func TestReloadAsPrinted(t *testing.T) {
+	change := []Change{{"media.dscp", "46", "0", "restart"}, {"trunks[b]", "", "{ name: b }", "live"}}
+	for _, c := range []struct {
+		r    ReloadResult
+		want string
+		ok   bool
+	}{
+		{ReloadResult{Applied: true}, "no change\n", true},
+		{ReloadResult{Changes: change}, "media.dscp: 46 → 0 (restart)\ntrunks[b]: absent → { name: b } (live)\n", true},
+		{ReloadResult{Applied: true, Changes: change[:1], Warnings: []Problem{{Text: "odd"}}},
+			"warning: odd\nmedia.dscp: 46 → 0 (restart)\nreloaded\n", true},
+		{ReloadResult{Errors: []Problem{{"f:1:2: a: bad", "do"}, {"f:3:4: b: bad", ""}}},
+			"error: f:1:2: a: bad\n  hint: do\nerror: f:3:4: b: bad\nnothing has changed\n", false},
+	} {
+		if got, ok := c.r.Text(); got != c.want || ok != c.ok {
+			t.Errorf("%q %v, want %q", got, ok, c.want)
+		}
+	}
+}
+
+func TestNoLineEndsInBlanks(t *testing.T) {
+	s := sampleStatus()
+	audit, _ := s.AuditText()
+	for _, text := range []string{s.Text(time.UTC), s.LimitsText(), audit} {
+		if !strings.HasSuffix(text, "\n") || strings.Contains(text, " \n") {
+			t.Errorf("%q", text)
+		}
+	}
+}
