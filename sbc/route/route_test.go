@@ -9,7 +9,9 @@ import (
 	"sallyport/sbc/message"
 )
 
-func uri(scheme, user string) message.URI { return message.URI{Scheme: scheme, User: user, Host: "10.0.0.2"} }
+func uri(scheme, user string) message.URI {
+	return message.URI{Scheme: scheme, User: user, Host: "10.0.0.2"}
+}
 
 func TestNumber(t *testing.T) {
 	for _, tt := range []struct {

@@ -22,8 +22,9 @@ type Probe struct {
 	callID   string
 	tag      string
 	seq      uint32
-	ref      tu.Ref
-	next     time.Time
+	ref      tu.Ref    // the question that is out; 0: none
+	next     time.Time // when the next one is due, or the one that is out counts as missed
+	asked    time.Time
 	missed   int
 	answered int
 	state    State
@@ -39,8 +40,8 @@ func NewProbe(cfg ProbeConfig, state State, seed tu.Seed, key *tu.TagKey) *Probe
 
 // Deadline is when the next question is due.
 func (p *Probe) Deadline() time.Time {
-	if p.ref != 0 || p.retired {
-		return time.Time{} // the answer, or Timer F, comes first
+	if p.retired {
+		return time.Time{}
 	}
 	return p.next
 }
@@ -54,8 +55,13 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 			return append(do, tu.End{})
 		}
 	case tu.Tick:
-		if p.ref == 0 && !p.retired && !now.Before(p.next) {
-			return p.ask(do)
+		switch {
+		case p.retired || now.Before(p.next):
+		case p.ref != 0:
+			// No answer within an interval is a miss: Timer F (32 s) would find a dead node out too late.
+			return p.judge(now, false, do)
+		default:
+			return p.ask(now, do)
 		}
 	case tu.Answered:
 		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
@@ -73,9 +79,10 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 // Abort ends the probe.
 func (p *Probe) Abort(_ time.Time, do []tu.Action) []tu.Action { return append(do, tu.End{}) }
 
-func (p *Probe) ask(do []tu.Action) []tu.Action {
+func (p *Probe) ask(now time.Time, do []tu.Action) []tu.Action {
 	p.seq++
-	p.ref = tu.Ref(p.seq)
+	p.ref, p.asked = tu.Ref(p.seq), now
+	p.next = now.Add(min(p.cfg.Interval, patience))
 	here := p.cfg.Hop.Here.Signal
 	us := message.URI{Scheme: "sip", Host: here.Addr().String(), Port: here.Port()}
 	host := message.URI{Scheme: "sip", Host: p.cfg.Hop.Flow.Remote.Addr().String(), Port: p.cfg.Hop.Flow.Remote.Port()}
@@ -89,6 +96,9 @@ func (p *Probe) ask(do []tu.Action) []tu.Action {
 	return append(do, tu.Send{Ref: p.ref, Msg: m, Hop: p.cfg.Hop})
 }
 
+// patience is the longest that a question waits for its answer.
+const patience = 5 * time.Second
+
 // judge counts answers and misses: failures in a row make down, successes in a row make up.
 func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
 	p.ref = 0
@@ -96,7 +106,10 @@ func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
 		return append(do, tu.End{})
 	}
 	// Spread in time: a hundred probes that start together must not stay together.
-	p.next = now.Add(p.ids.Between(p.cfg.Interval*9/10, p.cfg.Interval*11/10))
+	p.next = p.asked.Add(p.ids.Between(p.cfg.Interval*9/10, p.cfg.Interval*11/10))
+	if p.next.Before(now) {
+		p.next = now
+	}
 	before := p.state
 	if alive {
 		p.missed = 0
