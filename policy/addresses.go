@@ -167,6 +167,16 @@ func (s span) prefixes() []netip.Prefix {
 	return out
 }
 
+// meets reports whether the range and a prefix have an address in common.
+func (r addressRange) meets(p netip.Prefix) bool {
+	for _, s := range r.spans {
+		if s.contains(p.Addr()) || p.Contains(s.first) {
+			return true
+		}
+	}
+	return r.any
+}
+
 // single reports whether the range holds single addresses only.
 func (r addressRange) single() bool {
 	for _, s := range r.spans {

@@ -127,6 +127,9 @@ func (b *Bans) drop(p netip.Prefix) {
 
 func (ban *Ban) ended(now time.Time) bool { return !ban.Until.IsZero() && !now.Before(ban.Until) }
 
+// mayHold reports whether any ban covers a source, ended or not.
+func (b *Bans) mayHold(source netip.Addr) bool { return b.table.Load().Contains(source) }
+
 // find is the narrowest ban, made by hand or from evidence, that holds for a source at a realm, or nil. It goes on to
 // wider ones where the narrowest has ended, is of another realm or of the other kind.
 func (b *Bans) find(now time.Time, source netip.Addr, realm nat.Realm, auto bool) *Ban {

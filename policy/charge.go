@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"sallyport/nat"
-	"sallyport/sbc/reason"
 )
 
 // charge is steps 8 and 9: it takes one message from every limit that the request meets, and from the strangers'
@@ -26,12 +25,16 @@ func (r *Rules) charge(now time.Time, s *Subject, st *State, v *Verdict, spared 
 	case i == withinLimits:
 		return true
 	case i == overBudget:
-		*v = Verdict{Action: Drop, Reason: reason.StrangersBudget, Rule: -1, Shadow: v.Shadow, Limit: -1}
+		shadow := v.Shadow
+		*v = verdict(Drop, 0, causeBudget)
+		v.Shadow = shadow
 		return false
 	}
 	m := &r.limits[i]
-	*v = Verdict{Action: m.action, Code: 503, Reason: reason.LimitExceeded, Rule: m.rule, Shadow: v.Shadow, Limit: i}
-	if stranger && v.Action == Reject && !st.afford(now, s, r) {
+	shadow := v.Shadow
+	*v = verdict(m.action, 503, causeLimit)
+	v.Rule, v.Shadow, v.Limit = m.rule, shadow, i
+	if v.Action == Reject && !r.mayAnswer(now, s, st) {
 		v.Action = Drop
 	}
 	return false

@@ -12,15 +12,6 @@ const (
 	transportCount = 4 // UDP, TCP, TLS, WSS
 )
 
-// reasonIndex is reason.Index for the reasons that a verdict carries, by a map made once.
-var reasonIndex = func() map[reason.Reason]uint8 {
-	m := make(map[reason.Reason]uint8, reasonCount)
-	for i, r := range reason.All {
-		m[r] = uint8(i)
-	}
-	return m
-}()
-
 // Counters count every verdict where it was made, by side, realm, transport, reason and action.
 type Counters struct {
 	verdicts [2][2][transportCount][reasonCount][actionCount]atomic.Uint64
@@ -38,13 +29,13 @@ type Count struct {
 }
 
 func (c *Counters) add(s *Subject, v *Verdict) {
-	c.verdicts[s.Side][s.Realm][s.Transport][reasonIndex[v.Reason]][v.Action].Add(1)
+	c.verdicts[s.Side][s.Realm][s.Transport][v.cause][v.Action].Add(1)
 }
 
 // Get is one counter.
 func (c *Counters) Get(side nat.Side, realm nat.Realm, t nat.Transport, r reason.Reason, a Action) uint64 {
-	i, ok := reasonIndex[r]
-	if !ok {
+	i := reason.Index(r)
+	if i < 0 {
 		return 0
 	}
 	return c.verdicts[side][realm][t][i][a].Load()

@@ -4,15 +4,14 @@ import (
 	"time"
 
 	"sallyport/nat"
-	"sallyport/sbc/reason"
 )
 
 // Decide judges a message by the fixed Order. Equal arguments and states give equal verdicts: the one clock is now.
 // It charges the limits that the message meets, unless the Subject is a trial; it records nothing.
 func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
-	v := allowed
+	v := verdict(Allow, 0, causeAllow)
 	if st.isLive(now, s) { // 1
-		v.Reason = reason.LiveDialog
+		v.because(causeLive)
 		return v
 	}
 	spared := r.whiteList(s, &v)                                                      // 2
@@ -22,21 +21,22 @@ func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
 	// 5: countries stand here; there is no database to ask yet.
 	if insane(s, &v) { // 6
 		if s.Kind() == Stranger {
-			r.answerStranger(now, s, st, &v, v.Code)
+			r.answerStranger(now, s, st, &v)
 		}
 		return finish(s, v)
 	}
 	if spared&exemptUserAgents == 0 && r.userAgents(s, &v) { // 7
-		if s.Kind() == Stranger && v.Action == Reject && !st.afford(now, s, r) {
+		if v.Action == Reject && !r.mayAnswer(now, s, st) {
 			v.Action = Drop
 		}
 		return finish(s, v)
 	}
-	end := allowed
+	end := v
 	if s.Kind() == Stranger {
 		end = r.strangersFate(now, s, st) // what 11 will say; silence costs no budget
 	}
 	if !r.charge(now, s, st, &v, spared, end.Action != Drop) { // 8, 9
+		v.Warn = v.Warn || end.Warn
 		return finish(s, v)
 	}
 	if end.Refused() { // 11
@@ -46,10 +46,9 @@ func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
 	return v
 }
 
-// finish makes an answer of a refusal only where one may be sent: a response and an ACK never have one (RFC 3261
-// §17.1.1.3, §18.1.2).
+// finish makes an answer of a refusal only where one may be sent.
 func finish(s *Subject, v Verdict) Verdict {
-	if v.Action != Reject || !s.Request || s.Method == MethodAck || s.Unreadable {
+	if v.Action != Reject || !answerable(s) {
 		v.Action, v.Code = Drop, 0
 	}
 	return v
@@ -86,7 +85,8 @@ func (r *Rules) whiteList(s *Subject, v *Verdict) exempt {
 	if !ok {
 		return 0
 	}
-	v.Reason, v.Rule = reason.WhiteList, w.rule
+	v.because(causeWhite)
+	v.Rule = w.rule
 	return w.exempt
 }
 
@@ -98,7 +98,8 @@ func (r *Rules) blackList(now time.Time, s *Subject, v *Verdict) bool {
 	}
 	for _, item := range items {
 		if item.until.IsZero() || now.Before(item.until) {
-			*v = Verdict{Action: Drop, Reason: reason.BlackList, Rule: item.rule, Shadow: -1, Limit: -1}
+			*v = verdict(Drop, 0, causeBlack)
+			v.Rule = item.rule
 			return true
 		}
 	}
@@ -107,6 +108,9 @@ func (r *Rules) blackList(now time.Time, s *Subject, v *Verdict) bool {
 
 // banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.
 func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
+	if !st.bans.mayHold(s.Source.Addr()) {
+		return false
+	}
 	if st.bans.find(now, s.Source.Addr(), s.Realm, false) == nil {
 		if st.bans.find(now, s.Source.Addr(), s.Realm, true) == nil {
 			return false
@@ -117,7 +121,7 @@ func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
 			return false
 		}
 	}
-	*v = Verdict{Action: Drop, Reason: reason.Ban, Rule: -1, Shadow: -1, Limit: -1}
+	*v = verdict(Drop, 0, causeBan)
 	return true
 }
 
@@ -125,9 +129,9 @@ func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
 func insane(s *Subject, v *Verdict) bool {
 	switch {
 	case s.Size > MaxMessageBytes:
-		*v = Verdict{Action: Reject, Code: 513, Reason: reason.TooLarge, Rule: -1, Shadow: -1, Limit: -1} // RFC 3261 §21.5.7
+		*v = verdict(Reject, 513, causeTooLarge) // RFC 3261 §21.5.7
 	case s.Malformed:
-		*v = Verdict{Action: Reject, Code: 400, Reason: reason.Malformed, Rule: -1, Shadow: -1, Limit: -1}
+		*v = verdict(Reject, 400, causeMalformed)
 	default:
 		return false
 	}
@@ -143,12 +147,15 @@ func (r *Rules) userAgents(s *Subject, v *Verdict) bool {
 		if len(agent) == 0 {
 			continue
 		}
-		if i := r.shadows.matcher.match(agent); i >= 0 {
-			v.Shadow = r.shadows.rules[i]
+		if len(r.shadows.rules) > 0 {
+			if i := r.shadows.matcher.match(agent); i >= 0 {
+				v.Shadow = r.shadows.rules[i]
+			}
 		}
 		if i := r.agents.matcher.match(agent); i >= 0 {
-			*v = Verdict{Action: r.agents.actions[i], Code: 403, Reason: reason.UserAgent, Rule: r.agents.rules[i],
-				Shadow: v.Shadow, Limit: -1}
+			shadow := v.Shadow
+			*v = verdict(r.agents.actions[i], 403, causeAgent)
+			v.Rule, v.Shadow = r.agents.rules[i], shadow
 			return true
 		}
 	}
@@ -157,7 +164,7 @@ func (r *Rules) userAgents(s *Subject, v *Verdict) bool {
 
 // strangersFate is what a stranger's message comes to if no rule refuses it first: Allow, an answer, or silence.
 func (r *Rules) strangersFate(now time.Time, s *Subject, st *State) Verdict {
-	v := Verdict{Action: Drop, Reason: reason.Stranger, Rule: -1, Shadow: -1, Limit: -1}
+	v := verdict(Drop, 0, causeStranger)
 	if !s.Request {
 		return v // a response that nobody asked for; forged ones must not wake anything
 	}
@@ -167,13 +174,13 @@ func (r *Rules) strangersFate(now time.Time, s *Subject, st *State) Verdict {
 		v.Warn = !s.Trial && st.mayWarn(now, warnInside)
 		return v
 	case s.Realm == nat.Trunks:
-		v.Reason = reason.UnknownTrunk
+		v.because(causeTrunk)
 	case s.Method == MethodRegister && r.phones.registrar:
-		return allowed
+		return verdict(Allow, 0, causeAllow)
 	case needsRegistration(s.Method):
-		v.Reason = reason.NotRegistered
+		v.because(causeRegistered)
 		if r.phones.unregistered == Allow {
-			return allowed
+			return verdict(Allow, 0, causeAllow)
 		}
 		if r.phones.unregistered == Reject {
 			v.Action, v.Code = Reject, 403
@@ -194,12 +201,22 @@ func needsRegistration(m Method) bool {
 	return m == MethodInvite || m == MethodMessage || m == MethodSubscribe || m == MethodPublish || m == MethodRefer
 }
 
-// answerStranger turns the refusal of a stranger's message into an answer where strangers are answered and their
-// budget allows it, into silence otherwise.
-func (r *Rules) answerStranger(now time.Time, s *Subject, st *State, v *Verdict, code int) {
-	v.Action, v.Code = Drop, 0
-	answer := s.Side == nat.Inside || r.answer[s.Realm]
-	if answer && s.Request && s.Method != MethodAck && !s.Unreadable && st.afford(now, s, r) {
-		v.Action, v.Code = Reject, code
+// answerStranger turns the refusal of a stranger's malformed message into an answer where strangers are answered, into
+// silence otherwise.
+func (r *Rules) answerStranger(now time.Time, s *Subject, st *State, v *Verdict) {
+	if s.Side == nat.Outside && !r.answer[s.Realm] || !r.mayAnswer(now, s, st) {
+		v.Action = Drop
 	}
 }
+
+// mayAnswer reports whether a refusal of this message may be an answer at all, and takes a stranger's out of the budget
+// of all strangers: so a flood of forged requests makes no flood of answers.
+func (r *Rules) mayAnswer(now time.Time, s *Subject, st *State) bool {
+	if !answerable(s) {
+		return false
+	}
+	return s.Kind() != Stranger || s.Side == nat.Inside || st.afford(now, s, r)
+}
+
+// answerable reports whether there is anything to answer: a response and an ACK never are (RFC 3261 §17.1.1.3, §18.1.2).
+func answerable(s *Subject) bool { return s.Request && s.Method != MethodAck && !s.Unreadable }

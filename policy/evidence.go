@@ -25,11 +25,12 @@ type record struct {
 	at        time.Duration // since the State's base
 	rule      uint64        // key of the rule that decided, 0: none
 	shadow    uint64        // key of the shadow rule that would have refused it, 0: none
+	seq       uint32        // of the source's messages
 	code      uint16
 	port      uint16
 	method    Method
 	action    Action
-	cause     uint8 // index into reason.All
+	cause     cause
 	transport nat.Transport
 	side      nat.Side
 	realm     nat.Realm
@@ -176,6 +177,7 @@ func (d *dossier) less(o *dossier, now time.Duration) bool {
 // note adds one message to a dossier.
 func (d *dossier) note(records []record, r *record) {
 	d.last = r.at
+	r.seq = d.refused + d.passed
 	if r.shadow != 0 {
 		d.shadowed++
 	}

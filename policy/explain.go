@@ -253,16 +253,19 @@ func (x *explainer) refusedLately(m *limit) (n int) {
 	return n
 }
 
-// listens reports whether Explain should speak of a listener.
+// listens reports whether Explain should speak of a listener: where the address was seen last, and where it is known or,
+// if it is known nowhere, everywhere outside.
 func (x *explainer) listens(side nat.Side, realm nat.Realm) bool {
 	if doors := x.g.doors.Load(); doors != nil && !doors[side][realm] {
 		return false
 	}
-	if side == nat.Outside {
+	if len(x.records) > 0 && x.records[0].side == side && x.records[0].realm == realm {
 		return true
 	}
-	last := len(x.records) > 0 && x.records[0].side == side && x.records[0].realm == realm
-	return last || x.peers.find(side, realm, x.address) != nil
+	if len(x.out.Known) > 0 {
+		return x.peers.find(side, realm, x.address) != nil
+	}
+	return side == nat.Outside
 }
 
 // tryAll asks what a REGISTER and an INVITE would meet at each listener.

@@ -14,6 +14,9 @@ import (
 // shownRecords is how many records the text shows; the JSON has them all.
 const shownRecords = 5
 
+// shownUsers is how many users the text names.
+const shownUsers = 8
+
 // Text is the explanation as `sbc why` prints it: one labelled line for each thing that there is to say. Times are in
 // the given zone.
 func (x *Explanation) Text(zone *time.Location) string {
@@ -34,9 +37,11 @@ func (x *Explanation) Text(zone *time.Location) string {
 	for i, k := range x.owing() {
 		line(labelOnce("bucket", i), "%s", k)
 	}
-	for i, m := range x.Meets {
+	shown := 0
+	for _, m := range x.Meets {
 		if x.Seen == nil || m.Action != x.Now.Action || m.Reason != x.Now.Reason {
-			line(labelOnce("meets", i), "%s/%s %s: %s", m.Side, m.Realm, m.Method, m.sentence())
+			line(labelOnce("meets", shown), "%s/%s %s: %s", m.Side, m.Realm, m.Method, m.brief())
+			shown++
 		}
 	}
 	for i, s := range x.Passes {
@@ -94,8 +99,10 @@ func (m *Meeting) sentence() string {
 		text += m.Ban.sentence()
 	case m.Rule != nil:
 		text += fmt.Sprintf("%s %s", m.Rule.Path, m.Rule.name())
-	default:
+	case m.Reason != reason.Allow:
 		text += string(m.Reason)
+	default:
+		text += m.Side + "/" + m.Realm + " " + m.Method
 	}
 	switch {
 	case m.Code == 200:
@@ -105,10 +112,22 @@ func (m *Meeting) sentence() string {
 	case m.Action == Drop.String():
 		text += " (silence)"
 	}
-	if m.Shadow != "" {
-		text += fmt.Sprintf("; shadow rule %q would refuse it", m.Shadow)
+	return text + m.shadowText()
+}
+
+func (m *Meeting) shadowText() string {
+	if m.Shadow == "" {
+		return ""
 	}
-	return text
+	return fmt.Sprintf("; shadow rule %q would refuse it", m.Shadow)
+}
+
+// brief is the sentence of a line that has named listener and method already.
+func (m *Meeting) brief() string {
+	if m.Reason != reason.Allow {
+		return m.sentence()
+	}
+	return "ALLOWED" + m.shadowText()
 }
 
 func (ban *Ban) sentence() string {
@@ -132,7 +151,11 @@ func seconds(s float64) string {
 // sinceText counts what was refused since the first message.
 func (x *Explanation) sinceText(zone *time.Location) string {
 	s := x.Seen
-	text := fmt.Sprintf("%s: %d refused", s.First.In(zone).Format(time.TimeOnly), s.Refused)
+	layout := time.TimeOnly
+	if s.Last.Sub(s.First) > 12*time.Hour {
+		layout = time.DateTime
+	}
+	text := fmt.Sprintf("%s: %d refused", s.First.In(zone).Format(layout), s.Refused)
 	if len(s.Methods) > 0 {
 		methods := sortedKeys(s.Methods)
 		slices.SortStableFunc(methods, func(a, b string) int { return int(s.Methods[b]) - int(s.Methods[a]) })
@@ -142,19 +165,27 @@ func (x *Explanation) sinceText(zone *time.Location) string {
 		text += " (" + strings.Join(methods, ", ") + ")"
 	}
 	text += fmt.Sprintf(", %d allowed", s.Passed)
-	if n := len(s.Users); n > 0 {
-		what := "senders refused"
-		if len(x.Known) == 0 && s.Side == nat.Outside.String() && s.Realm == nat.Phones.String() {
-			what = "phones without registration"
-		}
-		users := s.Users
-		more := ""
-		if n > 8 {
-			users, more = users[:8], " …"
-		}
-		text += fmt.Sprintf(", %d %s: %s%s", n, what, strings.Join(users, " "), more)
+	return text + x.usersText()
+}
+
+// usersText names those on whose behalf refused messages were sent.
+func (x *Explanation) usersText() string {
+	users, n := x.Seen.Users, len(x.Seen.Users)
+	if n == 0 {
+		return ""
 	}
-	return text
+	one, many, behind := "sender", "senders", ""
+	if len(x.Known) == 0 && x.Seen.Side == nat.Outside.String() && x.Seen.Realm == nat.Phones.String() {
+		one, many, behind = "phone", "phones", " without registration"
+	}
+	more := ""
+	if n > shownUsers {
+		users, more = users[:shownUsers], " …"
+	}
+	if n > 1 {
+		one = many
+	}
+	return fmt.Sprintf(", %d %s%s: %s%s", n, one, behind, strings.Join(users, " "), more)
 }
 
 // text is one record on a line.
@@ -171,7 +202,10 @@ func (p *RecordedPacket) text(zone *time.Location) string {
 	if p.Code != 0 {
 		verdict += fmt.Sprintf(" %d", p.Code)
 	}
-	return strings.Join(parts, " ") + "  " + verdict + " " + string(p.Reason)
+	if string(p.Reason) != p.Action {
+		verdict += " " + string(p.Reason)
+	}
+	return strings.Join(parts, " ") + "  " + verdict
 }
 
 // owing tells the buckets that something is owed to, except the one that `now` speaks of.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"sallyport/nat"
-	"sallyport/sbc/reason"
 	"sallyport/sbc/scan"
 )
 
@@ -135,5 +134,3 @@ func wantSays(t *testing.T, got Verdict, want string) {
 }
 
 func ptr[T any](v T) *T { return &v }
-
-var _ = reason.Allow

@@ -41,6 +41,7 @@ type Peer struct {
 // peerTable finds the peer of a source. It never changes.
 type peerTable struct {
 	tables [2][2]bart.Table[*Peer] // by side and realm
+	all    bart.Lite               // the peers of all of them
 	list   []Peer
 }
 
@@ -53,6 +54,7 @@ func newPeerTable(list []Peer) *peerTable {
 		if !p.Prefix.IsValid() || p.Kind == Stranger {
 			continue
 		}
+		t.all.Insert(p.Prefix)
 		table := &t.tables[p.Side][p.Realm]
 		if _, there := table.Get(p.Prefix); !there {
 			table.Insert(p.Prefix, p)
@@ -71,13 +73,4 @@ func (t *peerTable) find(side nat.Side, realm nat.Realm, source netip.Addr) *Pee
 }
 
 // known reports whether a source is a peer anywhere: its evidence then has a place that strangers cannot take.
-func (t *peerTable) known(source netip.Addr) bool {
-	for side := range t.tables {
-		for realm := range t.tables[side] {
-			if t.tables[side][realm].Contains(source) {
-				return true
-			}
-		}
-	}
-	return false
-}
+func (t *peerTable) known(source netip.Addr) bool { return t.all.Contains(source) }

@@ -11,7 +11,7 @@ import (
 func newRecord(at time.Duration, s *Subject, v *Verdict, rules *Rules) record {
 	r := record{
 		at: at, rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), code: uint16(v.Code), port: s.Source.Port(),
-		method: s.Method, action: v.Action, cause: reasonIndex[v.Reason], transport: s.Transport, side: s.Side,
+		method: s.Method, action: v.Action, cause: v.cause, transport: s.Transport, side: s.Side,
 		realm: s.Realm, response: !s.Request,
 	}
 	r.userLen = uint8(copy(r.user[:], userOf(s.From)))
@@ -36,7 +36,7 @@ func userOf(from []byte) []byte {
 }
 
 func sortNewest(records []record) {
-	slices.SortStableFunc(records, func(a, b record) int { return cmp.Compare(b.at, a.at) })
+	slices.SortFunc(records, func(a, b record) int { return cmp.Compare(b.seq, a.seq) })
 }
 
 func (r *record) refused() bool { return r.action == Drop || r.action == Reject }

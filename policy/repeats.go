@@ -40,14 +40,15 @@ func identify(seed maphash.Seed, source netip.Addr, callID, branch []byte, cseq 
 // a set is full; what is forgotten is only an exemption.
 type agedTable struct {
 	life time.Duration
-	sets [2][]agedSet
+	sets []agedSet
 }
 
 const agedWays = 4
 
+// agedSet is a set of both generations.
 type agedSet struct {
 	mu   sync.Mutex
-	keys [agedWays]agedKey
+	keys [2][agedWays]agedKey
 }
 
 type agedKey struct {
@@ -58,44 +59,39 @@ type agedKey struct {
 
 func (t *agedTable) init(life time.Duration, capacity int) {
 	t.life = life
-	for g := range t.sets {
-		t.sets[g] = make([]agedSet, max(1, capacity/agedWays))
-	}
+	t.sets = make([]agedSet, max(1, capacity/agedWays))
 }
 
-// generation is the generation that a key born now belongs to, and the one before it.
-func (t *agedTable) generation(now time.Duration) (current, previous int) {
-	current = int(now/t.life) & 1
-	return current, 1 - current
-}
+func (t *agedTable) set(key uint64) *agedSet { return &t.sets[key>>1%uint64(len(t.sets))] }
 
 // with calls f under lock with the living entry of a key; it reports false if there is none.
 func (t *agedTable) with(now time.Duration, key uint64, f func(*agedKey) bool) bool {
-	current, previous := t.generation(now)
-	for _, g := range [...]int{current, previous} {
-		s := &t.sets[g][key>>1%uint64(len(t.sets[g]))]
-		s.mu.Lock()
-		for i := range s.keys {
-			if k := &s.keys[i]; k.key == key && now-k.born < t.life {
-				ok := f(k)
-				s.mu.Unlock()
-				return ok
+	current := t.generation(now)
+	s := t.set(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range [...]int{current, 1 - current} {
+		for i := range s.keys[g] {
+			if k := &s.keys[g][i]; k.key == key && now-k.born < t.life {
+				return f(k)
 			}
 		}
-		s.mu.Unlock()
 	}
 	return false
 }
 
+// generation is the one that a key born now belongs to.
+func (t *agedTable) generation(now time.Duration) int { return int(now/t.life) & 1 }
+
 // add remembers a key from now on, in place of a dead key or the oldest of its set.
 func (t *agedTable) add(now time.Duration, key uint64, first uint16) {
-	current, _ := t.generation(now)
-	s := &t.sets[current][key>>1%uint64(len(t.sets[current]))]
+	s := t.set(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	victim := &s.keys[0]
-	for i := range s.keys {
-		k := &s.keys[i]
+	keys := &s.keys[t.generation(now)]
+	victim := &keys[0]
+	for i := range keys {
+		k := &keys[i]
 		if k.key == 0 || k.key == key || now-k.born >= t.life {
 			victim = k
 			break

@@ -132,6 +132,14 @@ func (r *Rules) Rule(i int32) (RuleInfo, bool) {
 	return r.infos[i], true
 }
 
+// Limit is the text of a limit by the number that a Verdict carries: "REGISTER 15/minute burst 4", or "".
+func (r *Rules) Limit(i int32) string {
+	if i < 0 || int(i) >= len(r.limits) {
+		return ""
+	}
+	return r.limits[i].String()
+}
+
 // keyOf is the key of a rule, 0 for none. Numbers change with a reload, keys do not.
 func (r *Rules) keyOf(rule int32) uint64 {
 	if rule < 0 {

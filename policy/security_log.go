@@ -44,12 +44,12 @@ const (
 var logClassNames = [classCount]string{"dropped", "limited", "banned", "malformed", "accepted"}
 
 func classOf(v *Verdict) logClass {
-	switch v.Reason {
-	case reason.LimitExceeded, reason.StrangersBudget:
+	switch v.cause {
+	case causeLimit, causeBudget:
 		return classLimited
-	case reason.Ban, reason.BlackList:
+	case causeBan, causeBlack:
 		return classBanned
-	case reason.Malformed, reason.TooLarge:
+	case causeMalformed, causeTooLarge:
 		return classMalformed
 	}
 	if v.Action == Allow {

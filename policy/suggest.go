@@ -60,10 +60,13 @@ func (x *explainer) burstFor(m Method, perMinute int) int {
 // fixes says what to change so that the address would pass.
 func (x *explainer) fixes() {
 	now := &x.out.Now
+	add := func(format string, args ...any) { x.out.Fix = append(x.out.Fix, fmt.Sprintf(format, args...)) }
+	if len(x.out.Last) > 0 && (x.out.Last[0].Reason == reason.Malformed || x.out.Last[0].Reason == reason.TooLarge) {
+		add("its last message breaks RFC 3261 (%s): show it to the maker of the device", x.out.Last[0].Reason)
+	}
 	if x.out.Allowed {
 		return
 	}
-	add := func(format string, args ...any) { x.out.Fix = append(x.out.Fix, fmt.Sprintf(format, args...)) }
 	a := SourcePrefix(x.address).String()
 	if x.address.Is4() {
 		a = x.address.String()
@@ -81,15 +84,17 @@ func (x *explainer) fixes() {
 		add("take %s out of %s; or add to policy.white_list: { range: %s, exempt: [bans] }", now.Rule.Name, now.Rule.Path, a)
 	case reason.UserAgent:
 		add("add to policy.white_list: { range: %s, exempt: [user_agents] }", a)
-		add("or count only, in policy.deny_user_agents: { match: %q, shadow: true }", now.Rule.Name)
+		written := ""
+		if !strings.HasPrefix(now.Rule.Path, "policy.") {
+			written = " (write the other shipped rules out beside it)"
+		}
+		add("or count only, in policy.deny_user_agents: { match: %q, shadow: true }%s", now.Rule.Name, written)
 	case reason.UnknownTrunk:
 		add("if it is a trunk's address, add %s to that trunk's sources", SourcePrefix(x.address))
 	case reason.NotRegistered:
 		add("let the phone register first; phones.unregistered says what others meet")
 	case reason.Stranger:
 		x.fixStranger(add)
-	case reason.Malformed, reason.TooLarge:
-		add("the message breaks RFC 3261; look at it with the maker of the device")
 	}
 }
 

@@ -3,7 +3,6 @@ package policy
 import (
 	"math"
 	"regexp"
-	"strings"
 )
 
 // agentMode is how a user-agent rule compares.
@@ -84,28 +83,40 @@ func newAgentMatcher(patterns []agentPattern) *agentMatcher {
 // be folded over lines (RFC 3261 §7.3.1); it is compared without regard to ASCII case.
 func (m *agentMatcher) match(value []byte) int32 {
 	value = trimSpace(value)
-	best := int32(noRule)
-	at, state, dead := int32(0), int32(0), false
-	for i := 0; i < len(value); {
-		c, next := unfold(value, i)
-		if !dead {
-			best = min(best, m.anchored.accept[at].before(c))
-			at = m.anchored.step(at, c)
-			dead = at < 0
-		}
-		state = m.floating.step(state, c)
-		best = min(best, m.floating.accept[state].contains)
-		if !dead {
-			best = min(best, m.anchored.accept[at].prefix)
-		}
-		i = next
-	}
-	if !dead {
-		a := m.anchored.accept[at]
-		best = min(best, a.exact, a.product, a.prefix)
-	}
+	best := min(m.anchoredMatch(value), m.floatingMatch(value))
 	if best = m.matchRegexes(value, best); best == noRule {
 		return -1
+	}
+	return best
+}
+
+// anchoredMatch walks the trie of what begins the value, until it leaves it.
+func (m *agentMatcher) anchoredMatch(value []byte) int32 {
+	best, at := int32(noRule), int32(0)
+	for i := 0; i < len(value); {
+		c, next := unfold(value, i)
+		best = min(best, m.anchored.accept[at].before(c))
+		if at = m.anchored.step(at, c); at < 0 {
+			return best
+		}
+		best = min(best, m.anchored.accept[at].prefix)
+		i = next
+	}
+	a := m.anchored.accept[at]
+	return min(best, a.exact, a.product, a.prefix)
+}
+
+// floatingMatch runs the automaton of what stands anywhere over the whole value.
+func (m *agentMatcher) floatingMatch(value []byte) int32 {
+	best, state := int32(noRule), int32(0)
+	if len(m.floating.accept) == 1 {
+		return best // no such pattern
+	}
+	for i := 0; i < len(value); {
+		c, next := unfold(value, i)
+		state = m.floating.step(state, c)
+		best = min(best, m.floating.accept[state].contains)
+		i = next
 	}
 	return best
 }
@@ -167,12 +178,13 @@ func trimSpace(b []byte) []byte {
 	return b
 }
 
-// foldASCII lowers ASCII letters only, as unfold does.
+// foldASCII lowers ASCII letters only, byte by byte, as unfold does.
 func foldASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
 		}
-		return r
-	}, s)
+	}
+	return string(b)
 }

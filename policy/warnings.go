@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -158,13 +159,25 @@ func wins(a, b *RateLimitConfig, first bool) bool {
 	ra, _ := parseRanges(rangeOrAny(a.Range))
 	rb, _ := parseRanges(rangeOrAny(b.Range))
 	for _, p := range rb.prefixes() {
-		wa, _, covered := ra.covers(p)
-		wb, _, _ := rb.covers(p)
-		if !covered || wb.less(wa) || wa == wb && !first {
+		if !winsAt(ra, rb, p, first) {
 			return false
 		}
 	}
 	return true
+}
+
+// winsAt looks at one prefix of b, and at its halves where only parts of it lie within a.
+func winsAt(a, b addressRange, p netip.Prefix, first bool) bool {
+	if wa, _, covered := a.covers(p); covered {
+		wb, _, _ := b.covers(p)
+		return wa.less(wb) || wa == wb && first
+	}
+	if p.IsSingleIP() || !a.meets(p) {
+		return false
+	}
+	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
+	high := netip.PrefixFrom(lastOf(low).Next(), p.Bits()+1)
+	return winsAt(a, b, low, first) && winsAt(a, b, high, first)
 }
 
 func rangeOrAny(r []string) []string {

@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+)
+
+func explainOf(g *Guard, now time.Time, a string) Explanation {
+	return g.Explain(now, netip.MustParseAddr(a))
+}
+
+func TestStrangersNeverOverwriteKnownPeers(t *testing.T) {
+	g := newGuard(t, &Config{})
+	send(g, noon, outsideTrunks, "203.0.113.20", msg{extra: "Content-Length: 9\r\n"}.bytes())
+	for n := range uint32(10_000) {
+		send(g, noon, outsideTrunks, addr4(0x20000000+n).String(), msg{}.bytes())
+	}
+	x := explainOf(g, noon, "203.0.113.20")
+	if x.Seen == nil || x.Seen.Refused != 1 || len(x.Last) != 1 {
+		t.Fatalf("the trunk's evidence is %+v", x.Seen)
+	}
+	// A peer is known whichever listener it comes to.
+	send(g, noon, outsidePhones, "203.0.113.20", msg{}.bytes())
+	for n := range uint32(10_000) {
+		send(g, noon, outsidePhones, addr4(0x20000000+n).String(), msg{}.bytes())
+	}
+	if x = explainOf(g, noon, "203.0.113.20"); x.Seen.Refused != 2 {
+		t.Errorf("the trunk's evidence is %+v", x.Seen)
+	}
+}
+
+func TestAFloodOfOnePacketSourcesLeavesRepeatedOnes(t *testing.T) {
+	g := newGuard(t, &Config{})
+	for n := range 20 {
+		send(g, noon, outsidePhones, "192.0.2.66", msg{branch: fmt.Sprint("z9hG4bK", n)}.bytes())
+	}
+	for n := range uint32(20_000) {
+		send(g, noon.Add(time.Second), outsidePhones, addr4(0x20000000+n).String(), msg{}.bytes())
+	}
+	if x := explainOf(g, noon.Add(time.Second), "192.0.2.66"); x.Seen == nil || x.Seen.Refused != 20 {
+		t.Fatalf("the evidence is gone: %+v", x.Seen)
+	}
+	// Long idle sources give way.
+	for n := range uint32(20_000) {
+		send(g, noon.Add(time.Hour), outsidePhones, addr4(0x30000000+n).String(), msg{}.bytes())
+	}
+	if x := explainOf(g, noon.Add(time.Hour), "192.0.2.66"); x.Seen != nil {
+		t.Errorf("idle evidence keeps its place: %+v", x.Seen)
+	}
+}
+
+func TestRecordsKeepWhatWasRefusedFromWhatWasNot(t *testing.T) {
+	g := newGuard(t, &Config{DenyUserAgents: []UserAgentConfig{{Match: "evil"}}})
+	send(g, noon, outsidePhones, phone, msg{agent: "evil"}.bytes())
+	for n := range 500 {
+		send(g, noon.Add(time.Duration(n)*time.Millisecond), outsidePhones, phone, msg{branch: fmt.Sprint("z9hG4bK", n)}.bytes())
+	}
+	x := explainOf(g, noon.Add(time.Second), "198.51.100.7")
+	if x.Seen.Refused != 1 || x.Seen.Passed != 500 || len(x.Last) != knownRecords/4+1 {
+		t.Fatalf("%d refused, %d passed, %d records", x.Seen.Refused, x.Seen.Passed, len(x.Last))
+	}
+	if last := x.Last[len(x.Last)-1]; last.Reason != "user-agent" || last.Rule != "evil" || last.Agent != "evil" {
+		t.Errorf("the oldest record is %+v", last)
+	}
+	for i := range x.Last[1:] {
+		if x.Last[i+1].At.After(x.Last[i].At) {
+			t.Error("records are not newest first")
+		}
+	}
+	for n := range 500 {
+		send(g, noon.Add(2*time.Second), outsidePhones, phone, msg{agent: "evil", branch: fmt.Sprint("z9hG4bKe", n)}.bytes())
+	}
+	if x = explainOf(g, noon, "198.51.100.7"); len(x.Last) != knownRecords || x.Seen.Refused != 501 || x.Seen.Reasons["user-agent"] != 501 {
+		t.Errorf("%d records, %+v", len(x.Last), x.Seen)
+	}
+}
+
+func TestForeignTextIsCutAndHarmless(t *testing.T) {
+	g := newGuard(t, &Config{})
+	data := strings.Replace(string(msg{agent: strings.Repeat("A\x1b[31m"[:1], 100)}.bytes()), "sip:204@example.com",
+		"sip:\xff\xfe"+strings.Repeat("u", 100)+"@example.com", 1)
+	send(g, noon, outsidePhones, "192.0.2.66", []byte(data))
+	x := explainOf(g, noon, "192.0.2.66")
+	if len(x.Last) != 1 || len(x.Last[0].User) != maxUser || len(x.Last[0].Agent) != maxAgent {
+		t.Fatalf("%+v", x.Last)
+	}
+	if !strings.HasPrefix(x.Last[0].User, "??uuu") {
+		t.Errorf("user is %q", x.Last[0].User)
+	}
+	if got := printable([]byte("a\x1b[31m\r\nb\x00é")); got != "a?[31m??b???" {
+		t.Errorf("printable made %q", got)
+	}
+}
+
+func TestUserOf(t *testing.T) {
+	for from, want := range map[string]string{
+		`"Bob" <sip:204@example.com>;tag=1`:          "204@example.com",
+		`<sip:204@example.com:5060;user=phone>`:      "204@example.com:5060",
+		`sip:204@example.com;tag=1`:                  "204@example.com",
+		`"a<b" <sips:x@y?h=1>`:                       "x@y",
+		`<tel:+4930123>`:                             "+4930123",
+		`Anonymous <sip:anonymous@anonymous.invalid`: "anonymous@anonymous.invalid",
+		``:      "",
+		`<`:     "",
+		`<sip:`: "",
+		`junk`:  "junk",
+	} {
+		if got := string(userOf([]byte(from))); got != want {
+			t.Errorf("%s: %q, want %q", from, got, want)
+		}
+	}
+}
+
+func TestPaceKnowsTheBusiestMinute(t *testing.T) {
+	var p pace
+	for second := range 600 {
+		n := 1
+		if second/60 == 4 {
+			n = 3
+		}
+		for range n {
+			p.count(time.Duration(second) * time.Second)
+		}
+	}
+	if p.peak != 180 {
+		t.Errorf("peak is %d", p.peak)
+	}
+	for range 100_000 {
+		p.count(time.Hour)
+	}
+	if p.peak != 65535 {
+		t.Errorf("peak is %d", p.peak)
+	}
+}
