@@ -23,6 +23,7 @@ type assembly struct {
 	book     *trunk.Book
 	calls    map[tu.UserID]*call.Call
 	probes   map[string]tu.UserID
+	since    map[string]time.Time // when an address got its state, by hop id
 	rate     rate
 	draining bool
 	total    uint64
@@ -148,12 +149,13 @@ func (a *assembly) listed(hops []tu.Hop) []tu.Hop {
 }
 
 // Health takes what a probe found.
-func (a *assembly) Health(_ time.Time, h tu.Health) {
+func (a *assembly) Health(now time.Time, h tu.Health) {
 	state := trunk.Down
 	if h.Up {
 		state = trunk.Up
 	}
 	if a.book.Report(h.Peer, state) {
+		a.since[h.Peer] = now
 		a.sbc.log.Info("peer is "+state.String(), zap.String("node", h.Peer))
 	}
 }
@@ -164,6 +166,7 @@ func (a *assembly) Note(now time.Time, n tu.Note) { a.sbc.note(now, n) }
 // Record takes a call's CDR.
 func (a *assembly) Record(r tu.CDR) {
 	a.sbc.records.Write(r)
+	a.sbc.recent.add(r)
 	a.sbc.log.Info("call ended", zap.String("call", r.Call), zap.String("trunk", r.Trunk), zap.String("node", r.Node),
 		zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
 }

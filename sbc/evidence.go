@@ -26,7 +26,8 @@ func (s *SBC) securityLine(l policy.LogLine) {
 }
 
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.
-func (s *SBC) note(_ time.Time, n tu.Note) {
+func (s *SBC) note(now time.Time, n tu.Note) {
+	s.notes.add(now, n)
 	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
 		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),
 		zap.String("reason", string(n.Why)))

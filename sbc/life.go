@@ -68,6 +68,7 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	}
 	s.guard.SetRules(s.now(), rules)
 	s.guard.SetPeers(w.guardPeers())
+	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 	s.snap.Store(snap)
 	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
@@ -167,4 +168,3 @@ func (s *SBC) hangUpAll() {
 
 // lastWords is how long BYEs wait for their answers before the program goes.
 const lastWords = 2 * time.Second
-

@@ -138,3 +138,12 @@ func unit(d time.Duration) string {
 		return "hour"
 	}
 }
+
+// Remarks are what `sbc check` says of a valid configuration's rules: which shadows which, and which meet genuine phones.
+func Remarks(snap *config.Snapshot) ([]string, error) {
+	rules, err := policy.Compile(policyConfig(&snap.Policy))
+	if err != nil {
+		return nil, err
+	}
+	return rules.Warnings(), nil
+}

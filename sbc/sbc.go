@@ -58,11 +58,12 @@ type SBC struct {
 	sockets  *transport.Set
 	core     *core.Core
 	assembly *assembly
+	notes    notes
+	recent   recent
 
 	reloading sync.Mutex
 	running   sync.WaitGroup
 	stop      context.CancelFunc
-	idle      chan struct{} // closed when a drain has emptied the gate
 }
 
 // New opens everything that a configuration asks for: sockets, the relay's ports. Nothing is answered before Run.
@@ -92,7 +93,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	}
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
-		probes: map[string]tu.UserID{},
+		probes: map[string]tu.UserID{}, since: map[string]time.Time{},
 	}
 	s.core = core.New(core.Config{
 		Assembly: s.assembly, Sender: sender{s}, Media: s.plane, Leaks: &s.leaks, Live: s.guard.Live(), Now: opt.Now,
@@ -118,6 +119,7 @@ func (s *SBC) openGuard(w *world) error {
 		return err
 	}
 	s.guard.SetPeers(w.guardPeers())
+	s.guard.SetInterfaces(w.faces())
 	s.guard.SetSecurityLog(s.securityLine)
 	s.leaks.now.Store(w.leaks)
 	return nil

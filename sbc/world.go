@@ -137,6 +137,15 @@ func (w *world) addHop(
 	}
 }
 
+// faces are the interfaces of the configuration.
+func (w *world) faces() []*nat.Interface {
+	var out []*nat.Interface
+	for i := range w.snap.Interfaces {
+		out = append(out, &w.snap.Interfaces[i])
+	}
+	return out
+}
+
 // towards is the interface by which a peer is reached.
 func (w *world) towards(side nat.Side, realm nat.Realm, tr nat.Transport, to netip.Addr) *nat.Interface {
 	for i := range w.snap.Interfaces {

@@ -59,7 +59,8 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newVersion())
+	root.AddCommand(newRun(), newCheck(), newVersion(), newStatus(), newCalls(), newTrunks(), newPBX(), newWhy(), newBans(), newReload(),
+		newDrain())
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"sallyport/media/epoll"
 	"sallyport/sbc"
+	"sallyport/sbc/api"
 	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 )
@@ -53,15 +55,45 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	ctx, stop := context.WithCancel(cmd.Context())
+	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	go attend(ctx, stop, gate, log, snap.Drain, flags)
+	load := func() (*config.Snapshot, config.Report) { return config.Load(flags.Path(), flags) }
+	served, err := serve(ctx, gate.Control(load), snap.Socket, log)
+	if err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	var helpers sync.WaitGroup
+	helpers.Go(func() { attend(ctx, stop, gate, log, snap.Drain, load) })
+	helpers.Go(served)
 	gate.Run(ctx)
+	helpers.Wait()
 	return nil
 }
 
+// serve opens the admin socket; the function it returns answers on it until the context ends.
+func serve(ctx context.Context, control api.Control, named string, log *zap.Logger) (func(), error) {
+	l, err := api.Listen(ctx, api.Places(named, os.Getenv))
+	if err != nil {
+		return nil, err
+	}
+	server := api.NewServer(api.Options{
+		Control: control, UID: api.OwnUID(),
+		Change: func(uid int, what string, err error) {
+			log.Info("asked for: "+what, zap.Int("uid", uid), zap.Error(err))
+		},
+	})
+	return func() {
+		if err := server.Serve(ctx, l); err != nil {
+			log.Warn("admin socket", zap.Error(err))
+		}
+	}, nil
+}
+
+// loader reads the configuration, file and flags, as at the start.
+type loader func() (*config.Snapshot, config.Report)
+
 // attend serves signals: SIGTERM drains, SIGINT or a second one hangs up, a third one exits, SIGHUP reloads.
-func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wait time.Duration, flags config.Flags) {
+func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wait time.Duration, load loader) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	ending := false
@@ -72,7 +104,7 @@ func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wa
 		case sig := <-signals:
 			switch {
 			case sig == syscall.SIGHUP:
-				reload(ctx, gate, log, flags)
+				reload(ctx, gate, log, load)
 			case ending && ctx.Err() != nil:
 				os.Exit(exitFailed)
 			case ending || sig == syscall.SIGINT:
@@ -92,8 +124,8 @@ func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wa
 	}
 }
 
-func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, flags config.Flags) {
-	snap, report := config.Load(flags.Path(), flags)
+func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, load loader) {
+	snap, report := load()
 	if snap == nil {
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(report.Err()))
 		return

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/sbc"
+	"sallyport/sbc/config"
+)
+
+// newCheck checks a configuration without running it.
+func newCheck() *cobra.Command {
+	var flags config.Flags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "check [FILE]", Short: "Check a configuration: every error and warning with file, line and what to do", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				flags.Config = args[0]
+			}
+			snap, report := config.Load(flags.Path(), flags)
+			var remarks []string
+			if snap != nil {
+				var err error
+				if remarks, err = sbc.Remarks(snap); err != nil {
+					return &exitError{code: exitUsage, err: err}
+				}
+			}
+			if err := printReport(cmd, &report, remarks, asJSON); err != nil {
+				return err
+			}
+			if snap == nil {
+				return &exitError{code: exitUsage}
+			}
+			return nil
+		},
+	}
+	flags.Bind(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printReport(cmd *cobra.Command, report *config.Report, remarks []string, asJSON bool) error {
+	out := cmd.OutOrStdout()
+	if asJSON {
+		e := json.NewEncoder(out)
+		e.SetIndent("", "  ")
+		return e.Encode(struct {
+			OK       bool             `json:"ok"`
+			Errors   []config.Problem `json:"errors"`
+			Warnings []config.Problem `json:"warnings"`
+			Rules    []string         `json:"rules"`
+		}{report.OK(), report.Errors, report.Warnings, remarks})
+	}
+	if text := report.String(); text != "" {
+		fmt.Fprintln(out, text)
+	}
+	for _, r := range remarks {
+		fmt.Fprintln(out, "rules: "+r)
+	}
+	if report.OK() {
+		fmt.Fprintln(out, "the configuration is valid")
+	}
+	return nil
+}

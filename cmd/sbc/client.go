@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sallyport/sbc/api"
+)
+
+// asking is what the verbs that ask a running program share: --socket and --json.
+type asking struct {
+	socket string
+	json   bool
+}
+
+// ask makes a verb that asks the running program.
+func ask(use, short string, args cobra.PositionalArgs, f func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error) *cobra.Command {
+	var a asking
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: args,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+			defer stop()
+			c, err := api.Dial(ctx, api.Places(a.socket, os.Getenv))
+			if err != nil {
+				return &exitError{code: exitFailed, err: err}
+			}
+			defer c.Close()
+			if err := f(ctx, &a, c, cmd, args); err != nil {
+				if _, own := err.(*exitError); own {
+					return err
+				}
+				return &exitError{code: exitFailed, err: err}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&a.socket, "socket", "", "admin socket of the running program (also $SBC_SOCKET)")
+	cmd.Flags().BoolVar(&a.json, "json", false, "print JSON")
+	return cmd
+}
+
+// print writes a value as JSON, or its text.
+func (a *asking) print(cmd *cobra.Command, v any, text func() string) error {
+	if a.json {
+		e := json.NewEncoder(cmd.OutOrStdout())
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), ended(text()))
+	return err
+}
+
+func ended(text string) string {
+	if text == "" || text[len(text)-1] == '\n' {
+		return text
+	}
+	return text + "\n"
+}
+
+func newStatus() *cobra.Command {
+	var limits, audit bool
+	cmd := ask("status", "How the program stands; --limits: how full its tables are; --audit: what must be zero", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			s, err := c.Status(ctx)
+			if err != nil {
+				return err
+			}
+			switch {
+			case limits:
+				return a.print(cmd, s.Limits, s.LimitsText)
+			case audit:
+				text, ok := s.AuditText()
+				if err := a.print(cmd, s.Audit, func() string { return text }); err != nil || ok {
+					return err
+				}
+				return &exitError{code: exitFailed}
+			default:
+				return a.print(cmd, s, func() string { return s.Text(time.Local) })
+			}
+		})
+	cmd.Flags().BoolVar(&limits, "limits", false, "level, high-water mark and capacity of every capped table")
+	cmd.Flags().BoolVar(&audit, "audit", false, "what must be zero when no call is up; exit 1 if it is not")
+	cmd.MarkFlagsMutuallyExclusive("limits", "audit")
+	return cmd
+}
+
+func newCalls() *cobra.Command {
+	return ask("calls [ID]", "The calls in progress, or one in full", cobra.MaximumNArgs(1),
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				one, err := c.Call(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(cmd, one, func() string { return one.Text(time.Now(), time.Local) })
+			}
+			list, err := c.Calls(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() string { return api.CallsText(list, time.Now(), time.Local) })
+		})
+}
+
+func newTrunks() *cobra.Command {
+	return ask("trunks", "The trunks with their health and calls", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			list, err := c.Trunks(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() string { return api.TrunksText(list, time.Local) })
+		})
+}
+
+func newPBX() *cobra.Command {
+	return ask("pbx", "The PBX nodes with their health and calls", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			list, err := c.Nodes(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() string { return api.NodesText(list, time.Local) })
+		})
+}
+
+// exitRefused is the exit code of `sbc why` for what is refused.
+const exitRefused = 3
+
+func newWhy() *cobra.Command {
+	return ask("why ADDRESS|CALL-ID", "Why a source is refused, or how a call ended; exit 0 allowed, 3 refused", cobra.ExactArgs(1),
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
+			w, err := c.Why(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if err := a.print(cmd, w, func() string { return w.Text }); err != nil {
+				return err
+			}
+			if !w.Allowed {
+				return &exitError{code: exitRefused}
+			}
+			return nil
+		})
+}
+
+func newBans() *cobra.Command {
+	bans := ask("bans", "The bans in force", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			list, err := c.Bans(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() string { return api.BansText(list, time.Local) })
+		})
+	var length time.Duration
+	var comment string
+	var realms []string
+	add := ask("add ADDRESS|PREFIX", "Ban an address or a prefix", cobra.ExactArgs(1),
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
+			ban := api.Ban{Address: args[0], Realms: realms, Comment: comment}
+			if length > 0 {
+				ban.Until = time.Now().Add(length)
+			}
+			ban, err := c.AddBan(ctx, ban)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, ban, func() string { return "banned " + ban.Address })
+		})
+	add.Flags().DurationVar(&length, "for", 0, "how long; 0: until it is removed (or the program restarts)")
+	add.Flags().StringVar(&comment, "comment", "", "why, for `sbc why`")
+	add.Flags().StringSliceVar(&realms, "realm", nil, "phones or trunks; absent: both")
+	remove := ask("remove ADDRESS|PREFIX", "Lift a ban", cobra.ExactArgs(1),
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
+			if err := c.RemoveBan(ctx, args[0]); err != nil {
+				return err
+			}
+			return a.print(cmd, struct {
+				Removed string `json:"removed"`
+			}{args[0]}, func() string { return "no longer banned: " + args[0] })
+		})
+	bans.AddCommand(add, remove)
+	return bans
+}
+
+func newReload() *cobra.Command {
+	var diff bool
+	cmd := ask("reload", "Read the configuration anew; --diff only says what would change", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			r, err := c.Reload(ctx, diff)
+			if err != nil {
+				return err
+			}
+			text, ok := r.Text()
+			if err := a.print(cmd, r, func() string { return text }); err != nil || ok {
+				return err
+			}
+			return &exitError{code: exitFailed}
+		})
+	cmd.Flags().BoolVar(&diff, "diff", false, "change nothing, say what would change")
+	return cmd
+}
+
+func newDrain() *cobra.Command {
+	var wait time.Duration
+	cmd := ask("drain", "Take no new calls, wait for those in progress", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			r, err := c.Drain(ctx, wait)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, r, r.Text)
+		})
+	cmd.Flags().DurationVar(&wait, "wait", 0, "how long to wait for the last call")
+	return cmd
+}

@@ -1,0 +1,103 @@
+package call
+
+import (
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/tu"
+)
+
+// View is a call as the administrator sees it. It is a copy.
+type View struct {
+	ID        string
+	Direction string // inbound: provider to PBX; outbound
+	State     string // trying, ringing, talking, held, ending
+	Trunk     string
+	Node      string
+	From, To  string
+	Start     time.Time
+	Answer    time.Time
+	Legs      []LegView // the caller's, then the callee's once there is one
+	Streams   []StreamView
+}
+
+// LegView is one leg.
+type LegView struct {
+	Side   nat.Side
+	State  string // of its dialog (RFC 4235): trying, early, confirmed
+	Peer   string
+	Remote string
+	CallID string
+}
+
+// StreamView is one m= line: our addresses, and what the SDP of each side said.
+type StreamView struct {
+	Local     tu.Stream
+	Signalled [2]string // by nat.Side
+}
+
+// View tells how the call stands.
+func (c *Call) View() View {
+	v := View{
+		ID: c.id, Direction: c.cdr.Direction, State: c.state(), Trunk: c.cdr.Trunk, Node: c.cdr.Node, From: c.cdr.From,
+		To: c.cdr.To, Start: c.cdr.Start, Answer: c.cdr.Answer,
+	}
+	for i := range c.legs {
+		l := &c.legs[i]
+		if l.peer == nil {
+			continue
+		}
+		if l.peer.Kind == tu.KindTrunk {
+			v.Trunk = l.peer.Name
+		} else {
+			v.Node = l.peer.Name
+		}
+		v.Legs = append(v.Legs, LegView{
+			Side: l.peer.Side, State: c.dialogState(i), Peer: l.peer.Name, Remote: l.hop.Flow.Remote.String(), CallID: l.callID,
+		})
+	}
+	for i := range c.streams {
+		s := StreamView{Local: c.streams[i]}
+		for k := range c.legs {
+			if l := &c.legs[k]; l.peer != nil && i < len(l.media.aims) && l.media.aims[i].RTP.IsValid() {
+				s.Signalled[l.peer.Side] = l.media.aims[i].RTP.String()
+			}
+		}
+		v.Streams = append(v.Streams, s)
+	}
+	return v
+}
+
+func (c *Call) dialogState(leg int) string {
+	if c.won >= 0 {
+		return c.pairs[c.won].dlg[leg].State.String()
+	}
+	if len(c.pairs) > 0 {
+		return "early"
+	}
+	return "trying"
+}
+
+func (c *Call) state() string {
+	switch c.phase {
+	case routing, reserving, inviting:
+		return "trying"
+	case ringing:
+		return "ringing"
+	case ending:
+		return "ending"
+	}
+	for i := range c.legs {
+		for _, a := range c.legs[i].media.aims {
+			if a.Final && (!a.Send || !a.Receive) {
+				return "held"
+			}
+		}
+	}
+	return "talking"
+}
+
+// Is reports whether a name is the call's: its id, or the Call-ID of a leg.
+func (c *Call) Is(name string) bool {
+	return name != "" && (c.id == name || c.legs[caller].callID == name || c.legs[callee].callID == name)
+}

@@ -1,0 +1,296 @@
+package sbc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/policy"
+	"sallyport/sbc/api"
+	"sallyport/sbc/call"
+	"sallyport/sbc/config"
+	"sallyport/sbc/trunk"
+	"sallyport/sbc/tu"
+)
+
+// control answers the administrator.
+type control struct {
+	*SBC
+	load func() (*config.Snapshot, config.Report)
+}
+
+// Control is what the admin socket asks; load reads the configuration anew for a reload.
+func (s *SBC) Control(load func() (*config.Snapshot, config.Report)) api.Control {
+	return control{s, load}
+}
+
+// Calls are the calls in progress, oldest first.
+func (c control) Calls(ctx context.Context) ([]api.Call, error) {
+	var out []api.Call
+	err := c.core.Do(ctx, func(time.Time) {
+		for id, x := range c.assembly.calls {
+			out = append(out, c.describe(id, x, false))
+		}
+	})
+	slices.SortFunc(out, func(a, b api.Call) int { return a.Start.Compare(b.Start) })
+	return out, err
+}
+
+// Call is one call in full.
+func (c control) Call(ctx context.Context, name string) (api.Call, error) {
+	var out api.Call
+	found := false
+	err := c.core.Do(ctx, func(time.Time) {
+		for id, x := range c.assembly.calls {
+			if x.Is(name) {
+				out, found = c.describe(id, x, true), true
+			}
+		}
+	})
+	if err == nil && !found {
+		err = api.NotFound("`sbc calls` lists the calls in progress; what has ended is in the CDRs", "no call %q", name)
+	}
+	return out, err
+}
+
+// describe runs on the core's goroutine.
+func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
+	v := x.View()
+	out := api.Call{
+		ID: v.ID, Direction: v.Direction, State: v.State, Trunk: v.Trunk, Node: v.Node, From: v.From, To: v.To, Start: v.Start,
+		Answer: v.Answer,
+	}
+	if !full {
+		return out
+	}
+	for _, l := range v.Legs {
+		out.Legs = append(out.Legs, api.Leg{Side: l.Side.String(), State: l.State, Peer: l.Peer, Remote: l.Remote, CallID: l.CallID})
+	}
+	ids := c.core.Streams(id)
+	for i, s := range v.Streams {
+		st := api.Stream{Index: i}
+		for side, leg := range []*api.StreamLeg{&st.Outside, &st.Inside} {
+			leg.Local, leg.Signalled = s.Local.At(nat.Side(side)).String(), s.Signalled[side]
+		}
+		if i < len(ids) {
+			if legs, ok := c.plane.Stats(ids[i]); ok {
+				for side, leg := range []*api.StreamLeg{&st.Outside, &st.Inside} {
+					f := &legs[side]
+					leg.Packets, leg.Bytes, leg.Sent, leg.Lost = f.Packets, f.Bytes, f.Sent, f.Lost
+					leg.Jitter, leg.Rejected = float64(f.Jitter)/float64(time.Millisecond), f.RejectedTotal()
+					if f.Latched {
+						leg.Learned = f.Remote.String()
+					}
+				}
+			}
+		}
+		out.Streams = append(out.Streams, st)
+	}
+	return out
+}
+
+// Trunks are the trunks in file order.
+func (c control) Trunks(ctx context.Context) ([]api.Trunk, error) {
+	var out []api.Trunk
+	err := c.core.Do(ctx, func(time.Time) {
+		for s := range c.assembly.book.Systems {
+			if s.Kind != tu.KindTrunk {
+				continue
+			}
+			t := api.Trunk{Name: s.Name, Mode: "address", State: trunk.Down.String(), Peers: c.peers(s)}
+			for _, x := range c.assembly.calls {
+				if x.View().Trunk == s.Name {
+					t.Calls++
+				}
+			}
+			for _, want := range []trunk.State{trunk.Unknown, trunk.Up} { // the best of its addresses
+				if slices.ContainsFunc(t.Peers, func(p api.Peer) bool { return p.State == want.String() }) {
+					t.State = want.String()
+				}
+			}
+			out = append(out, t)
+		}
+	})
+	return out, err
+}
+
+// peers runs on the core's goroutine.
+func (c control) peers(s *trunk.System) []api.Peer {
+	var out []api.Peer
+	for _, h := range s.Hops {
+		p := api.Peer{
+			Address: h.Flow.Remote.String(), Transport: h.Flow.Transport.String(), State: c.assembly.book.State(h.ID).String(),
+			Since: c.assembly.since[h.ID],
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// Nodes are the PBX nodes in file order.
+func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
+	var out []api.Node
+	err := c.core.Do(ctx, func(time.Time) {
+		for s := range c.assembly.book.Systems {
+			if s.Kind != tu.KindNode {
+				continue
+			}
+			for _, p := range c.peers(s) {
+				n := api.Node{Peer: p, Realms: []string{s.Realm.String()}}
+				for _, x := range c.assembly.calls {
+					if x.View().Node == p.Address {
+						n.Calls++
+					}
+				}
+				out = append(out, n)
+			}
+		}
+	})
+	return out, err
+}
+
+// Bans are the bans in force.
+func (c control) Bans(context.Context) ([]api.Ban, error) {
+	var out []api.Ban
+	for _, b := range c.guard.Bans().List(c.now()) {
+		out = append(out, api.Ban{
+			Address: b.Prefix.String(), Realms: b.Scope, Since: b.Since, Until: b.Until, Comment: b.Reason, By: b.By,
+		})
+	}
+	return out, nil
+}
+
+// AddBan bans an address or a prefix.
+func (c control) AddBan(_ context.Context, ban api.Ban) (api.Ban, error) {
+	p, err := banPrefix(ban.Address)
+	if err != nil {
+		return ban, err
+	}
+	now := c.now()
+	if !ban.Until.IsZero() && !ban.Until.After(now) {
+		return ban, api.BadRequest("give a time to come, or none", "the ban would end at %s, which is past", ban.Until)
+	}
+	entry := policy.Ban{Prefix: p, Until: ban.Until, Since: now, Reason: ban.Comment, By: ban.By}
+	for _, name := range ban.Realms {
+		switch name {
+		case nat.Phones.String():
+			entry.Realms = append(entry.Realms, nat.Phones)
+		case nat.Trunks.String():
+			entry.Realms = append(entry.Realms, nat.Trunks)
+		default:
+			return ban, api.BadRequest("write phones or trunks", "no realm %q", name)
+		}
+	}
+	if err := c.guard.Bans().Add(now, entry); err != nil {
+		return ban, api.BadRequest("`sbc bans` lists the bans in force", "%v", err)
+	}
+	ban.Address, ban.Since = p.String(), now
+	return ban, nil
+}
+
+func banPrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), nil
+	}
+	a, err := netip.ParseAddr(s)
+	if err != nil {
+		return netip.Prefix{}, api.BadRequest("write an address such as 198.51.100.7, or a prefix such as 198.51.100.0/24", "%q is neither", s)
+	}
+	return policy.BanPrefix(a), nil
+}
+
+// RemoveBan lifts a ban.
+func (c control) RemoveBan(_ context.Context, address string) error {
+	p, err := banPrefix(address)
+	if err != nil {
+		return err
+	}
+	if !c.guard.Bans().Remove(p) {
+		return api.NotFound("`sbc bans` lists the bans in force", "%s is not banned", p)
+	}
+	return nil
+}
+
+// Reload reads the configuration anew.
+func (c control) Reload(ctx context.Context, dryRun bool) (api.ReloadResult, error) {
+	var out api.ReloadResult
+	snap, report := c.load()
+	for _, p := range report.Warnings {
+		out.Warnings = append(out.Warnings, problem(p))
+	}
+	for _, p := range report.Errors {
+		out.Errors = append(out.Errors, problem(p))
+	}
+	if snap == nil {
+		return out, nil
+	}
+	changes := config.Diff(c.snap.Load(), snap)
+	if !dryRun {
+		var err error
+		if changes, err = c.SBC.Reload(ctx, snap); err != nil {
+			out.Errors = append(out.Errors, api.Problem{Text: err.Error()})
+			return out, nil
+		}
+		out.Applied = true
+	}
+	for _, ch := range changes {
+		out.Changes = append(out.Changes, api.Change{Path: ch.Path, Old: ch.Old, New: ch.New, When: ch.Tag})
+	}
+	return out, nil
+}
+
+func problem(p config.Problem) api.Problem {
+	hint := p.Hint
+	p.Hint = ""
+	return api.Problem{Text: p.String(), Hint: hint}
+}
+
+// Drain takes no new calls and waits for the last one.
+func (c control) Drain(ctx context.Context, wait time.Duration) (api.DrainResult, error) {
+	left, err := c.SBC.Drain(ctx, wait)
+	return api.DrainResult{Left: left}, err
+}
+
+// Why explains an address or a call.
+func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
+	if a, err := netip.ParseAddr(subject); err == nil {
+		return c.whyAddress(subject, a)
+	}
+	if x, err := c.Call(ctx, subject); err == nil {
+		detail, err := json.Marshal(x)
+		return api.Why{Subject: subject, Allowed: true, Text: x.Text(c.now(), time.Local), Detail: detail}, err
+	}
+	if r, ok := c.recent.find(subject); ok {
+		detail, err := json.Marshal(r)
+		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: recordText(&r), Detail: detail}, err
+	}
+	return api.Why{}, api.NotFound("give an address, a call's id, or a Call-ID of either leg; the last "+itoa(recentCalls)+" calls are kept",
+		"nothing is known of %q", subject)
+}
+
+// whyAddress is the guard's explanation, and what calls found out about the address.
+func (c control) whyAddress(subject string, a netip.Addr) (api.Why, error) {
+	x := struct {
+		policy.Explanation
+		Notes []note `json:"notes,omitempty"`
+	}{c.guard.Explain(c.now(), a), c.notes.of(a)}
+	text := x.Text(time.Local)
+	for _, n := range x.Notes {
+		text += fmt.Sprintf("call    %s: %s %d %s: %s\n", n.At.Local().Format(time.TimeOnly), n.Method, n.Code, n.Reason, n.Text)
+	}
+	detail, err := json.Marshal(x)
+	return api.Why{Subject: subject, Allowed: x.Allowed, Text: text, Detail: detail}, err
+}
+
+func recordText(r *tu.CDR) string {
+	text := fmt.Sprintf("%s   %s call, %s → %s\n", r.Call, r.Direction, r.From, r.To)
+	text += fmt.Sprintf("ended   %s: code %d by %s", r.End.Local().Format(time.TimeOnly), r.Code, r.EndedBy)
+	if r.Reason != "" {
+		text += ", " + string(r.Reason)
+	}
+	return text + fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, r.Trunk, r.Destination, r.Node, r.Attempts, r.Duration)
+}

@@ -1,0 +1,82 @@
+package sbc_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sallyport/nat/natlab"
+	"sallyport/sbc/demo"
+	"sallyport/sbc/message"
+)
+
+var probing = strings.NewReplacer("health: { interval: 0 }", "health: { interval: 2s, failures: 2, successes: 1 }",
+	"keepalive: { method: none }", "keepalive: { interval: 30s }").Replace(labConfig)
+
+func TestHealth(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		fail func(l *lab, down bool)
+	}{
+		{"gone (ICMP)", func(l *lab, down bool) {
+			l.net.Host(pbxAt.Addr()).Down(down)
+			l.net.Host(otherPBXAt.Addr()).Down(down)
+		}},
+		{"swallows", func(l *lab, down bool) {
+			loss := 0.0
+			if down {
+				loss = 1
+			}
+			l.net.Impair(gateInside, pbxAt.Addr(), natlab.Link{Loss: loss})
+			l.net.Impair(gateInside, otherPBXAt.Addr(), natlab.Link{Loss: loss})
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t, probing, natlab.Options{Seed: 1})
+				defer l.close()
+				l.pbx.Incoming = func(*message.Message) demo.Script {
+					return demo.Script{Answer: time.Second, SDP: sdpAt(pbxAt.Addr(), 4002)}
+				}
+				place := func() int {
+					return l.call(l.provider, trunkSocket, "100", demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: time.Second}).Code
+				}
+				time.Sleep(10 * time.Second)
+				if code := place(); code != 200 {
+					t.Errorf("with both nodes up: %d", code)
+				}
+				tt.fail(l, true)
+				time.Sleep(20 * time.Second)
+				if got := l.states(); got != "down down" {
+					t.Errorf("nodes are %s", got)
+				}
+				if code := place(); code != 503 {
+					t.Errorf("with both nodes down: %d", code)
+				}
+				tt.fail(l, false)
+				time.Sleep(10 * time.Second)
+				if got := l.states(); got != "up up" {
+					t.Errorf("nodes are %s", got)
+				}
+				if code := place(); code != 200 {
+					t.Errorf("with both nodes up again: %d", code)
+				}
+			})
+		})
+	}
+}
+
+// states are the PBX nodes' states in file order.
+func (l *lab) states() string {
+	l.t.Helper()
+	nodes, err := l.gate.Control(nil).Nodes(l.ctx)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var s []string
+	for _, n := range nodes {
+		s = append(s, n.State)
+	}
+	return strings.Join(s, " ")
+}

@@ -1,0 +1,161 @@
+package sbc_test
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sallyport/media/sim"
+	"sallyport/nat/natlab"
+	"sallyport/sbc"
+	"sallyport/sbc/config"
+	"sallyport/sbc/demo"
+	"sallyport/sbc/transport"
+	"sallyport/sbc/tu"
+)
+
+// The addresses of the lab.
+var (
+	gateOutside = netip.MustParseAddr("203.0.113.10")
+	gateInside  = netip.MustParseAddr("10.0.0.2")
+	providerAt  = netip.MustParseAddrPort("203.0.113.20:5060")
+	pbxAt       = netip.MustParseAddrPort("10.0.0.10:5060")
+	otherPBXAt  = netip.MustParseAddrPort("10.0.0.11:5060")
+	strangerAt  = netip.MustParseAddrPort("203.0.113.66:5060")
+	trunkSocket = netip.AddrPortFrom(gateOutside, 5080)
+	pbxSocket   = netip.AddrPortFrom(gateInside, 5080)
+)
+
+const labConfig = `
+outside: { address: 203.0.113.10, trunks: { udp: 5080 } }
+inside: { address: 10.0.0.2, trunks: { udp: 5080 } }
+media: { ports: 30000-31000 }
+pbx:
+  domain: example.com
+  nodes:
+    - { address: "10.0.0.10:5060" }
+    - { address: "10.0.0.11:5060", priority: 2 }
+  health: { interval: 0 }
+trunks:
+  - name: itsp
+    peers: [ { address: "203.0.113.20:5060" } ]
+    outbound: { match: ["^\\+?[0-9]{2,15}$"] }
+    keepalive: { method: none }
+policy: { rate_limits: [] }
+`
+
+// ledger collects CDRs.
+type ledger struct {
+	mu   sync.Mutex
+	cdrs []tu.CDR
+}
+
+func (l *ledger) Write(r tu.CDR) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cdrs = append(l.cdrs, r)
+}
+
+func (l *ledger) all() []tu.CDR {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return append([]tu.CDR(nil), l.cdrs...)
+}
+
+// lab is the whole program on a network in memory, with a provider and two PBX nodes.
+type lab struct {
+	t        *testing.T
+	net      *natlab.Network
+	relay    *sim.Backend
+	gate     *sbc.SBC
+	cdrs     ledger
+	provider *demo.Agent
+	pbx      *demo.Agent
+	other    *demo.Agent
+	running  sync.WaitGroup
+	stop     context.CancelFunc
+	ctx      context.Context
+}
+
+// newLab must run inside a bubble. close ends everything.
+func newLab(t *testing.T, yaml string, options natlab.Options) *lab {
+	t.Helper()
+	l := &lab{t: t, net: natlab.New(options)}
+	l.ctx, l.stop = context.WithCancel(t.Context())
+	snap, report := config.Parse("lab.yaml", []byte(yaml), config.Flags{})
+	if snap == nil {
+		t.Fatal(report.String())
+	}
+	hosts := map[netip.Addr]*natlab.Host{}
+	listen := func(at netip.AddrPort) (*natlab.PacketConn, error) {
+		if hosts[at.Addr()] == nil {
+			hosts[at.Addr()] = l.net.Host(at.Addr())
+			hosts[at.Addr()].ReceiveErrors(true)
+		}
+		return hosts[at.Addr()].ListenUDP(at.Port())
+	}
+	l.relay = sim.New(nil, func(_, _ netip.AddrPort, _ []byte) {})
+	gate, err := sbc.New(snap, sbc.Options{
+		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3},
+		Listen: func(at netip.AddrPort) (transport.PacketConn, error) { return listen(at) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.gate = gate
+	l.running.Go(func() { gate.Run(l.ctx) })
+	agent := func(name string, at netip.AddrPort, seed byte) *demo.Agent {
+		conn, err := listen(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a := demo.NewAgent(name, at, conn, seed)
+		l.running.Go(func() { a.Run(l.ctx) })
+		return a
+	}
+	l.provider = agent("provider", providerAt, 10)
+	l.pbx = agent("pbx", pbxAt, 11)
+	l.other = agent("other", otherPBXAt, 12)
+	return l
+}
+
+func (l *lab) close() {
+	l.stop()
+	l.running.Wait()
+	l.net.Close()
+	synctest.Wait()
+}
+
+func sdpAt(addr netip.Addr, port int) []byte {
+	return fmt.Appendf(nil, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n"+
+		"m=audio %d RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n", addr, addr, port)
+}
+
+// call places a call and returns how it went at both ends.
+func (l *lab) call(from *demo.Agent, to netip.AddrPort, number string, script demo.Script) demo.Result {
+	l.t.Helper()
+	done := make(chan demo.Result, 1)
+	script.Done = func(r demo.Result) { done <- r }
+	from.Do(func() { from.Call(number, to, script) })
+	select {
+	case r := <-done:
+		return r
+	case <-time.After(10 * time.Minute):
+		l.t.Fatal("the call never ended")
+		return demo.Result{}
+	}
+}
+
+// empty checks promise 1: after any load nothing is left.
+func (l *lab) empty() {
+	l.t.Helper()
+	time.Sleep(5 * time.Minute)
+	g := l.gate.Gauges()
+	if g.Calls != 0 || g.Streams != 0 || g.Dialogs != 0 || g.Transactions != 0 || g.Panics != 0 {
+		l.t.Errorf("left behind: %+v", g)
+	}
+}

@@ -1,0 +1,133 @@
+package sbc
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/api"
+	"sallyport/sbc/config"
+)
+
+// Gauges are what the gate holds at a moment, for tests, `sbc status` and metrics.
+type Gauges struct {
+	Calls, Users, Dialogs, Streams, Transactions int
+	TransactionsHigh, InboxHigh                  int
+	PortsFree, PortsResting, PortsHigh           int
+	Retained                                     int
+	Panics, Leaks, LeaksFatal, Overload          int
+	SendErrors, InboxDropped                     int
+	BusyPermille                                 int
+	Total                                        uint64 // calls since the start
+}
+
+// Gauges reads the gauges. Probes count as users, not as calls.
+func (s *SBC) Gauges() Gauges {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var g Gauges
+	_ = s.core.Do(ctx, func(time.Time) { // a core that does not answer has no calls to tell of
+		g.Calls, g.Total = len(s.assembly.calls), s.assembly.total
+	})
+	c := s.core.Gauges()
+	g.Users, g.Dialogs, g.Streams = int(c.Users.Load()), int(c.Dialogs.Load()), int(c.Streams.Load())
+	g.Transactions = int(c.ServerTransactions.Load() + c.ClientTransact.Load())
+	g.TransactionsHigh, g.InboxHigh = int(c.TransactionsHigh.Load()), int(c.InboxHigh.Load())
+	g.Retained = int(c.RetainedBytes.Load())
+	g.Panics, g.Leaks, g.LeaksFatal = int(c.Panics.Load()), int(c.Leaks.Load()), int(c.LeaksFatal.Load())
+	g.Overload, g.SendErrors, g.InboxDropped = int(c.Overload.Load()), int(c.SendErrors.Load()), int(c.InboxDropped.Load())
+	g.BusyPermille = int(c.Busy.Load())
+	m := s.plane.Gauges()
+	g.PortsFree, g.PortsResting, g.PortsHigh = m.Free, m.Resting, m.HighWater
+	return g
+}
+
+// Status is the program as a whole.
+func (c control) Status(ctx context.Context) (api.Status, error) {
+	s := c.SBC
+	snap := s.snap.Load()
+	out := api.Status{
+		Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Config: snap.Path(), Counts: c.counts(),
+		Media: c.media(snap),
+	}
+	var live []nat.Interface
+	if err := s.core.Do(ctx, func(time.Time) { live, out.Draining = s.assembly.live(), s.assembly.draining }); err != nil {
+		return out, err
+	}
+	slices.SortFunc(live, func(a, b nat.Interface) int { return int(a.ID) - int(b.ID) })
+	for i := range live {
+		f := &live[i]
+		face := api.Interface{
+			Side: f.Side.String(), Realm: f.Realm.String(), Transport: f.Transport.String(), Bind: f.Bind.String(),
+			Advertised: f.Advertised.String(), Closing: !has(snap.Interfaces, f.ID),
+		}
+		for _, k := range s.sockets.Counters() {
+			if k.Interface.ID == f.ID {
+				face.Drops = k.KernelDrops
+			}
+		}
+		out.Interfaces = append(out.Interfaces, face)
+	}
+	g := s.Gauges()
+	out.Calls = api.CallGauge{Now: g.Calls, High: g.PortsHigh, Most: snap.Calls, Total: g.Total}
+	out.Busy = float64(g.BusyPermille) / 1000
+	out.Limits = c.limits(&g)
+	out.Audit = audit(&g)
+	if len(snap.Policy.Limits) == 0 {
+		out.Off = append(out.Off, "rate limits: policy.rate_limits is absent or empty, nobody is limited")
+	}
+	return out, nil
+}
+
+func (c control) media(snap *config.Snapshot) api.Media {
+	m := c.plane.Gauges()
+	return api.Media{
+		Ports: fmt.Sprintf("%d-%d", snap.Media.FirstPort, snap.Media.LastPort), Backend: "epoll", Pairs: m.Reserved + m.Free,
+		Free: m.Free, Resting: m.Resting, High: m.HighWater, Missing: m.Missing,
+	}
+}
+
+func (c control) counts() []api.Count {
+	var out []api.Count
+	for n := range c.guard.Counters().Each {
+		out = append(out, api.Count{
+			Side: n.Side.String(), Realm: n.Realm.String(), Action: n.Action.String(), Reason: string(n.Reason), Count: n.Count,
+		})
+	}
+	return out
+}
+
+// limits are the capped tables (DESIGN §6).
+func (c control) limits(g *Gauges) []api.Limit {
+	m := c.plane.Gauges()
+	out := []api.Limit{
+		{Name: "transactions", Level: g.Transactions, High: g.TransactionsHigh, Cap: 65536},
+		{Name: "core inbox", High: g.InboxHigh, Cap: 4096},
+		{Name: "media streams", Level: m.Reserved, High: m.HighWater, Cap: m.Reserved + m.Free},
+	}
+	for _, l := range c.guard.Levels(c.now()) {
+		out = append(out, api.Limit{Name: l.Name, Level: l.Used, High: l.Most, Cap: l.Cap})
+	}
+	return out
+}
+
+// audit is what must be zero when no call is up, and what must never happen.
+func audit(g *Gauges) []api.Gauge {
+	idle := g.Calls == 0
+	return []api.Gauge{
+		{Name: "calls", Value: int64(g.Calls)},
+		{Name: "dialogs", Value: int64(g.Dialogs), Bad: idle && g.Dialogs > 0},
+		{Name: "media streams", Value: int64(g.Streams), Bad: idle && g.Streams > 0},
+		{Name: "transactions", Value: int64(g.Transactions)},
+		{Name: "retained bytes", Value: int64(g.Retained)},
+		{Name: "leaks repaired", Value: int64(g.Leaks)},
+		{Name: "leaks refused", Value: int64(g.LeaksFatal), Bad: g.LeaksFatal > 0},
+		{Name: "internal errors", Value: int64(g.Panics), Bad: g.Panics > 0},
+		{Name: "overload refusals", Value: int64(g.Overload)},
+		{Name: "messages dropped, inbox full", Value: int64(g.InboxDropped)},
+		{Name: "datagrams not sent", Value: int64(g.SendErrors)},
+	}
+}
