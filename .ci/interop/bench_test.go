@@ -36,7 +36,7 @@ type contender struct {
 
 var contenders = []contender{
 	{"sallyport", nil, func(t *testing.T, w *world) []*process {
-		return []*process{w.gate(t, settings{log: "warn", ports: "20000-39999"}).process}
+		return []*process{w.gate(t, settings{log: "warn", ports: "20000-23999"}).process}
 	}},
 	{"kamailio+rtpengine", []string{"kamailio", "rtpengine"}, startKamailio},
 	{"floor", nil, startFloor},
@@ -50,7 +50,7 @@ func startKamailio(t *testing.T, w *world) []*process {
 	}
 	relay := w.start(t, nsGate, "rtpengine", "rtpengine", "--config-file=none", "--table=-1", "--foreground", "--log-stderr", "--log-level=4",
 		"--interface=outside/"+gateOutside, "--interface=inside/"+gateInside, "--listen-ng=127.0.0.1:2223",
-		"--port-min=20000", "--port-max=39999", "--delete-delay=0", "--num-threads=2")
+		"--port-min=20000", "--port-max=23999", "--delete-delay=0", "--num-threads=2")
 	until(t, "rtpengine listens", 10*time.Second, func() bool { return relay.ended() || bound(relay.pid(), "127.0.0.1:2223") })
 	proxy := w.start(t, nsGate, "kamailio", "kamailio", "-f", config, "-DD", "-E", "-m", "256", "-M", "16",
 		"-P", filepath.Join(w.dir, "kamailio.pid"), "-Y", w.dir)
@@ -123,7 +123,7 @@ func lacking(tools []string) string {
 func cost(t *testing.T, c contender) float64 {
 	w := newWorld(t)
 	working := c.start(t, w)
-	load := []string{"-m", strconv.Itoa(*volume), "-timeout", "120s"}
+	load := []string{"-m", strconv.Itoa(*volume), "-timeout", "120s", "-buff_size", "8388608"}
 	callee := w.sipp(t, agent{ns: nsInside, address: node1, scenario: "bench-callee", number: "+4930100", load: load})
 	before := cpu(t, working)
 	caller := w.sipp(t, agent{ns: nsOutside, address: provider, scenario: "bench-caller", number: "+4930100", towards: gateOutside + ":5080",

@@ -95,7 +95,10 @@ func (g *gate) call(t *testing.T, d direction, c call) {
 		audible(t, all, caller.address, callee.address, c.audio, !c.held)
 	}
 	g.recorded(t, before, 1)
+	if t.Failed() || *ladders {
+		t.Logf("ladder:\n%s", ladder(all))
+	}
 	if t.Failed() {
-		t.Logf("ladder:\n%s%s", ladder(all), g.tail())
+		t.Log(g.tail())
 	}
 }

@@ -66,6 +66,17 @@ func (w *world) capture(t *testing.T) *capture {
 	return c
 }
 
+// draw records until the test ends and draws the ladder if it has failed by then.
+func (w *world) draw(t *testing.T) {
+	t.Helper()
+	c := w.capture(t)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("ladder:\n%s", ladder(c.stop(t)))
+		}
+	})
+}
+
 func (c *capture) file(side string) string { return filepath.Join(c.w.dir, side+".pcapng") }
 
 // stop ends the recording and returns the packets of both ends in the order of time.
@@ -140,11 +151,18 @@ func choose(all []packet, conditions ...func(packet) bool) (kept []packet) {
 	return kept
 }
 
-// ladder draws the SIP messages, for a failure's message.
+// ladder draws the SIP messages, for a failure's message; of a long one, beginning and end.
 func ladder(all []packet) string {
+	const ends = 40
 	var b strings.Builder
-	for _, p := range choose(all, packet.sip) {
-		fmt.Fprintf(&b, "  %8.3f  %-7s %21s > %-21s %s\n", p.at-all[0].at, p.side, p.src, p.dst, p.start())
+	messages := choose(all, packet.sip)
+	for i, p := range messages {
+		if i == ends && len(messages) > 2*ends {
+			fmt.Fprintf(&b, "  … %d messages\n", len(messages)-2*ends)
+		}
+		if i < ends || i >= len(messages)-ends {
+			fmt.Fprintf(&b, "  %8.3f  %-7s %21s > %-21s %s\n", p.at-all[0].at, p.side, p.src, p.dst, p.start())
+		}
 	}
 	return b.String()
 }

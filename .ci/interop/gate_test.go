@@ -16,8 +16,10 @@ import (
 	"time"
 )
 
-// binary is the program under test.
-var binary = flag.String("sbc", "../../bin/sbc", "the program under test")
+var (
+	binary  = flag.String("sbc", "../../bin/sbc", "the program under test")
+	ladders = flag.Bool("ladders", false, "draw the ladder of every call, not only of those that fail")
+)
 
 // document is the configuration of the gate; what varies is health and keepalive, and the attempt timeout.
 const document = `outside: { address: 203.0.113.10, trunks: { udp: 5080 } }

@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 	}
 	worlds++
 	w := &world{name: fmt.Sprintf("sallyport-%d-%d", os.Getpid(), worlds)}
-	dir, err := os.MkdirTemp("", w.name+"-")
+	dir, err := os.MkdirTemp("", w.name+"-") //nolint:usetesting // t.TempDir would remove what a failure is read from
 	if err != nil {
 		t.Fatal(err)
 	}
