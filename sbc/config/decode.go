@@ -169,8 +169,9 @@ func kindName(n *yaml.Node) string {
 		return "a mapping"
 	case yaml.SequenceNode:
 		return "a list"
+	default:
+		return fmt.Sprintf("%q", n.Value)
 	}
-	return fmt.Sprintf("%q", n.Value)
 }
 
 var canonicalInt = regexp.MustCompile(`^(0|-?[1-9][0-9]*)$`)

@@ -157,8 +157,10 @@ func show(v reflect.Value) string {
 		if s := v.String(); s == "" || strings.ContainsAny(s, " ,:[]{}\"#\n") {
 			return fmt.Sprintf("%q", s)
 		}
+		return v.String()
+	default:
+		return fmt.Sprint(v.Interface())
 	}
-	return fmt.Sprint(v.Interface())
 }
 
 // showStruct leaves out what was not given.

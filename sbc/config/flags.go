@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,7 +105,7 @@ func (o *overlay) read(flag, path, text string, decode func([]byte) error) bool 
 		return true
 	}
 	p := Problem{Flag: flag, Path: path, What: err.Error()}
-	if bad, ok := err.(*valueError); ok {
+	if bad, ok := errors.AsType[*valueError](err); ok {
 		p.Hint = bad.hint
 	}
 	o.report.fail(p)

@@ -56,7 +56,7 @@ func TestGoodFilesLoadAndReadBack(t *testing.T) {
 }
 
 func warningsOf(path string, r Report) string {
-	text := strings.ReplaceAll(r.Full(), path, filepath.Base(path))
+	text := strings.ReplaceAll(r.String(), path, filepath.Base(path))
 	if text != "" {
 		text += "\n"
 	}

@@ -51,7 +51,9 @@ type Report struct {
 }
 
 // newReport is an empty report whose lists are [] in JSON, never null.
-func newReport() Report { return Report{Errors: []Problem{}, Warnings: []Problem{}, Notes: []Problem{}} }
+func newReport() Report {
+	return Report{Errors: []Problem{}, Warnings: []Problem{}, Notes: []Problem{}}
+}
 
 // OK reports whether there is no error.
 func (r *Report) OK() bool { return len(r.Errors) == 0 }

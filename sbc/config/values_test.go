@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding"
+	"errors"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func checkValues[T any, P text[T]](t *testing.T, cases []valueCase) {
 		var v T
 		err := P(&v).UnmarshalText([]byte(c.text))
 		if c.bad != "" {
-			bad, ok := err.(*valueError)
+			bad, ok := errors.AsType[*valueError](err)
 			if !ok {
 				t.Errorf("%q: read as %q, want an error with %q", c.text, P(&v).String(), c.bad)
 				continue
