@@ -18,11 +18,18 @@ func (s *SBC) securityLine(l policy.LogLine) {
 		fields = append(fields, zap.String("src", l.Source.String()))
 	}
 	if l.Suppressed > 0 {
-		s.log.Warn("refused, in sum", append(fields, zap.Uint64("count", l.Suppressed))...)
+		s.tellSecurity("refused, in sum", append(fields, zap.Uint64("count", l.Suppressed)))
 		return
 	}
-	s.log.Warn(l.Action.String(), append(fields, zap.String("method", l.Method), zap.Int("code", l.Code),
-		zap.String("rule", l.Rule), zap.String("aor", l.User), zap.String("ua", l.Agent))...)
+	s.tellSecurity(l.Action.String(), append(fields, zap.String("method", l.Method), zap.Int("code", l.Code),
+		zap.String("rule", l.Rule), zap.String("aor", l.User), zap.String("ua", l.Agent)))
+}
+
+func (s *SBC) tellSecurity(msg string, fields []zap.Field) {
+	s.log.Warn(msg, fields...)
+	if s.opt.Security != nil {
+		s.opt.Security.Warn(msg, fields...)
+	}
 }
 
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.

@@ -73,6 +73,8 @@ type lab struct {
 	relay    *sim.Backend
 	gate     *sbc.SBC
 	cdrs     ledger
+	sounds   sounds
+	ladder   ladder
 	provider *demo.Agent
 	pbx      *demo.Agent
 	other    *demo.Agent
@@ -84,46 +86,62 @@ type lab struct {
 // newLab must run inside a bubble. close ends everything.
 func newLab(t *testing.T, yaml string, options natlab.Options) *lab {
 	t.Helper()
+	l := newGate(t, yaml, options)
+	l.provider = l.agent("provider", providerAt, 10)
+	l.pbx = l.agent("pbx", pbxAt, 11)
+	l.other = l.agent("other", otherPBXAt, 12)
+	return l
+}
+
+// newGate is the program alone on its network: the test plays the peers. It must run inside a bubble.
+func newGate(t *testing.T, yaml string, options natlab.Options) *lab {
+	t.Helper()
 	l := &lab{t: t, net: natlab.New(options)}
 	l.ctx, l.stop = context.WithCancel(t.Context())
-	snap, report := config.Parse("lab.yaml", []byte(yaml), config.Flags{})
-	if snap == nil {
-		t.Fatal(report.String())
-	}
-	hosts := map[netip.Addr]*natlab.Host{}
-	listen := func(at netip.AddrPort) (*natlab.PacketConn, error) {
-		if hosts[at.Addr()] == nil {
-			hosts[at.Addr()] = l.net.Host(at.Addr())
-			hosts[at.Addr()].ReceiveErrors(true)
-		}
-		return hosts[at.Addr()].ListenUDP(at.Port())
-	}
-	l.relay = sim.New(nil, func(_, _ netip.AddrPort, _ []byte) {})
-	gate, err := sbc.New(snap, sbc.Options{
+	l.relay = sim.New(nil, l.sounds.take)
+	gate, err := sbc.New(parse(t, yaml), sbc.Options{
 		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3},
-		Listen: func(at netip.AddrPort) (transport.PacketConn, error) { return listen(at) },
+		Listen: func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	l.gate = gate
+	l.net.Observe(l.ladder.note)
 	l.running.Go(func() { gate.Run(l.ctx) })
-	agent := func(name string, at netip.AddrPort, seed byte) *demo.Agent {
-		conn, err := listen(at)
-		if err != nil {
-			t.Fatal(err)
-		}
-		a := demo.NewAgent(name, at, conn, seed)
-		l.running.Go(func() { a.Run(l.ctx) })
-		return a
-	}
-	l.provider = agent("provider", providerAt, 10)
-	l.pbx = agent("pbx", pbxAt, 11)
-	l.other = agent("other", otherPBXAt, 12)
 	return l
 }
 
+func parse(t *testing.T, yaml string) *config.Snapshot {
+	t.Helper()
+	snap, report := config.Parse("lab.yaml", []byte(yaml), config.Flags{})
+	if snap == nil {
+		t.Fatal(report.String())
+	}
+	return snap
+}
+
+func (l *lab) listen(at netip.AddrPort) (*natlab.PacketConn, error) {
+	host := l.net.Host(at.Addr())
+	host.ReceiveErrors(true)
+	return host.ListenUDP(at.Port())
+}
+
+func (l *lab) agent(name string, at netip.AddrPort, seed byte) *demo.Agent {
+	l.t.Helper()
+	conn, err := l.listen(at)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	a := demo.NewAgent(name, at, conn, seed)
+	l.running.Go(func() { a.Run(l.ctx) })
+	return a
+}
+
 func (l *lab) close() {
+	if l.t.Failed() {
+		l.t.Log(l.ladder.String())
+	}
 	l.stop()
 	l.running.Wait()
 	l.net.Close()

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"sallyport/nat"
@@ -19,8 +20,12 @@ func (w *world) leakGuard() *header.Guard {
 		peers[nat.Inside] = append(peers[nat.Inside], p.String())
 	}
 	for i := range w.snap.Trunks {
-		for _, p := range w.snap.Trunks[i].Peers {
+		t := &w.snap.Trunks[i]
+		for _, p := range t.Peers {
 			peers[nat.Outside] = append(peers[nat.Outside], p.Address.String())
+		}
+		for _, p := range slices.Concat(t.Sources, t.MediaSources) { // ranges of one address; wider ones name nobody
+			peers[nat.Outside] = append(peers[nat.Outside], p.String())
 		}
 	}
 	return header.NewGuard(w.own(), peers, w.snap.PBX.Domain)

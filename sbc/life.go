@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sallyport/nat"
 	"sallyport/policy"
@@ -41,7 +42,7 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	defer s.reloading.Unlock()
 	old := s.snap.Load()
 	changes := config.Diff(old, snap)
-	rules, err := policy.Compile(policyConfig(&snap.Policy))
+	rules, err := policy.Compile(snap.Policy.Guard())
 	if err != nil {
 		return changes, err
 	}
@@ -71,6 +72,9 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 	s.snap.Store(snap)
+	if level, err := zapcore.ParseLevel(snap.Log.Level); err == nil && s.opt.Level != nil {
+		s.opt.Level.SetLevel(level)
+	}
 	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
 	return changes, nil
 }
@@ -150,6 +154,9 @@ func (s *SBC) Drain(ctx context.Context, wait time.Duration) (left int, err erro
 		}
 	}
 }
+
+// DrainTimeout is how long a stop waits for calls to end, by the configuration in force.
+func (s *SBC) DrainTimeout() time.Duration { return s.snap.Load().Drain }
 
 // hangUpAll ends every call on both legs and gives their last messages a moment to be answered.
 func (s *SBC) hangUpAll() {

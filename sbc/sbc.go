@@ -14,9 +14,11 @@ import (
 	"go.uber.org/zap"
 
 	"sallyport/media"
+	"sallyport/media/epoll"
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/call"
+	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
 	"sallyport/sbc/transport"
@@ -31,12 +33,15 @@ type Records interface{ Write(tu.CDR) }
 type Options struct {
 	Version string
 	Log     *zap.Logger
-	Now     func() time.Time
+	// Security takes the security lines besides Log; nil: nobody. Level is Log's, changed by a reload; nil: it stays.
+	Security *zap.Logger
+	Level    *zap.AtomicLevel
+	Now      func() time.Time
 	// Listen opens a UDP socket; nil opens real ones.
 	Listen func(netip.AddrPort) (transport.PacketConn, error)
-	// Relay carries media; it is needed.
+	// Relay carries media; nil is the epoll back end.
 	Relay media.Backend
-	// Records takes the CDRs; it is needed.
+	// Records takes the CDRs; nil writes the files that the configuration names.
 	Records Records
 	// Key seeds ids, branches and the order of media ports; zero: random.
 	Key [16]byte
@@ -49,6 +54,7 @@ type SBC struct {
 	now     func() time.Time
 	since   time.Time
 	records Records
+	files   *cdr.Writer // nil: somebody else takes the records
 	tags    *tu.TagKey
 
 	snap     atomic.Pointer[config.Snapshot]
@@ -68,28 +74,18 @@ type SBC struct {
 
 // New opens everything that a configuration asks for: sockets, the relay's ports. Nothing is answered before Run.
 func New(snap *config.Snapshot, opt Options) (*SBC, error) {
-	if opt.Relay == nil || opt.Records == nil {
-		return nil, errors.New("sbc: Options.Relay and Options.Records are needed")
-	}
-	if opt.Log == nil {
-		opt.Log = zap.NewNop()
-	}
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
-	if opt.Key == ([16]byte{}) {
-		if _, err := rand.Read(opt.Key[:]); err != nil {
-			return nil, fmt.Errorf("sbc: no random key: %w", err)
-		}
-	}
+	opt.defaults()
 	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key)}
 	s.snap.Store(snap)
 	w := newWorld(snap, s.tags)
 	if err := s.openGuard(w); err != nil {
 		return nil, err
 	}
-	if err := s.openRelay(snap); err != nil {
+	if err := s.openRecords(snap); err != nil {
 		return nil, err
+	}
+	if err := s.openRelay(snap); err != nil {
+		return nil, errors.Join(err, s.closeRecords())
 	}
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
@@ -103,14 +99,50 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 		Interfaces: snap.Interfaces, Guard: s.guard, Handler: handler{s}, Listen: opt.Listen, Now: opt.Now, DSCP: 40, Log: opt.Log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, s.plane.Close())
+		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
 	s.sockets = sockets
 	return s, nil
 }
 
+func (opt *Options) defaults() {
+	if opt.Log == nil {
+		opt.Log = zap.NewNop()
+	}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Relay == nil {
+		opt.Relay = epoll.New(epoll.Options{})
+	}
+	if opt.Key == ([16]byte{}) {
+		_, _ = rand.Read(opt.Key[:]) // it never fails (crypto/rand)
+	}
+}
+
+// openRecords opens the CDR files, unless somebody else takes the records.
+func (s *SBC) openRecords(snap *config.Snapshot) error {
+	if s.records != nil {
+		return nil
+	}
+	c := snap.CDR
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	s.files = cdr.New(c, s.now, func(err error) { s.log.Warn("call records", zap.Error(err)) })
+	s.records = s.files
+	return nil
+}
+
+func (s *SBC) closeRecords() error {
+	if s.files == nil {
+		return nil
+	}
+	return s.files.Close()
+}
+
 func (s *SBC) openGuard(w *world) error {
-	rules, err := policy.Compile(policyConfig(&w.snap.Policy))
+	rules, err := policy.Compile(w.snap.Policy.Guard())
 	if err != nil {
 		return err
 	}
@@ -158,6 +190,9 @@ func (s *SBC) Run(ctx context.Context) {
 	if err := s.plane.Close(); err != nil {
 		s.log.Warn("closing the relay", zap.Error(err))
 	}
+	if err := s.closeRecords(); err != nil {
+		s.log.Warn("closing the call records", zap.Error(err))
+	}
 }
 
 // tick does what is due each second: media timeouts, bans that end, sockets that nobody needs any more.
@@ -173,8 +208,8 @@ func (s *SBC) tick(ctx context.Context) {
 		now := s.now()
 		s.guard.Tick(now)
 		for _, h := range s.plane.Sweep(now) {
-			if h.Kind == media.Silent {
-				_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, true) }) // the next sweep says it again
+			if h.Kind == media.Silent || h.Kind == media.Resumed {
+				_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
 			}
 		}
 		_ = s.core.Post(func(time.Time) { s.assembly.retire() })

@@ -191,11 +191,11 @@ func (w *world) own() (own [2][]netip.Addr) {
 	}
 	for i := range w.snap.Interfaces {
 		f := &w.snap.Interfaces[i]
+		add(f.Side, f.Advertised.Addr()) // first: it stands in for what leaked
 		add(f.Side, f.Bind.Addr())
-		add(f.Side, f.Advertised.Addr())
 	}
 	for side := range own {
-		for _, a := range slices.Concat(w.snap.Media.Addresses[side], w.snap.Media.Advertised[side]) {
+		for _, a := range slices.Concat(w.snap.Media.Advertised[side], w.snap.Media.Addresses[side]) {
 			add(nat.Side(side), a)
 		}
 	}

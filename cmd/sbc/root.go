@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func execute(args []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.Execute()
+	err := root.ExecuteContext(context.Background())
 	if err == nil {
 		return exitDone
 	}
@@ -59,8 +60,8 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newCheck(), newVersion(), newStatus(), newCalls(), newTrunks(), newPBX(), newWhy(), newBans(), newReload(),
-		newDrain())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newVersion(), newStatus(), newCalls(), newTrunks(), newPBX(), newWhy(), newBans(), newReload(),
+		newDrain(), newMedia())
 	return root
 }
 

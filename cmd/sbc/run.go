@@ -2,20 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
 
-	"sallyport/media/epoll"
 	"sallyport/sbc"
 	"sallyport/sbc/api"
-	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 )
 
@@ -37,21 +35,21 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if snap == nil {
 		return &exitError{code: exitUsage}
 	}
-	log, err := newLog(snap.Log)
+	log, level, err := newLog(snap.Log)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
 	defer func() { _ = log.Sync() }()
-	where := cdr.Config{
-		Directory: snap.CDR.Directory, Rotate: snap.CDR.Rotate, Keep: snap.CDR.Keep, MaxSize: snap.CDR.MaxSize,
-		Format: snap.CDR.Format,
-	}
-	if err := where.Validate(); err != nil {
+	security, err := newSecurityLog(snap.Log)
+	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	records := cdr.New(where, time.Now, func(err error) { log.Warn("CDR", zap.Error(err)) })
-	defer func() { _ = records.Close() }()
-	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Relay: epoll.New(epoll.Options{}), Records: records})
+	release, err := lockState(snap.StateDir)
+	if err != nil {
+		return &exitError{code: exitUsage, err: err}
+	}
+	defer release()
+	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security})
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
@@ -63,7 +61,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 		return &exitError{code: exitUsage, err: err}
 	}
 	var helpers sync.WaitGroup
-	helpers.Go(func() { attend(ctx, stop, gate, log, snap.Drain, load) })
+	helpers.Go(func() { attend(ctx, stop, gate, log, load) })
 	helpers.Go(served)
 	gate.Run(ctx)
 	helpers.Wait()
@@ -73,8 +71,12 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 // serve opens the admin socket; the function it returns answers on it until the context ends.
 func serve(ctx context.Context, control api.Control, named string, log *zap.Logger) (func(), error) {
 	l, err := api.Listen(ctx, api.Places(named, os.Getenv))
-	if err != nil {
+	if _, taken := errors.AsType[*api.InUseError](err); taken {
 		return nil, err
+	}
+	if err != nil {
+		log.Warn("no admin socket: `sbc status` and the other verbs cannot ask this program", zap.Error(err))
+		return func() {}, nil
 	}
 	server := api.NewServer(api.Options{
 		Control: control, UID: api.OwnUID(),
@@ -93,7 +95,7 @@ func serve(ctx context.Context, control api.Control, named string, log *zap.Logg
 type loader func() (*config.Snapshot, config.Report)
 
 // attend serves signals: SIGTERM drains, SIGINT or a second one hangs up, a third one exits, SIGHUP reloads.
-func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wait time.Duration, load loader) {
+func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, load loader) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	ending := false
@@ -112,7 +114,8 @@ func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, wa
 				stop()
 			default:
 				ending = true
-				log.Info("draining", zap.String("msg", wait.String()))
+				wait := gate.DrainTimeout()
+				log.Info("draining: no new calls, " + wait.String() + " for those in progress")
 				go func() {
 					if left, err := gate.Drain(ctx, wait); err == nil && left > 0 {
 						log.Warn(fmt.Sprintf("%d calls are hung up: drain_timeout %s is over", left, wait))

@@ -16,8 +16,6 @@ type attempt struct {
 	sent  *message.Message
 	done  bool // it has its final answer, or never gets one
 	given bool // given up: a late 1xx is cancelled, a late 2xx is acknowledged and hung up
-	// hungUp are the To tags of 2xx that were not wanted, whose BYE has gone.
-	hungUp []string
 }
 
 // current is the attempt whose answers count, nil if there is none.
@@ -42,42 +40,45 @@ func (c *Call) attemptOf(ref tu.Ref) *attempt {
 }
 
 // giveUp cancels the current attempt. The table sends the CANCEL as soon as a provisional answer allows it.
-func (c *Call) giveUp(do []tu.Action) []tu.Action {
+func (c *Call) giveUp(quiet bool, do []tu.Action) []tu.Action {
 	a := c.current()
 	if a == nil || a.done {
 		return do
 	}
 	a.given = true
 	c.attemptAt = time.Time{}
-	return append(do, tu.Cancel{Ref: a.ref})
+	return append(do, tu.Cancel{Ref: a.ref, Quiet: quiet})
 }
 
 // nextHop sends the INVITE to the next hop of the plan; code and why tell how the last one failed.
 func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
 	at := len(c.attempts)
+	if at > 0 {
+		c.attempts[at-1].given = true
+	}
 	if at >= len(c.hops) {
 		return c.exhausted(now, code, why, do)
 	}
 	hop := c.hops[at]
 	b := &c.legs[callee]
 	b.peer, b.hop = hop.Peer, hop
-	m, do, ok := c.outgoing(now, hop, do)
-	if !ok {
-		return do
+	m, do, err := c.outgoing(hop, do)
+	if err != nil {
+		code, why := verdict(err)
+		return c.refuse(now, code, why, "sbc", do)
 	}
-	first := at == 0
 	c.phase = inviting
-	c.attempts = append(c.attempts, attempt{ref: c.newRef(), hop: hop, sent: m})
-	if first {
-		do = append(do, tu.OpenDialog{Side: hop.Peer.Side, CallID: b.callID, Local: b.tag, Source: hop.Flow.Remote.Addr()})
-	}
+	c.lastRef++
+	c.attempts = append(c.attempts, attempt{ref: c.lastRef, hop: hop, sent: m})
 	c.ringAt = time.Time{}
 	c.timerC = now.Add(timerC(hop.Peer))
 	c.attemptAt = time.Time{}
 	if at+1 < len(c.hops) && hop.Peer.AttemptTimeout > 0 {
 		c.attemptAt = now.Add(hop.Peer.AttemptTimeout)
 	}
-	return append(do, tu.Send{Ref: c.lastRef, Msg: m, Hop: hop, Hide: &c.legs[caller].brought})
+	return append(do,
+		tu.OpenDialog{Side: hop.Peer.Side, CallID: b.callID, Local: b.tag, Source: hop.Flow.Remote.Addr()},
+		tu.Send{Ref: c.lastRef, Msg: m, Hop: hop, Hide: &c.legs[caller].brought})
 }
 
 // timerC is how long an INVITE may stay without a final answer: "Timer C … MUST be larger than 3 minutes" (RFC 3261
@@ -91,7 +92,7 @@ func timerC(p *tu.Peer) time.Duration {
 
 // exhausted refuses a call that no hop took.
 func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
-	if c.legs[callee].peer.Kind == tu.KindNode && (code == 408 || code == 503) {
+	if c.legs[callee].peer.Kind == tu.KindNode && (code == 408 || code == 503) && why != reason.Overload {
 		return c.refuse(now, 503, reason.NoPBX, "sbc", do)
 	}
 	if code == 408 {
@@ -101,28 +102,27 @@ func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Act
 }
 
 // outgoing writes the INVITE for a hop from the caller's.
-func (c *Call) outgoing(now time.Time, hop tu.Hop, do []tu.Action) (*message.Message, []tu.Action, bool) {
+func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Action, error) {
 	in, b := c.invite, &c.legs[callee]
 	dir := c.direction(caller)
 	hosts := hostsFor(dir, hop)
 	m := &message.Message{
 		Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
-		MaxForwards: forwards(in),
+		MaxForwards: forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
-	m.From.Tag, m.To.Tag = b.tag, ""
-	b.user = in.From.URI.User
+	m.From.Tag = b.tag
+	b.user = contactUser(m.From.URI)
 	c.dress(m, callee)
 	header.Copy(dir, in, m, hosts)
-	p, err := c.edit(caller, in, offerSDP)
+	capable(m)
+	p, err := c.edit(caller, in)
 	if err != nil {
-		code, why := verdict(err)
-		return nil, c.refuse(now, code, why, "sbc", do), false
+		return nil, do, err
 	}
 	p.into(m, in)
-	c.legs[caller].media.propose(p)
-	c.legs[callee].media.told(p)
-	return m, append(do, p.points(c, caller)...), true
+	c.adopt(caller, p)
+	return m, c.point(caller, do), nil
 }
 
 // failed hears that a request gets no answer.
@@ -131,19 +131,19 @@ func (c *Call) failed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
 	if a == nil {
 		return c.relayFailed(now, ev, do)
 	}
-	if !a.done {
-		a.done = true
-		c.open--
-	}
-	if a.given || c.final {
+	if a.done {
 		return do
 	}
-	if c.phase == ringing {
+	a.done = true
+	switch {
+	case a.given || c.final:
+		return do
+	case ev.Why == reason.Leak:
+		return c.refuse(now, 500, reason.Leak, "sbc", do)
+	case c.phase == ringing:
 		// The hop lived and then fell silent: the call is over, the next hop would ring a second time.
 		return c.refuse(now, 480, reason.Timeout, "sbc", do)
+	default:
+		return c.nextHop(now, ev.Code, ev.Why, do)
 	}
-	if ev.Why == reason.Leak {
-		return c.refuse(now, 500, reason.Leak, "sbc", do)
-	}
-	return c.nextHop(now, ev.Code, ev.Why, do)
 }

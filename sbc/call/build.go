@@ -30,6 +30,14 @@ func hostsFor(dir header.Direction, hop tu.Hop) header.Hosts {
 	return h
 }
 
+// contactUser is the user part of our Contact for a URI that stands in Request-URI, From or To.
+func contactUser(u message.URI) string {
+	if u.Scheme == "sip" || u.Scheme == "sips" {
+		return u.User
+	}
+	return "" // a urn has none
+}
+
 // contact is our Contact towards a leg: the number it knows, at our address as it sees it.
 func (c *Call) contact(to int) message.Header {
 	l := &c.legs[to]
@@ -44,8 +52,15 @@ func (c *Call) contact(to int) message.Header {
 // dress gives a request the fields that are ours on every leg.
 func (c *Call) dress(m *message.Message, to int) {
 	if carriesContact(m.Method) {
-		h := c.contact(to)
-		m.Add(h.Name, h.Value)
+		m.Headers = append(m.Headers, c.contact(to))
+	}
+}
+
+// capable adds our Allow where the far side gave none: "Allow … SHOULD be present in the INVITE" and in its 2xx (RFC 3261
+// §13.2.1, §13.3.1.4).
+func capable(m *message.Message) {
+	if _, said := m.Get("Allow"); !said && (m.Method == "INVITE" || m.Method == "UPDATE") {
+		m.Add("Allow", allow)
 	}
 }
 
@@ -67,23 +82,16 @@ func forwards(m *message.Message) int {
 	return max(0, m.MaxForwards-1)
 }
 
-// reply is a response of our own to a request of a leg.
-func (c *Call) reply(req *message.Message, code int, phrase string) *message.Message {
-	m := message.Reply(req, code, phrase)
-	if m.To.Tag == "" && code > 100 {
-		m.To.Tag = c.defaultTag()
-	}
-	return m
-}
-
 // answer sends a response of our own within a dialog.
 func (c *Call) answer(from int, tx tu.TxID, req *message.Message, code int, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := message.Reply(req, code, "")
-	if code == 200 && carriesContact(req.Method) {
-		m.Add("Allow", allow)
-	}
 	m.Headers = append(m.Headers, extra...)
-	return append(do, tu.Respond{Tx: tx, Side: c.legs[from].peer.Side, Msg: m, Hide: &c.legs[1-from].brought})
+	return c.respond(from, tx, m, do)
+}
+
+// respond sends a response to a leg.
+func (c *Call) respond(to int, tx tu.TxID, m *message.Message, do []tu.Action) []tu.Action {
+	return append(do, tu.Respond{Tx: tx, Side: c.legs[to].peer.Side, Msg: m, Hide: &c.legs[1-to].brought})
 }
 
 // relayed makes of the far leg's response the near leg's, without body: status, phrase, and the fields that may pass.
@@ -92,9 +100,11 @@ func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
 	m := message.Reply(req, far.Status, far.Reason)
 	dir := c.direction(from)
 	header.Copy(dir, far, m, hostsFor(dir, c.legs[near].hop))
-	if far.Status < 300 && carriesContact(req.Method) {
-		h := c.contact(near)
-		m.Add(h.Name, h.Value)
+	if far.Status < 300 {
+		c.dress(m, near)
+	}
+	if far.Status >= 200 && far.Status < 300 {
+		capable(m)
 	}
 	return m
 }
@@ -110,9 +120,7 @@ func copyBody(out, in *message.Message) {
 	}
 }
 
-// hopTo is where a request of the established dialog with a leg goes now.
-func (c *Call) hopTo(to int) tu.Hop { return c.hopOf(to, &c.pairs[c.won].dlg[to]) }
-
+// hopOf is where a request of a dialog with a leg goes now.
 func (c *Call) hopOf(to int, d *dialog.Dialog) tu.Hop {
 	hop := c.legs[to].hop
 	hop.Flow = nextHop(hop, d)
@@ -151,7 +159,9 @@ func (l *leg) notice(m *message.Message, source netip.Addr) {
 	if m.IsRequest() {
 		for i := range m.Via {
 			s.AddHost(m.Via[i].Host)
-			s.AddID(m.Via[i].Branch)
+			if m.To.Tag == "" { // of the INVITE; a call has too many of them to note all
+				s.AddID(m.Via[i].Branch)
+			}
 		}
 	}
 	if list, star, err := m.Contacts(); err == nil && !star {

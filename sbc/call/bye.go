@@ -3,41 +3,58 @@ package call
 import (
 	"time"
 
+	"sallyport/sbc/header"
 	"sallyport/sbc/tu"
 )
 
 // byeArrived takes a BYE: it is answered 200 at once, and the other leg gets one of our own.
-func (c *Call) byeArrived(now time.Time, from int, ev tu.Arrived, do []tu.Action) []tu.Action {
-	if c.won < 0 && from == callee {
+func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Action) []tu.Action {
+	if c.won < 0 && from == callee && !c.pairs[i].over {
 		// "the callee's UA MUST NOT send a BYE on a confirmed dialog until it has received an ACK … nor on an early
 		// one" (RFC 3261 §15): the dialog it means is not up.
 		return c.answer(from, ev.Tx, ev.Msg, 481, do)
 	}
 	do = c.answer(from, ev.Tx, ev.Msg, 200, do)
-	c.legs[from].bye = true
-	if c.phase == ending {
-		if from == caller {
-			c.byeCaller = false
-		}
+	switch {
+	case c.won < 0:
+		return c.byeEarly(now, i, do)
+	case i != c.won:
+		c.pairs[i].over = true // a fork's: it is not the call
 		return do
 	}
-	if c.won < 0 {
-		// A caller may end its early dialog by BYE (RFC 3261 §15); for the INVITE it is a CANCEL.
-		do = c.giveUp(do)
-		m := c.reply(c.invite, 487, "")
-		return c.over(now, 487, "", "caller", c.finalAnswer(m, do))
+	c.legs[from].bye = true
+	if from == caller {
+		c.byeCaller = false
 	}
-	by := "caller"
-	if from == callee {
-		by = "callee"
+	if c.phase == ending {
+		return do
 	}
-	do = c.ackLate(nil, do)
-	return c.over(now, 200, "", by, c.bye(1-from, do))
+	c.cause = ev.Msg
+	return c.over(now, 200, "", legNames[from], c.bye(1-from, c.ackLate(do)))
+}
+
+// byeEarly takes the caller's BYE on an early dialog (RFC 3261 §15). If it is the only one, it means the INVITE, as a CANCEL
+// does; else that one dialog ends, and the others ring on.
+func (c *Call) byeEarly(now time.Time, i int, do []tu.Action) []tu.Action {
+	if c.phase == ending || c.pairs[i].over {
+		return do
+	}
+	c.pairs[i].over = true
+	for k := range c.pairs {
+		if c.pairs[k].over {
+			continue
+		}
+		d := &c.pairs[i].dlg[callee]
+		return append(do, tu.Send{
+			Ref: c.newBye(), Msg: d.Request("BYE", 0), Hop: c.hopOf(callee, d), Hide: &c.legs[caller].brought,
+		})
+	}
+	return c.refuse(now, 487, "", "caller", do)
 }
 
 // byeBoth ends both legs.
 func (c *Call) byeBoth(do []tu.Action) []tu.Action {
-	do = c.ackLate(nil, do)
+	do = c.ackLate(do)
 	return c.bye(callee, c.bye(caller, do))
 }
 
@@ -60,6 +77,12 @@ func (c *Call) sendBye(to int, do []tu.Action) []tu.Action {
 		return do
 	}
 	c.legs[to].bye = true
-	m := c.pairs[c.won].dlg[to].Request("BYE", 0)
-	return append(do, tu.Send{Ref: c.newRef(), Msg: m, Hop: c.hopTo(to), Hide: &c.legs[1-to].brought})
+	d := &c.pairs[c.won].dlg[to]
+	m := d.Request("BYE", 0)
+	if c.cause != nil { // RFC 3326: why it ended concerns both
+		dir := c.direction(1 - to)
+		header.Copy(dir, c.cause, m, hostsFor(dir, c.legs[to].hop))
+		copyBody(m, c.cause)
+	}
+	return append(do, tu.Send{Ref: c.newBye(), Msg: m, Hop: c.hopOf(to, d), Hide: &c.legs[1-to].brought})
 }

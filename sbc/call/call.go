@@ -24,25 +24,23 @@ type Settings struct {
 type phase uint8
 
 const (
-	routing     phase = iota // waiting for a plan
+	unborn      phase = iota // waiting for its INVITE
+	routing                  // waiting for a plan
 	reserving                // waiting for ports
 	inviting                 // an INVITE is out, nobody rings
-	ringing                  // a provisional answer with a tag came
+	ringing                  // a provisional answer came
 	answered                 // the callee's 2xx went to the caller, whose ACK is awaited
 	established              // ACK is here
 	ending                   // the CDR is written; last transactions finish
 )
-
-var phaseNames = [...]string{"routing", "reserving", "inviting", "ringing", "answered", "established", "ending"}
-
-// String is the phase's name in `sbc calls`.
-func (p phase) String() string { return phaseNames[p] }
 
 // The legs of a call; they index its arrays.
 const (
 	caller = 0
 	callee = 1
 )
+
+var legNames = [2]string{"caller", "callee"}
 
 // leg is one side of the call: the peer, how to reach it, and what it has said of its media.
 type leg struct {
@@ -53,18 +51,23 @@ type leg struct {
 	user    string     // user part of our Contact
 	brought tu.Secrets // hidden from the other leg
 	media   mediaState // SDP and aims
-	bye     bool       // a BYE has gone to it, or come from it
+	bye     bool       // a BYE of the call's dialog has gone to it, or come from it
 }
 
 // pair is one dialog with the callee, and the dialog with the caller that stands for it: "one upstream To-tag for each
 // downstream To-tag".
 type pair struct {
-	dlg [2]dialog.Dialog
-	ack *message.Message // our ACK for the callee's 2xx, repeated for each copy of it
+	dlg   [2]dialog.Dialog
+	early proposal // the callee's last provisional description
+	acked bool     // its 2xx has our ACK
+	over  bool     // ended by itself: by a BYE of the caller while it was early, or as a fork that nobody wanted
 }
 
-// maxEarly bounds the early dialogs of one INVITE.
-const maxEarly = 8
+// maxEarly bounds the early dialogs of one INVITE, maxPairs all that it makes.
+const (
+	maxEarly = 8
+	maxPairs = 2 * maxEarly
+)
 
 // Call is one call. It is a tu.User.
 type Call struct {
@@ -72,33 +75,47 @@ type Call struct {
 	id  string // its name in the CDR and in `sbc calls`
 	ids tu.IDs
 
-	phase  phase
-	legs   [2]leg
-	invite *message.Message // the caller's INVITE, until it is answered
-	tx     tu.TxID          // its server transaction
-	final  bool             // it has its final answer
-	acked  bool             // … and the ACK for its 2xx
-	pairs  []pair
-	won    int // index of the pair that was answered, -1
+	phase   phase
+	legs    [2]leg
+	invite  *message.Message // the caller's INVITE, until its 2xx is acknowledged
+	offered bool             // it has an offer
+	tx      tu.TxID          // its server transaction
+	final   bool             // it has its final answer
+	acked   bool             // … and the ACK for its 2xx
+	tag     string           // our To tag in the first dialog, and in answers that belong to none
+	taken   bool             // that dialog is there
+	up      dialog.Dialog    // what its dialogs have in common
+	pairs   []pair
+	won     int      // index of the pair that was answered, -1
+	early   proposal // the last provisional description of all
 
 	hops     []tu.Hop
 	attempts []attempt // one INVITE a hop; the last one is the current
-	open     int       // client transactions without a final answer
+	byes     []tu.Ref  // BYEs without a final answer
 	cseq     uint32    // of the INVITE on the callee's leg, the same for every hop
 	lastRef  tu.Ref
+	acks     []sentAck // for copies of the 2xx they acknowledged
 
 	streams []tu.Stream
 	waiting []tu.Event // events that wait for ports
-	noPorts bool       // the pool was asked for more once for the body at hand
+	served  bool       // the event at hand has waited: what the pool could not give it is answered with port 0
 	relays  []relay    // requests of the dialog on their way to the other leg
 
 	attemptAt, ringAt, timerC time.Time
-	byeCaller                 bool // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
+	byeCaller                 bool             // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
+	cause                     *message.Message // the BYE that ended the call, for what the other leg's should say
 
 	cdr      tu.CDR
 	answerAt time.Time
 	ended    bool
-	lastAck  [2]relay // the last re-INVITE acknowledged on each leg, for copies of its 2xx
+	sure     certain
+}
+
+// certain is what the last Step that returned had done: its actions ran, those of a Step that panics do not.
+type certain struct {
+	final, recorded bool
+	won             int
+	bye             [2]bool
 }
 
 // New makes the call of an INVITE. It waits for the Arrived event.
@@ -110,14 +127,20 @@ func New(set *Settings, seed tu.Seed) *Call {
 
 // Step handles one event.
 func (c *Call) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
+	c.sure = certain{
+		final: c.final, recorded: c.phase == ending, won: c.won, bye: [2]bool{c.legs[caller].bye, c.legs[callee].bye},
+	}
+	if c.ended {
+		return do
+	}
 	if r, ok := ev.(tu.Reserved); ok {
-		return c.reserved(now, r, do)
+		return c.maybeEnd(c.reserved(now, r, do))
 	}
 	if len(c.waiting) > 0 && len(c.waiting) < maxWaiting {
 		c.waiting = append(c.waiting, ev)
 		return do
 	}
-	return c.handle(now, ev, do)
+	return c.maybeEnd(c.handle(now, ev, do))
 }
 
 // maxWaiting bounds the events that wait for ports; the answer to Reserve is already on its way.
@@ -152,27 +175,39 @@ func (c *Call) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	case tu.Tick:
 		do = c.tick(now, do)
 	}
-	return c.maybeEnd(do)
+	return do
 }
 
 // arrived tells a new call from a request within one of its dialogs.
 func (c *Call) arrived(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
-	if ev.Msg.To.Tag == "" {
-		if c.invite != nil {
-			return c.answer(caller, ev.Tx, ev.Msg, 482, do) // a second first INVITE: the core sends none
-		}
+	switch {
+	case ev.Msg.To.Tag != "":
+		return c.inDialog(now, ev, do)
+	case c.phase != unborn || ev.Msg.Method != "INVITE" || ev.Peer == nil:
+		m := message.Reply(ev.Msg, 482, "") // the core makes one call of one INVITE
+		m.To.Tag = c.defaultTag()
+		return append(do, tu.Respond{Tx: ev.Tx, Side: c.sideOf(ev), Msg: m})
+	default:
 		return c.begin(now, ev, do)
 	}
-	return c.inDialog(now, ev, do)
 }
 
 // Deadline is the earliest of the call's timers.
 func (c *Call) Deadline() time.Time {
 	var t time.Time
-	for _, x := range [...]time.Time{c.attemptAt, c.ringAt, c.timerC} {
+	if len(c.waiting) > 0 || c.ended {
+		return t // ports are on their way; until then a Tick would have to wait too
+	}
+	earlier := func(x time.Time) {
 		if !x.IsZero() && (t.IsZero() || x.Before(t)) {
 			t = x
 		}
+	}
+	earlier(c.attemptAt)
+	earlier(c.ringAt)
+	earlier(c.timerC)
+	for i := range c.relays {
+		earlier(c.relays[i].timerC)
 	}
 	return t
 }
@@ -182,10 +217,16 @@ func (c *Call) tick(now time.Time, do []tu.Action) []tu.Action {
 	due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 	switch {
 	case due(c.attemptAt):
-		return c.nextHop(now, 408, reason.Timeout, c.giveUp(do))
+		return c.nextHop(now, 408, reason.Timeout, c.giveUp(true, do))
 	case due(c.ringAt), due(c.timerC):
 		// "If Timer C fires … the proxy MUST … generate a CANCEL" (RFC 3261 §16.8); inward the user is unavailable.
-		return c.refuse(now, 480, reason.RingTimeout, "sbc", c.giveUp(do))
+		return c.refuse(now, 480, reason.RingTimeout, "sbc", do)
+	}
+	for i := range c.relays {
+		if due(c.relays[i].timerC) {
+			c.relays[i].timerC = time.Time{}
+			do = append(do, tu.Cancel{Ref: c.relays[i].ref})
+		}
 	}
 	return do
 }
@@ -195,11 +236,15 @@ func (c *Call) hangUp(now time.Time, code int, why reason.Reason, do []tu.Action
 	switch {
 	case c.phase == ending:
 		return do
+	case c.phase == unborn:
+		c.phase = ending
+		return do
 	case c.final:
 		return c.over(now, code, why, "sbc", c.byeBoth(do))
-	default:
-		return c.refuse(now, code, why, "sbc", c.giveUp(do))
+	case code < 400 || code > 699:
+		code = 480
 	}
+	return c.refuse(now, code, why, "sbc", do)
 }
 
 // mediaHint ends a call whose media has been silent both ways for too long.
@@ -210,13 +255,18 @@ func (c *Call) mediaHint(now time.Time, ev tu.MediaHint, do []tu.Action) []tu.Ac
 	return c.hangUp(now, 200, reason.MediaTimeout, do)
 }
 
-// maybeEnd ends the user once its CDR is written and no transaction of it is open.
+// maybeEnd ends the user once its CDR is written, no transaction of it is open, and nothing waits to be looked at.
 func (c *Call) maybeEnd(do []tu.Action) []tu.Action {
-	if c.phase == ending && c.open == 0 && !c.byeCaller && !c.ended {
-		c.ended = true
-		do = append(do, tu.End{})
+	if c.phase != ending || c.byeCaller || c.ended || len(c.byes) > 0 || len(c.relays) > 0 || len(c.waiting) > 0 {
+		return do
 	}
-	return do
+	for i := range c.attempts {
+		if !c.attempts[i].done {
+			return do
+		}
+	}
+	c.ended = true
+	return append(do, tu.End{})
 }
 
 // direction is the way from one leg to the other.
@@ -234,9 +284,10 @@ func (c *Call) direction(from int) header.Direction {
 	}
 }
 
-func (c *Call) newRef() tu.Ref {
+// newBye names a BYE of ours, whose answer the call's end waits for.
+func (c *Call) newBye() tu.Ref {
 	c.lastRef++
-	c.open++
+	c.byes = append(c.byes, c.lastRef)
 	return c.lastRef
 }
 

@@ -1,9 +1,11 @@
 package call
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"sallyport/media/sdp"
 	"sallyport/nat"
@@ -14,60 +16,51 @@ import (
 
 // mediaState is what stands between a leg's peer and us: what it has said last, what it was told last.
 type mediaState struct {
-	in      []byte // its last SDP in force, as it came
-	out     []byte // the last SDP it was told
+	in    []byte         // its last SDP in force, as it came
+	out   []byte         // the last SDP it was told that is in force
+	aims  []tu.Aim       // where it wants its media, by in
+	epoch uint32         // counts its descriptions: a new one permits a new latch
+	early []netip.Prefix // addresses of all its early dialogs, until the answer
+
 	session uint64 // our o= id towards it
-	version uint64 // and version (RFC 3264 §8)
-	epoch   uint32 // counts its descriptions: a new one permits a new latch
-	aims    []tu.Aim
-	early   []netip.Prefix // addresses of all its early dialogs, until the answer
+	version uint64 // and version of what was sent last, be it in force or refused (RFC 3264 §8)
+	sent    []byte
 }
-
-// sdpKind tells offers from answers.
-type sdpKind uint8
-
-const (
-	offerSDP sdpKind = iota
-	answerSDP
-)
 
 // proposal is one leg's description, edited for the other: not in force until it is accepted.
 type proposal struct {
-	empty   bool   // there was no description
 	in, out []byte // as it came, as the other leg gets it
 	body    []byte // the whole body around out, if it had several parts
-	version uint64
-	session uint64
-	aims    []tu.Aim // where the leg that sent it wants its media
+	aims    []tu.Aim
 }
+
+// empty reports whether there was no description.
+func (p *proposal) empty() bool { return len(p.in) == 0 }
 
 // into puts the body that the other leg gets into a message.
 func (p *proposal) into(out, from *message.Message) {
-	if p.empty {
+	if p.empty() {
 		copyBody(out, from)
 		return
 	}
 	out.Body = p.body
-	out.Set("Content-Type", contentType(from))
+	out.Add("Content-Type", contentType(from))
 }
 
-// propose puts in force what the leg's peer said.
-func (s *mediaState) propose(p proposal) {
-	if p.empty {
+// adopt puts a proposal in force: what one leg said, and what the other was told.
+func (c *Call) adopt(from int, p proposal) {
+	if p.empty() {
 		return
 	}
-	if !sameBody(s.in, p.in) {
-		s.epoch++
+	l := &c.legs[from].media
+	if !bytes.Equal(l.in, p.in) {
+		l.epoch++
 	}
-	s.in, s.aims = p.in, p.aims
-}
-
-// told puts in force what the leg's peer was told.
-func (s *mediaState) told(p proposal) {
-	if p.empty {
-		return
+	for i := range p.aims {
+		p.aims[i].Epoch = l.epoch
 	}
-	s.out, s.session, s.version = p.out, p.session, p.version
+	l.in, l.aims = p.in, p.aims
+	c.legs[1-from].media.out = p.out
 }
 
 // errMedia ends an offer or a call: its own code and reason.
@@ -88,6 +81,9 @@ func verdict(err error) (int, reason.Reason) {
 }
 
 func sdpOf(m *message.Message) []byte {
+	if len(m.Body) == 0 {
+		return nil
+	}
 	from, to, ok := sdp.FindSDP(contentType(m), m.Body)
 	if !ok {
 		return nil
@@ -95,72 +91,87 @@ func sdpOf(m *message.Message) []byte {
 	return m.Body[from:to]
 }
 
+// described reports whether a message has a session description.
+func described(m *message.Message) bool { return len(sdpOf(m)) > 0 }
+
 // edit reads the description that one leg sent and writes what the other leg gets: our addresses, our ports, our origin.
-// Nothing is in force yet.
-func (c *Call) edit(from int, m *message.Message, kind sdpKind) (proposal, error) {
-	start, end, ok := sdp.FindSDP(contentType(m), m.Body)
-	if !ok {
-		return proposal{empty: true}, nil
+// Nothing is in force yet, but what it returns must be sent: the version of the next description counts from it.
+func (c *Call) edit(from int, m *message.Message) (proposal, error) {
+	raw := sdpOf(m)
+	if len(raw) == 0 {
+		return proposal{}, nil
 	}
-	raw := m.Body[start:end]
 	s, err := sdp.Parse(raw)
 	if err != nil {
 		return proposal{}, &errMedia{code: 488, why: reason.Malformed, text: "SDP: " + err.Error()}
 	}
 	to := &c.legs[1-from]
 	p := proposal{in: raw}
+	if p.aims, err = c.aims(from, s); err != nil {
+		return proposal{}, err
+	}
 	for i := range s.Len() {
-		if i >= len(c.streams) {
+		if i >= len(p.aims) {
+			s.Reject(i) // no port was to be had
+			continue
+		}
+		if line := s.At(i); line.Rejected() || !line.Datagram() {
 			s.Reject(i)
 			continue
 		}
-		line := s.At(i)
-		aim, err := c.aim(from, &line)
-		if err != nil {
-			return proposal{}, err
-		}
-		p.aims = append(p.aims, aim)
 		port := c.streams[i].At(to.peer.Side).Port()
-		if line.Rejected() || !line.Datagram() {
-			s.Reject(i)
-			continue
-		}
 		s.SetMedia(i, to.hop.Here.Media, port, port+1)
 	}
 	s.DropCandidates()
-	p.session, p.version = to.media.session, to.media.version
-	if p.session == 0 {
-		p.session, p.version = uint64(c.ids.Number()), 1
-		to.media.session, to.media.version = p.session, p.version
+	p.out = c.sign(to, s)
+	p.body = p.out
+	if len(raw) < len(m.Body) {
+		start, end, _ := sdp.FindSDP(contentType(m), m.Body)
+		p.body = slices.Concat(m.Body[:start], p.out, m.Body[end:])
 	}
-	s.SetOrigin("-", p.session, p.version, to.hop.Here.Media)
-	if out := s.Bytes(); len(to.media.out) > 0 && !sdp.Equal(out, to.media.out) {
-		// "the version in the o= line MUST increment by one from the previous" where the description differs (RFC 3264
-		// §8).
-		p.version++
-		s.SetOrigin("-", p.session, p.version, to.hop.Here.Media)
-	}
-	p.out = s.Bytes()
-	p.body = rebuild(m.Body, start, end, p.out)
 	return p, nil
 }
 
-func rebuild(body []byte, start, end int, part []byte) []byte {
-	if start == 0 && end == len(body) {
-		return part
+// sign makes a description ours: one session id a leg, "and the version MUST increment by one from the previous" where it
+// differs (RFC 3264 §8). A refused description counts: there are peers that compare with what they saw, not with what
+// they took.
+func (c *Call) sign(to *leg, s *sdp.Session) []byte {
+	l := &to.media
+	if l.session == 0 {
+		l.session, l.version = uint64(c.ids.Number())+1, 1
 	}
-	out := make([]byte, 0, len(body)-(end-start)+len(part))
-	out = append(append(out, body[:start]...), part...)
-	return append(out, body[end:]...)
+	s.SetOrigin("-", l.session, l.version, to.hop.Here.Media)
+	out := s.Bytes()
+	if l.sent != nil && !bytes.Equal(out, l.sent) {
+		l.version++
+		s.SetOrigin("-", l.session, l.version, to.hop.Here.Media)
+		out = s.Bytes()
+	}
+	l.sent = out
+	return out
+}
+
+// aims are the relay's wanted state for one leg, for each m= line that has a port. They are read before anything is
+// edited: one c= line may count for all streams.
+func (c *Call) aims(from int, s *sdp.Session) ([]tu.Aim, error) {
+	out := make([]tu.Aim, min(s.Len(), len(c.streams)))
+	for i := range out {
+		line := s.At(i)
+		a, err := c.aim(from, &line)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = a
+	}
+	return out, nil
 }
 
 // aim is the relay's wanted state for one leg of a stream, from what the leg's peer says of it.
 func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 	l := &c.legs[from]
 	a := tu.Aim{
-		Latch: l.peer.Media.Latch, Sources: append(l.media.early[:len(l.media.early):len(l.media.early)], l.peer.Media.Sources...),
-		Payloads: tu.Payloads(line.Payloads), Mux: line.Mux, Opaque: !line.IsRTP(),
-		Timeout: l.peer.Media.Timeout, Hold: l.peer.Media.Hold, Epoch: l.media.epoch + 1,
+		Latch: l.peer.Media.Latch, Sources: l.peer.Media.Sources, Payloads: tu.Payloads(line.Payloads), Mux: line.Mux,
+		Opaque: !line.IsRTP(), Timeout: l.peer.Media.Timeout, Hold: l.peer.Media.Hold,
 		Fallback: l.hop.Flow.Remote.Addr().Unmap(),
 	}
 	if line.Rejected() || !line.Datagram() {
@@ -184,6 +195,12 @@ func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 	}
 	a.RTP = netip.AddrPortFrom(line.Addr, line.Port)
 	a.RTCP = line.RTCP
+	if host := line.RTCP.Addr(); host.IsValid() && host != line.Addr {
+		// RTCP may go elsewhere (RFC 3605), but nowhere that RTP may not.
+		if _, bad := c.set.forbidden(l, host); bad || c.set.alien(l, host) {
+			a.RTCP = netip.AddrPort{}
+		}
+	}
 	return a, nil
 }
 
@@ -206,13 +223,19 @@ func (s *Settings) alien(l *leg, addr netip.Addr) bool {
 	}
 }
 
-// points are the relay commands that put a proposal's aims in force for the leg that sent it.
-func (p *proposal) points(c *Call, from int) []tu.Action {
-	do := make([]tu.Action, 0, len(p.aims))
-	for i, a := range p.aims {
-		do = append(do, tu.Point{Stream: i, Side: c.legs[from].peer.Side, Aim: a})
+// point aims one leg of every stream at what its peer has said, before there is an answer.
+func (c *Call) point(from int, do []tu.Action) []tu.Action {
+	for i, a := range c.legs[from].media.aims {
+		do = c.pointAt(from, i, a, do)
 	}
 	return do
+}
+
+func (c *Call) pointAt(from, stream int, a tu.Aim, do []tu.Action) []tu.Action {
+	if early := c.legs[from].media.early; len(early) > 0 {
+		a.Sources = slices.Concat(early, a.Sources)
+	}
+	return append(do, tu.Point{Stream: stream, Side: c.legs[from].peer.Side, Aim: a})
 }
 
 // settle points both legs after an answer: payload types are those that either side named, for each may send what the
@@ -224,31 +247,36 @@ func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 		both := tu.Payloads{x.Payloads[0] | y.Payloads[0], x.Payloads[1] | y.Payloads[1]}
 		x.Payloads, y.Payloads = both, both
 		x.Final, y.Final = final, final
-		do = append(do,
-			tu.Point{Stream: i, Side: c.legs[caller].peer.Side, Aim: x},
-			tu.Point{Stream: i, Side: c.legs[callee].peer.Side, Aim: y})
+		do = c.pointAt(callee, i, y, c.pointAt(caller, i, x, do))
 	}
 	return do
 }
 
 // settleEarly puts the description of a provisional answer in force: the last one feeds, and until the 2xx media may
-// come from all early dialogs.
-func (c *Call) settleEarly(p proposal, do []tu.Action) []tu.Action {
-	if p.empty {
+// come from all early dialogs. i is its pair, or -1.
+func (c *Call) settleEarly(i int, p proposal, do []tu.Action) []tu.Action {
+	if p.empty() {
 		return do
 	}
 	b := &c.legs[callee].media
 	for _, a := range p.aims {
-		if addr := a.RTP.Addr(); addr.IsValid() && len(b.early) < maxEarly {
-			b.early = append(b.early, netip.PrefixFrom(addr, addr.BitLen()))
+		addr := a.RTP.Addr()
+		if !addr.IsValid() || len(b.early) >= maxEarly {
+			continue
+		}
+		if one := netip.PrefixFrom(addr, addr.BitLen()); !slices.Contains(b.early, one) {
+			b.early = append(b.early, one)
 		}
 	}
-	b.propose(p)
-	c.legs[caller].media.told(p)
-	if len(c.invite.Body) > 0 {
+	c.adopt(callee, p)
+	c.early = p
+	if i >= 0 {
+		c.pairs[i].early = p
+	}
+	if c.offered {
 		return c.settle(false, do)
 	}
-	return append(do, p.points(c, callee)...)
+	return c.point(callee, do)
 }
 
 // declineOffer gives an ACK the answer that declines every stream of an offer.

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"errors"
 	"time"
 
 	"sallyport/sbc/dialog"
@@ -18,7 +19,8 @@ func (c *Call) heard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action 
 	}
 	if ev.Msg.Status >= 200 && !a.done {
 		a.done = true
-		c.open--
+	} else if a.done && (ev.Msg.Status < 200 || ev.Msg.Status >= 300) {
+		return do // after the final answer only a 2xx counts: a copy, or a fork's
 	}
 	ok := ev.Msg.Status >= 200 && ev.Msg.Status < 300
 	switch {
@@ -35,118 +37,132 @@ func (c *Call) heard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action 
 
 // progressed passes a 101–199 to the caller, in the dialog that stands for the callee's.
 func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action {
+	in, b := ev.Msg, &c.legs[callee]
 	c.attemptAt = time.Time{}
-	b := &c.legs[callee]
+	if in.Status == 100 {
+		return do // it goes one hop (RFC 3261 §8.2.6.1)
+	}
 	// "Timer C MUST be reset … when a provisional response in the range 101 to 199 arrives" (RFC 3261 §16.7).
 	c.timerC = now.Add(timerC(b.peer))
-	if c.ringAt.IsZero() && ev.Msg.Status >= 180 && b.peer.RingTimeout > 0 {
-		c.ringAt = now.Add(b.peer.RingTimeout)
-	}
-	if ev.Msg.Status == 199 {
+	if in.Status == 199 {
 		return do // RFC 6228: only where the caller asked for it, and we cut that option
 	}
-	b.notice(ev.Msg, ev.Flow.Remote.Addr())
-	i, do := c.fork(ev.Msg, do)
-	if ev.Msg.To.Tag != "" && i < 0 {
-		return do // one early dialog too many: it rings unheard
+	if c.ringAt.IsZero() && in.Status >= 180 && b.peer.RingTimeout > 0 {
+		c.ringAt = now.Add(b.peer.RingTimeout)
+	}
+	b.notice(in, ev.Flow.Remote.Addr())
+	if !c.offered {
+		if do, waits := c.needStreams(in, ev, do); waits {
+			return do
+		}
+	}
+	i, do, err := c.fork(in, false, do)
+	if errors.Is(err, errCrowded) || i >= 0 && c.pairs[i].over {
+		return do // one early dialog too many, or one that the caller has left: it rings unheard
 	}
 	c.phase = ringing
-	if c.cdr.Ringing.IsZero() && ev.Msg.Status >= 180 {
-		c.cdr.Ringing = now
+	if c.cdr.Ringing.IsZero() && in.Status >= 180 {
+		c.cdr.Ringing = c.wall(now)
 	}
-	m := c.relayed(ev.Msg, c.invite, callee)
+	m := c.relayed(in, c.invite, callee)
+	m.To.Tag = c.defaultTag()
 	if i >= 0 {
 		m.To.Tag = c.pairs[i].dlg[caller].Local.Tag
 	}
-	if len(ev.Msg.Body) > 0 {
-		kind := answerSDP
-		if len(c.invite.Body) == 0 {
-			kind = offerSDP // to a caller without an offer of its own
-		}
-		if do, waits := c.needStreams(ev.Msg, ev, do); waits {
-			return do
-		}
-		p, err := c.edit(callee, ev.Msg, kind)
-		c.noPorts = false
-		if err != nil {
-			// A provisional answer that cannot be used is passed without its body: the final one decides.
-			return append(do, c.toCaller(m))
-		}
-		p.into(m, ev.Msg)
-		do = c.settleEarly(p, do)
+	// A provisional description that cannot be used does not pass: the final one decides.
+	if p, err := c.edit(callee, in); err == nil {
+		p.into(m, in)
+		do = c.settleEarly(i, p, do)
 	}
-	return append(do, c.toCaller(m))
+	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &b.brought})
 }
 
-func (c *Call) toCaller(m *message.Message) tu.Action {
-	return tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought}
-}
+// errCrowded means that an INVITE has forked into more early dialogs than we follow.
+var errCrowded = errors.New("call: too many early dialogs of one INVITE")
 
-// fork finds or makes the pair of dialogs of a callee's To tag. It is -1 without a tag, a Contact, or room.
-func (c *Call) fork(m *message.Message, do []tu.Action) (int, []tu.Action) {
-	if m.To.Tag == "" {
-		return -1, do
-	}
+// pairOf finds the pair of dialogs of a callee's To tag, -1 if there is none.
+func (c *Call) pairOf(tag string) int {
 	for i := range c.pairs {
-		if c.pairs[i].dlg[callee].Remote.Tag == m.To.Tag {
-			return i, do
+		if c.pairs[i].dlg[callee].Remote.Tag == tag && tag != "" {
+			return i
 		}
 	}
-	if len(c.pairs) >= maxEarly {
-		return -1, do
+	return -1
+}
+
+// fork finds or makes the pair of dialogs of a response's To tag. It is -1 and an error without a tag, a Contact (which a
+// provisional response may lack), or, for a provisional response, room.
+func (c *Call) fork(m *message.Message, final bool, do []tu.Action) (int, []tu.Action, error) {
+	if i := c.pairOf(m.To.Tag); i >= 0 {
+		return i, do, nil
+	}
+	if len(c.pairs) >= maxEarly && !final {
+		return -1, do, errCrowded
 	}
 	down, err := dialog.UAC(c.attempts[len(c.attempts)-1].sent, m)
 	if err != nil {
-		return -1, do
+		return -1, do, err
 	}
-	up, err := dialog.UAS(c.invite, c.ids.Tag())
-	if err != nil {
-		return -1, do
+	tag := c.defaultTag() // the first dialog has that of provisional answers that made none
+	if c.taken {
+		tag = c.ids.Tag()
 	}
-	up.LocalSeq = 0
+	c.taken = true
+	up := c.up
+	up.Local.Tag = tag
 	c.pairs = append(c.pairs, pair{dlg: [2]dialog.Dialog{caller: up, callee: down}})
 	a := &c.legs[caller]
-	do = append(do, tu.OpenDialog{
-		Side: a.peer.Side, CallID: a.callID, Local: up.Local.Tag, Source: a.hop.Flow.Remote.Addr(),
-	})
-	return len(c.pairs) - 1, do
+	return len(c.pairs) - 1, append(do, tu.OpenDialog{
+		Side: a.peer.Side, CallID: a.callID, Local: tag, Source: a.hop.Flow.Remote.Addr(),
+	}), nil
 }
 
 // declined takes a 3xx–6xx of the current hop: the next hop, or the caller's answer.
 func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
 	c.attemptAt = time.Time{}
-	if m.Status == 503 && c.phase == inviting && len(c.attempts) < len(c.hops) {
-		return c.nextHop(now, m.Status, "", do)
-	}
-	if m.Status == 503 && c.phase == inviting {
-		return c.exhausted(now, m.Status, reason.NoCapacity, do)
+	code := m.Status
+	if code == 503 && c.phase == inviting {
+		return c.nextHop(now, code, reason.NoCapacity, do)
 	}
 	a, b := &c.legs[caller], &c.legs[callee]
 	b.notice(m, b.hop.Flow.Remote.Addr())
-	code := m.Status
 	switch {
-	case (code == 401 || code == 407) && a.peer.Kind == tu.KindTrunk:
-		// The PBX's challenge never reaches a provider, who has no account there.
-		do = append(do, tu.Note{
-			Source: a.hop.Flow.Remote, Side: a.peer.Side, Realm: a.peer.Realm, Method: "INVITE", Code: code,
-			Why: reason.NoRoute, Text: "the PBX challenges calls of this trunk; let it accept calls from our inside trunks address without a password",
-		})
-		return c.refuse(now, 503, reason.NoRoute, "callee", do)
+	case code == 401 || code == 407:
+		return c.challenged(now, code, do)
 	case code >= 300 && code < 400 && a.peer.Kind == tu.KindTrunk:
 		return c.refuse(now, 480, reason.NoRoute, "callee", do)
 	}
 	out := c.relayed(m, c.invite, callee)
-	if code >= 300 && code < 400 {
+	switch {
+	case code >= 300 && code < 400:
 		header.Redirect(m, out, a.hop.Here.Signal.String()) // the next call comes through the gate again
+	case code == 503:
+		out.Remove("Retry-After") // it would speak for the whole gate
 	}
 	out.To.Tag = c.defaultTag()
 	return c.over(now, code, "", "callee", c.finalAnswer(out, do))
 }
 
-// defaultTag is the To tag of a failure: that of the first early dialog, or a fresh one.
-func (c *Call) defaultTag() string {
-	if len(c.pairs) > 0 {
-		return c.pairs[0].dlg[caller].Local.Tag
+// challenged ends a call that the callee wants a password for. No challenge crosses the gate: a provider has no account at
+// the PBX, nor the PBX one that the provider's nonce would be good for behind us.
+func (c *Call) challenged(now time.Time, code int, do []tu.Action) []tu.Action {
+	l := &c.legs[callee]
+	text := "the trunk challenges our calls; let the provider accept them from our address without a password"
+	if l.peer.Kind == tu.KindNode {
+		l = &c.legs[caller]
+		text = "the PBX challenges calls of this trunk; let it accept calls from our inside trunks address without a password"
 	}
-	return c.ids.Tag()
+	do = append(do, tu.Note{
+		Source: l.hop.Flow.Remote, Side: l.peer.Side, Realm: l.peer.Realm, Method: "INVITE", Code: code, Why: reason.NoRoute,
+		Text: text,
+	})
+	return c.refuse(now, 503, reason.NoRoute, "callee", do)
+}
+
+// defaultTag is the To tag of an answer that belongs to no dialog: that of the first one, if there is one.
+func (c *Call) defaultTag() string {
+	if c.tag == "" {
+		c.tag = c.ids.Tag()
+	}
+	return c.tag
 }

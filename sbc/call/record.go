@@ -37,17 +37,23 @@ func (c *Call) cdrPeer(name string) {
 	}
 }
 
+// wall is a moment of the call as wall time: its start and what has passed since, so that the times of one record agree
+// with each other and with its duration however the clock was set meanwhile.
+func (c *Call) wall(now time.Time) time.Time { return c.cdr.Start.Add(now.Sub(c.cdr.Start)) }
+
 // close finishes the record. It is written once.
 func (c *Call) close(now time.Time, code int, why reason.Reason, by string) tu.CDR {
-	r := &c.cdr
-	r.End, r.Code, r.Reason, r.EndedBy = now, code, why, by
+	r := c.cdr
+	r.End, r.Code, r.Reason, r.EndedBy = c.wall(now), code, why, by
 	r.Attempts = len(c.attempts)
 	if b := &c.legs[callee]; b.peer != nil {
 		c.cdrName(b.peer)
+		r.Trunk, r.Node = c.cdr.Trunk, c.cdr.Node
 		r.Destination = b.hop.Flow.Remote.String()
 	}
 	if !c.answerAt.IsZero() {
 		r.Duration = now.Sub(c.answerAt).Seconds()
+		r.Code = 200 // what the caller heard, however the call ended
 	}
-	return *r
+	return r
 }

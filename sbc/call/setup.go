@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/media/sdp"
+	"sallyport/sbc/dialog"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -17,11 +18,12 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	m := ev.Msg
 	c.invite, c.tx = m, ev.Tx
 	a := &c.legs[caller]
-	a.peer, a.callID, a.user = ev.Peer, m.CallID, m.URI.User
+	a.peer, a.callID = ev.Peer, m.CallID
+	a.user = contactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
 	a.notice(m, ev.Flow.Remote.Addr())
 	c.legs[callee].callID, c.legs[callee].tag = c.ids.CallID(), c.ids.Tag()
-	c.cseq = 1
+	c.cseq, c.phase = 1, routing
 	c.openRecord(now, ev)
 	do = append(do, tu.Respond{Tx: ev.Tx, Side: a.peer.Side, Msg: message.Reply(m, 100, "")})
 
@@ -34,15 +36,14 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	if m.MaxForwards == 0 {
 		return c.refuse(now, 483, reason.Loop, "sbc", do)
 	}
-	if list, star, err := m.Contacts(); err != nil || star || len(list) != 1 {
+	up, err := dialog.UAS(m, "")
+	if err != nil {
 		return c.refuse(now, 400, reason.Malformed, "sbc", do)
 	}
-	if len(m.Body) > 0 {
-		if _, _, ok := sdp.FindSDP(contentType(m), m.Body); !ok {
-			return c.refuseWith(now, 415, "", "sbc", do, message.Header{Name: "Accept", Value: "application/sdp"})
-		}
+	c.up = up
+	if c.offered = described(m); len(m.Body) > 0 && !c.offered {
+		return c.refuseWith(now, 415, "", "sbc", do, acceptSDP)
 	}
-	c.phase = routing
 	return append(do, tu.Route{Msg: m, Peer: a.peer, Side: a.peer.Side, Real: a.peer.Realm})
 }
 
@@ -57,20 +58,23 @@ func (c *Call) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Action {
 	}
 	c.hops = ev.Hops
 	c.phase = reserving
-	return append(do, tu.Reserve{Streams: max(1, c.countStreams(c.invite))})
+	return append(do, tu.Reserve{Streams: max(1, countStreams(c.invite))})
 }
 
-// countStreams is how many m= lines a body has; a broken body has none and is refused where it is edited.
-func (c *Call) countStreams(m *message.Message) int {
-	from, to, ok := sdp.FindSDP(contentType(m), m.Body)
-	if !ok {
-		return 0
+// countStreams is how many m= lines of a body want ports, up to the last one that does. A broken body is refused where it
+// is edited.
+func countStreams(m *message.Message) int {
+	n, want := 0, 0
+	for line := range bytes.Lines(sdpOf(m)) {
+		if !bytes.HasPrefix(line, []byte("m=")) {
+			continue
+		}
+		n++
+		if _, port, _ := bytes.Cut(line, []byte(" ")); !bytes.HasPrefix(port, []byte("0 ")) {
+			want = n
+		}
 	}
-	s, err := sdp.Parse(m.Body[from:to])
-	if err != nil {
-		return 0
-	}
-	return s.Len()
+	return min(want, sdp.MaxMedia)
 }
 
 // reserved takes the ports: the call's first ones, or more for a later offer.
@@ -78,26 +82,32 @@ func (c *Call) reserved(now time.Time, ev tu.Reserved, do []tu.Action) []tu.Acti
 	c.streams = append(c.streams, ev.Streams...)
 	if c.phase == reserving {
 		if len(c.streams) == 0 {
-			return c.maybeEnd(c.refuse(now, 503, reason.NoPorts, "sbc", do))
+			return c.refuse(now, 503, reason.NoPorts, "sbc", do)
 		}
-		do = c.maybeEnd(c.nextHop(now, 0, "", do))
+		do = c.nextHop(now, 0, "", do)
 	}
 	waiting := c.waiting
 	c.waiting = nil
-	for _, w := range waiting {
+	for i, w := range waiting {
+		c.served = i == 0 // the one that asked
 		do = c.handle(now, w, do)
+		c.served = false
+		if len(c.waiting) > 0 { // this one asked for more: the rest stays in order behind it
+			c.waiting = append(c.waiting, waiting[i+1:]...)
+			break
+		}
 	}
 	return do
 }
 
-// needStreams puts an event off until a body's m= lines have ports. It reports false when there is nothing to wait for.
+// needStreams puts an event off until an offer's m= lines have ports. It must be asked before the event has changed
+// anything, for it comes again whole. It reports false when there is nothing to wait for: each event waits once, and
+// what the pool could not give is answered with port 0.
 func (c *Call) needStreams(m *message.Message, ev tu.Event, do []tu.Action) ([]tu.Action, bool) {
-	n := c.countStreams(m)
-	if n <= len(c.streams) || c.noPorts || c.phase == ending {
+	n := countStreams(m)
+	if n <= len(c.streams) || c.served || c.phase == ending || len(c.waiting) > 0 {
 		return do, false
 	}
-	// Asked once a body: what the pool cannot give is answered with port 0.
-	c.noPorts = true
 	c.waiting = append(c.waiting, ev)
 	return append(do, tu.Reserve{Streams: n - len(c.streams)}), true
 }
@@ -129,7 +139,8 @@ func (c *Call) refuseWith(now time.Time, code int, why reason.Reason, by string,
 	if c.final {
 		return do
 	}
-	m := c.reply(c.invite, code, "")
+	m := message.Reply(c.invite, code, "")
+	m.To.Tag = c.defaultTag()
 	m.Headers = append(m.Headers, extra...)
 	return c.over(now, code, why, by, c.finalAnswer(m, do))
 }
@@ -148,11 +159,11 @@ func (c *Call) over(now time.Time, code int, why reason.Reason, by string, do []
 	if c.phase == ending {
 		return do
 	}
+	do = c.giveUp(false, do)
 	c.phase = ending
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
 	do = c.dropRelays(do)
-	do = append(do, tu.Record{CDR: c.close(now, code, why, by)}, tu.Release{})
-	return do
+	return append(do, tu.Record{CDR: c.close(now, code, why, by)}, tu.Release{})
 }
 
 func contentType(m *message.Message) string {
@@ -160,4 +171,5 @@ func contentType(m *message.Message) string {
 	return v
 }
 
-func sameBody(a, b []byte) bool { return len(a) > 0 && bytes.Equal(a, b) }
+// acceptSDP tells what a body may be, where it was something else.
+var acceptSDP = message.Header{Name: "Accept", Value: "application/sdp"}

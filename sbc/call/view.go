@@ -89,7 +89,7 @@ func (c *Call) state() string {
 	}
 	for i := range c.legs {
 		for _, a := range c.legs[i].media.aims {
-			if a.Final && (!a.Send || !a.Receive) {
+			if (a.Receive || a.RTP.Port() != 0) && !(a.Send && a.Receive) { // a rejected stream has neither
 				return "held"
 			}
 		}

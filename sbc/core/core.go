@@ -21,7 +21,7 @@ type Inbound struct {
 	Flow nat.Flow
 }
 
-// Answer is what a request gets that becomes no user. Code 0 answers nothing.
+// Answer is what a request gets that becomes no user. Code 0 answers nothing, and so does any code towards a stranger.
 type Answer struct {
 	Code       int
 	Why        reason.Reason
@@ -96,7 +96,8 @@ type Limits struct {
 	Internal     int // 4,096 where 0
 }
 
-// Gauges are the core's figures, readable from any goroutine.
+// Gauges are the core's figures, readable from any goroutine. Levels are those of the last moment at which the core had
+// nothing left to do, or of at most 64 messages ago.
 type Gauges struct {
 	Users, Dialogs, Streams             atomic.Int64
 	ServerTransactions, ClientTransact  atomic.Int64
@@ -105,6 +106,8 @@ type Gauges struct {
 	SendErrors, Strays, InboxDropped    atomic.Int64
 	Busy                                atomic.Int64 // thousandths of the last second spent working
 	RetainedBytes                       atomic.Int64
+	// Refused counts the requests that became no user, by the index of their reason in reason.All.
+	Refused [len(reason.All)]atomic.Int64
 }
 
 // Core is the loop and what it owns. Make one with New, start it with Run, feed it with Deliver and Do.
@@ -112,6 +115,9 @@ type Core struct {
 	cfg     Config
 	network chan Inbound
 	control chan func(now time.Time)
+	hints   chan unreachable
+	stopped chan struct{}
+	runner  atomic.Uint64 // the goroutine of Run
 
 	table   *transaction.Table
 	users   map[tu.UserID]*user
@@ -121,10 +127,17 @@ type Core struct {
 	ids     tu.IDs
 	lastID  tu.UserID
 
-	effects []transaction.Effect // work that the table gave us
-	events  []queued             // work for users
-	actions []tu.Action          // scratch of step
-	busy    busyMeter
+	effects      []transaction.Effect // work that the table gave us
+	events       []queued             // work for users
+	spareEffects []transaction.Effect // scratch of settle
+	spareEvents  []queued             // scratch of settle
+	actions      []tu.Action          // scratch of step
+	raw          []byte               // scratch of write
+
+	round  uint64 // of settle
+	rounds uint64 // of the loop
+	faults int    // ticks of the table that failed in a row
+	meter  meter
 
 	gauges Gauges
 }
@@ -137,6 +150,11 @@ type user struct {
 	index    int // in the deadline heap, -1: not in it
 	dialogs  []dialogKey
 	streams  []media.ID
+	round    uint64 // of settle, in which turns is counted
+	turns    int
+	recorded bool // its CDR is written
+	broken   bool // what it wanted sent cannot be sent
+	aborted  bool
 	ended    bool
 }
 
@@ -183,6 +201,8 @@ func New(cfg Config) *Core {
 		cfg:     cfg,
 		network: make(chan Inbound, cfg.Limits.Inbox),
 		control: make(chan func(time.Time), cfg.Limits.Internal),
+		hints:   make(chan unreachable, hintsMost),
+		stopped: make(chan struct{}),
 		table: transaction.NewTable(transaction.Config{
 			Max: cfg.Limits.Transactions, SameSystem: cfg.Assembly.SameSystem,
 			Known: func(f nat.Flow) bool { p, _, _ := cfg.Assembly.Identify(f); return p != nil },

@@ -2,7 +2,6 @@ package core
 
 import (
 	"container/heap"
-	"sync/atomic"
 	"time"
 )
 
@@ -68,51 +67,4 @@ func (h *userHeap) Pop() any {
 	*h = old[:len(old)-1]
 	u.index = -1
 	return u
-}
-
-// busyLimit is the busy ratio, in thousandths, from which new INVITEs are refused.
-const busyLimit = 800
-
-// busyMeter measures which part of each second the loop worked.
-type busyMeter struct {
-	since, began time.Time
-	worked       time.Duration
-	working      bool
-}
-
-func (b *busyMeter) work(now time.Time) {
-	b.began, b.working = now, true
-	if b.since.IsZero() {
-		b.since = now
-	}
-}
-
-func (b *busyMeter) idle(now time.Time, g *Gauges) {
-	if b.working {
-		b.worked += now.Sub(b.began)
-		b.working = false
-	}
-	if span := now.Sub(b.since); span >= time.Second {
-		g.Busy.Store(int64(b.worked * 1000 / span))
-		b.since, b.worked = now, 0
-	}
-}
-
-// measure copies what the core holds to its gauges.
-func (c *Core) measure() {
-	server, client := c.table.Len()
-	g := &c.gauges
-	g.Users.Store(int64(len(c.users)))
-	g.Dialogs.Store(int64(len(c.dialogs)))
-	g.Streams.Store(int64(len(c.streams)))
-	g.ServerTransactions.Store(int64(server))
-	g.ClientTransact.Store(int64(client))
-	g.RetainedBytes.Store(int64(c.table.Retained()))
-	raise(&g.TransactionsHigh, int64(server+client))
-}
-
-func raise(high *atomic.Int64, v int64) {
-	if v > high.Load() {
-		high.Store(v)
-	}
 }

@@ -16,9 +16,9 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	case tu.Send:
 		c.send(now, u, a)
 	case tu.SendAck:
-		c.sendAck(u, a)
+		c.sendAck(a)
 	case tu.Cancel:
-		c.effects = c.table.Cancel(now, uint64(u.id), uint32(a.Ref), c.effects)
+		c.effects = c.table.Cancel(now, uint64(u.id), uint32(a.Ref), a.Quiet, c.effects)
 	case tu.OpenDialog:
 		c.openDialog(u, a)
 	case tu.CloseDialog:
@@ -30,7 +30,9 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	case tu.Point:
 		c.point(u, a)
 	case tu.Release:
-		c.release(now, u)
+		for len(u.streams) > 0 {
+			c.releaseLast(now, u)
+		}
 	case tu.Record:
 		c.record(u, a)
 	case tu.Health:
@@ -42,20 +44,4 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	default:
 		c.cfg.Log.DPanic("an action without an executor", zap.Any("action", a))
 	}
-}
-
-// end forgets a user with all it holds. Its transactions live out their time in the table.
-func (c *Core) end(now time.Time, u *user) {
-	if u.ended {
-		return
-	}
-	u.ended = true
-	for len(u.dialogs) > 0 {
-		c.closeDialog(u, u.dialogs[len(u.dialogs)-1])
-	}
-	c.release(now, u)
-	c.clock.drop(u)
-	delete(c.users, u.id)
-	c.effects = c.table.Disown(now, uint64(u.id), c.effects)
-	c.cfg.Assembly.Ended(u.id, u.tu)
 }

@@ -14,17 +14,26 @@ import (
 // openDialog makes a dialog's requests reach the user, and tells the guard who may send them.
 func (c *Core) openDialog(u *user, a tu.OpenDialog) {
 	key := dialogKey{side: a.Side, callID: a.CallID, local: a.Local}
-	if _, known := c.dialogs[key]; !known {
+	switch d := c.dialogs[key]; {
+	case d == nil:
 		c.dialogs[key] = &dialogState{user: u.id}
 		u.dialogs = append(u.dialogs, key)
+	case d.user != u.id:
+		c.cfg.Log.DPanic("a user opened another's dialog", zap.Uint64("call", uint64(u.id)))
+		return
 	}
-	c.cfg.Live.Add(a.Local, a.Source)
+	c.cfg.Live.Add(a.Local, a.Source) // one that finds no room is judged like any other source
 }
 
+// closeDialog forgets a dialog of the user.
 func (c *Core) closeDialog(u *user, key dialogKey) {
+	i := slices.Index(u.dialogs, key)
+	if i < 0 {
+		return
+	}
+	u.dialogs = slices.Delete(u.dialogs, i, i+1)
 	delete(c.dialogs, key)
 	c.cfg.Live.Remove(key.local)
-	u.dialogs = slices.DeleteFunc(u.dialogs, func(k dialogKey) bool { return k == key })
 }
 
 // reserve takes ports for streams, as many as there are; the user hears how many.
@@ -44,7 +53,7 @@ func (c *Core) reserve(now time.Time, u *user, a tu.Reserve) {
 
 // point passes a leg's wanted state to the relay.
 func (c *Core) point(u *user, a tu.Point) {
-	if a.Stream >= len(u.streams) {
+	if a.Stream < 0 || a.Stream >= len(u.streams) {
 		return
 	}
 	err := c.cfg.Media.Point(u.streams[a.Stream], a.Side, media.Want{
@@ -70,16 +79,21 @@ func latchMode(l tu.Latch) media.Mode {
 	}
 }
 
-func (c *Core) release(now time.Time, u *user) {
-	for _, id := range u.streams {
-		delete(c.streams, id)
-		c.cfg.Media.Release(now, id)
-	}
-	u.streams = u.streams[:0]
+// releaseLast gives the ports of the user's last stream back.
+func (c *Core) releaseLast(now time.Time, u *user) {
+	last := len(u.streams) - 1
+	id := u.streams[last]
+	u.streams = u.streams[:last]
+	delete(c.streams, id)
+	c.cfg.Media.Release(now, id)
 }
 
-// record adds the relay's figures to a CDR and passes it on.
+// record adds the relay's figures to a CDR and passes it on, once a user: an Abort need not know whether the Step that
+// failed came after the record.
 func (c *Core) record(u *user, a tu.Record) {
+	if u.recorded {
+		return
+	}
 	for _, id := range u.streams {
 		if legs, ok := c.cfg.Media.Stats(id); ok {
 			a.CDR.Media = append(a.CDR.Media, tu.StreamStats{
@@ -88,6 +102,7 @@ func (c *Core) record(u *user, a tu.Record) {
 		}
 	}
 	c.cfg.Assembly.Record(a.CDR)
+	u.recorded = true
 }
 
 // Streams are the media ids of a user, for the listing of calls. It runs on the core's goroutine.

@@ -1,41 +1,49 @@
 package core
 
 import (
-	"net/netip"
-	"strconv"
 	"time"
 
 	"sallyport/media"
-	"sallyport/nat"
-	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/transaction"
 	"sallyport/sbc/tu"
 )
 
-// apply does what the transaction table asks for.
+// apply does what the transaction table asks for. A request that cannot be handled is refused, so that its sender does
+// not wait for the dead.
 func (c *Core) apply(now time.Time, e *transaction.Effect) {
+	sound := c.contain("a message could not be handled", tu.UserID(e.User), func() { c.handle(now, e) })
+	if !sound && e.Kind == transaction.NewRequest {
+		c.contain("a request could not be refused", 0, func() {
+			peer, _, _ := c.cfg.Assembly.Identify(e.Flow)
+			c.refuse(now, e, peer, Answer{Code: 500, Why: reason.Internal})
+		})
+	}
+}
+
+func (c *Core) handle(now time.Time, e *transaction.Effect) {
+	user, tx := tu.UserID(e.User), tu.TxID(e.ID)
 	switch e.Kind {
 	case transaction.Transmit:
 		c.transmit(e.Flow, e.Bytes)
 	case transaction.NewRequest:
 		c.dispatch(now, e)
 	case transaction.Cancelled:
-		c.tell(tu.UserID(e.User), tu.Cancelled{Tx: tu.TxID(e.ID), Msg: e.Msg})
+		c.tell(user, tu.Cancelled{Tx: tx, Msg: e.Msg})
 	case transaction.AckFor2xx:
-		c.tell(tu.UserID(e.User), tu.Acked{Tx: tu.TxID(e.ID), Msg: e.Msg})
+		c.tell(user, tu.Acked{Tx: tx, Msg: e.Msg})
 	case transaction.NotAcked:
-		c.tell(tu.UserID(e.User), tu.NotAcked{Tx: tu.TxID(e.ID)})
+		c.tell(user, tu.NotAcked{Tx: tx})
 	case transaction.Provisional, transaction.Response:
 		if e.Msg.Status == 100 {
-			c.tell(tu.UserID(e.User), tu.Trying{Ref: tu.Ref(e.Ref)})
+			c.tell(user, tu.Trying{Ref: tu.Ref(e.Ref)})
 			return
 		}
-		c.tell(tu.UserID(e.User), tu.Answered{Ref: tu.Ref(e.Ref), Msg: e.Msg, Flow: e.Flow})
+		c.tell(user, tu.Answered{Ref: tu.Ref(e.Ref), Msg: e.Msg, Flow: e.Flow})
 	case transaction.Timeout:
-		c.tell(tu.UserID(e.User), tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout})
+		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout})
 	case transaction.Failed:
-		c.tell(tu.UserID(e.User), tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
+		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
 	case transaction.LateAnswer:
 		c.hangUpLate(now, e)
 	case transaction.Full:
@@ -51,34 +59,22 @@ func (c *Core) tell(id tu.UserID, ev tu.Event) {
 	}
 }
 
-// overload answers a request that found no room in the table, without keeping state.
-func (c *Core) overload(e *transaction.Effect) {
-	c.gauges.Overload.Add(1)
-	if e.Msg.Method == "ACK" {
-		return
-	}
-	resp := message.Reply(e.Msg, 503, "")
-	resp.To.Tag = c.ids.Tag()
-	resp.Add("Retry-After", overloadRetry)
-	if b, err := resp.Append(nil); err == nil {
-		c.transmit(e.Flow, b)
-	}
-}
+// tellTick is tell with a Tick; nothing about it is worth an allocation.
+func (c *Core) tellTick(u *user) { c.tell(u.id, tick) }
 
-// overloadRetry is what a peer is asked to wait when the gate is full, in seconds.
-const overloadRetry = "10"
+var tick tu.Event = tu.Tick{}
 
 // dispatch finds the user of a request that opened a server transaction, or makes one.
 func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
-	m, id := e.Msg, tu.TxID(e.ID)
+	m := e.Msg
 	peer, here, side := c.cfg.Assembly.Identify(e.Flow)
-	ev := tu.Arrived{Tx: id, Msg: m, Flow: e.Flow, Peer: peer, Here: here}
+	ev := tu.Arrived{Tx: tu.TxID(e.ID), Msg: m, Flow: e.Flow, Peer: peer, Here: here}
 	if m.To.Tag != "" {
 		// "If … the request has a tag in the To header field [and] the dialog identifier does not match any existing
 		// dialogs … it MUST respond with a 481" (RFC 3261 §12.2.2).
 		d := c.dialogs[dialogKey{side: side, callID: m.CallID, local: m.To.Tag}]
 		if d == nil {
-			c.reply(now, id, m, Answer{Code: 481})
+			c.refuse(now, e, peer, Answer{Code: 481})
 			return
 		}
 		c.table.Own(e.ID, uint64(d.user), "")
@@ -87,13 +83,13 @@ func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 	}
 	if e.Merged {
 		// RFC 3261 §8.2.2.2.
-		c.reply(now, id, m, Answer{Code: 482, Why: reason.Loop})
+		c.refuse(now, e, peer, Answer{Code: 482, Why: reason.Loop})
 		return
 	}
 	uid := c.lastID + 1
 	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, ev)
 	if u == nil {
-		c.reply(now, id, m, refusal)
+		c.refuse(now, e, peer, refusal)
 		return
 	}
 	c.adopt(uid, u)
@@ -110,7 +106,7 @@ func (c *Core) adopt(id tu.UserID, t tu.User) {
 func (c *Core) Start(make func(id tu.UserID, seed tu.Seed) tu.User) tu.UserID {
 	id := c.lastID + 1
 	c.adopt(id, make(id, c.seed()))
-	c.tell(id, tu.Tick{})
+	c.tell(id, tick)
 	return id
 }
 
@@ -124,26 +120,4 @@ func (c *Core) MediaHint(id media.ID, silent bool) {
 	}
 }
 
-func (c *Core) seed() (s tu.Seed) {
-	copy(s[:], c.ids.Block())
-	return s
-}
-
-// replyFlow is where the responses to a request go (RFC 3261 §18.2.2, RFC 3581 §4): streams and symmetric peers to the
-// source; others to the source address, and to the source port only where rport asks for it.
-func replyFlow(m *message.Message, from nat.Flow, peer *tu.Peer) nat.Flow {
-	if from.Transport.Reliable() || len(m.Via) == 0 || m.Via[0].RPort >= 0 {
-		return from
-	}
-	if peer == nil || peer.Symmetric || peer.Kind == tu.KindPhone {
-		return from
-	}
-	port := m.Via[0].Port
-	if port == 0 {
-		port = 5060
-	}
-	from.Remote = netip.AddrPortFrom(from.Remote.Addr(), port)
-	return from
-}
-
-func itoa(n int) string { return strconv.Itoa(n) }
+func (c *Core) seed() tu.Seed { return c.ids.Block() }

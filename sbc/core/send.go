@@ -1,7 +1,7 @@
 package core
 
 import (
-	"slices"
+	"errors"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,15 +20,36 @@ func (c *Core) transmit(to nat.Flow, b []byte) {
 	}
 }
 
-// respond sends a response on a server transaction, after the leak guard's look.
+// write sends a message that no transaction repeats, in its turn among those that do.
+func (c *Core) write(m *message.Message, to nat.Flow) {
+	b, err := m.Append(c.raw[:0])
+	if err != nil {
+		c.cfg.Log.Warn("a message cannot be written", zap.Error(err), zap.String("method", m.Method))
+		return
+	}
+	c.raw = b
+	c.effects = append(c.effects, transaction.Effect{
+		Kind: transaction.Transmit, Bytes: append(make([]byte, 0, len(b)), b...), Flow: to,
+	})
+}
+
+// respond sends a response on a server transaction, after the leak guard's look. A user whose final response cannot be
+// sent believes in a call that nobody else knows of: it is aborted.
 func (c *Core) respond(now time.Time, u *user, a tu.Respond) {
 	if u != nil {
 		c.guardLeaks(a.Side, a.Msg, a.Hide) // a response is repaired and sent, whatever is found
 	}
 	effects, err := c.table.Respond(now, transaction.ID(a.Tx), a.Msg, c.effects)
 	c.effects = effects
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, transaction.ErrGone), errors.Is(err, transaction.ErrAnswered):
 		c.cfg.Log.Debug("response not sent", zap.Error(err), zap.Int("code", a.Msg.Status))
+	default:
+		c.cfg.Log.Warn("a response cannot be sent", zap.Error(err), zap.Int("code", a.Msg.Status))
+		if u != nil && a.Msg.Status >= 200 {
+			u.broken = true
+		}
 	}
 }
 
@@ -55,22 +76,22 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	a.Msg.Via = []message.Via{c.via(a.Hop.Here)}
 	effects, err := c.table.Send(now, uint64(u.id), uint32(a.Ref), a.Msg, a.Hop.Flow, c.effects)
 	c.effects = effects
-	if err != nil {
-		c.cfg.Log.Debug("request not sent", zap.Error(err), zap.String("method", a.Msg.Method))
+	switch {
+	case err == nil:
+	case errors.Is(err, transaction.ErrFull):
+		c.gauges.Overload.Add(1)
 		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 503, Why: reason.Overload})
+	default:
+		c.cfg.Log.Warn("a request cannot be sent", zap.Error(err), zap.String("method", a.Msg.Method))
+		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 500, Why: reason.Internal})
 	}
 }
 
 // sendAck sends the ACK for a 2xx outside any transaction.
-func (c *Core) sendAck(_ *user, a tu.SendAck) {
+func (c *Core) sendAck(a tu.SendAck) {
 	c.guardLeaks(a.Hop.Peer.Side, a.Msg, a.Hide)
 	a.Msg.Via = []message.Via{c.via(a.Hop.Here)}
-	b, err := a.Msg.Append(nil)
-	if err != nil {
-		c.cfg.Log.Debug("ACK not sent", zap.Error(err))
-		return
-	}
-	c.transmit(a.Hop.Flow, b)
+	c.write(a.Msg, a.Hop.Flow)
 }
 
 // via is our hop: the address that the peer knows us by, and rport, so that an answer finds us through its NAT too.
@@ -105,39 +126,4 @@ func (c *Core) sequence(side nat.Side, m *message.Message) {
 	if m.To.Tag != "" {
 		d.target = m.URI
 	}
-}
-
-// hangUpLate ends a dialog that a late 2xx made after its user had gone: "If the UAC … receives a 2xx, it sends an ACK
-// and then a BYE" (RFC 3261 §9.1, §13.2.2.4). What it needs stands in the response.
-func (c *Core) hangUpLate(now time.Time, e *transaction.Effect) {
-	ack := c.lateRequest(e.Msg, "ACK")
-	if b, err := ack.Append(nil); err == nil {
-		c.transmit(e.Flow, b)
-	}
-	if e.Repeat {
-		return // its BYE is on the way
-	}
-	c.effects, _ = c.table.Send(now, 0, 0, c.lateRequest(e.Msg, "BYE"), e.Flow, c.effects) // nobody waits for the answer
-}
-
-func (c *Core) lateRequest(ok *message.Message, method string) *message.Message {
-	m := &message.Message{
-		Method: method, URI: ok.To.URI, From: ok.From, To: ok.To, CallID: ok.CallID, CSeq: ok.CSeq, MaxForwards: 70,
-	}
-	via := ok.Via[0]
-	m.Via = []message.Via{{
-		Transport: via.Transport, Host: via.Host, Port: via.Port, Branch: c.ids.Branch(), RPort: min(via.RPort, 0),
-	}}
-	if list, star, err := ok.Contacts(); err == nil && !star && len(list) == 1 {
-		m.URI = list[0].URI
-	}
-	if routes, err := ok.NameAddrs("Record-Route"); err == nil {
-		for _, r := range slices.Backward(routes) {
-			m.Add("Route", r.String())
-		}
-	}
-	if method != "ACK" {
-		m.CSeq++
-	}
-	return m
 }

@@ -24,10 +24,13 @@ type PacketConn interface {
 	Close() error
 }
 
-// Agent is a scripted user agent: one goroutine that owns its transactions, calls and timers.
+// Agent is a scripted user agent: one goroutine that owns its transactions, calls and timers. Its exported fields are
+// set before Run and read by that goroutine alone.
 type Agent struct {
-	Name string
+	Name string         // in User-Agent, and the user of its own URIs where Number is empty
 	Addr netip.AddrPort // signalling address
+	// Number is the user of its own URIs: the caller's number.
+	Number string
 	// Incoming is asked for the script of each call that arrives.
 	Incoming func(invite *message.Message) Script
 	// Trace hears each message, sent or received.
@@ -38,6 +41,7 @@ type Agent struct {
 	ids    tu.IDs
 	timers timers
 	calls  map[uint64]*Call // by user number of the transaction table
+	tags   map[string]*Call // by our tag
 	lastID uint64
 	now    time.Time
 
@@ -50,12 +54,15 @@ type Agent struct {
 func NewAgent(name string, addr netip.AddrPort, conn PacketConn, seed byte) *Agent {
 	key := [16]byte{seed, 1}
 	return &Agent{
-		Name: name, Addr: addr, conn: conn, table: transaction.NewTable(transaction.Config{Max: 1 << 20}),
+		Name: name, Addr: addr, conn: conn, table: newTable(),
 		ids: tu.NewIDs(tu.Seed{seed, 2}, tu.NewTagKey(key)), calls: map[uint64]*Call{},
+		tags: map[string]*Call{},
 	}
 }
 
-// Run serves until the context ends.
+func newTable() *transaction.Table { return transaction.NewTable(transaction.Config{Max: 1 << 20}) }
+
+// Run serves until the context ends or the connection is closed. It leaves the connection open.
 func (a *Agent) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { a.Do(func() {}) })
 	defer stop()
@@ -63,7 +70,7 @@ func (a *Agent) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.now = time.Now()
 		a.work()
-		_ = a.conn.SetReadDeadline(a.wake())
+		a.sleep()
 		n, from, err := a.conn.ReadFromUDPAddrPort(buf)
 		if errors.Is(err, net.ErrClosed) {
 			return
@@ -78,10 +85,13 @@ func (a *Agent) Run(ctx context.Context) {
 // Do runs f on the agent's goroutine, soon.
 func (a *Agent) Do(f func()) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	a.queue = append(a.queue, f)
-	a.mu.Unlock()
-	_ = a.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = a.conn.SetReadDeadline(past)
 }
+
+// past is a read deadline that wakes the reader at once.
+var past = time.Unix(1, 0)
 
 // work runs what was asked for and what is due.
 func (a *Agent) work() {
@@ -98,18 +108,19 @@ func (a *Agent) work() {
 	a.apply(a.table.Tick(a.now, nil))
 }
 
-// wake is when the next timer is due; now, if something is queued.
-func (a *Agent) wake() time.Time {
+// sleep sets how long the next read may wait: until a timer is due, not at all if something is queued. It holds the lock
+// throughout, or it would overwrite the deadline of a Do that comes between.
+func (a *Agent) sleep() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.queue) > 0 {
-		return time.Unix(1, 0)
-	}
 	next := a.table.Next()
 	if len(a.timers) > 0 && (next.IsZero() || a.timers[0].at.Before(next)) {
 		next = a.timers[0].at
 	}
-	return next
+	if len(a.queue) > 0 {
+		next = past
+	}
+	_ = a.conn.SetReadDeadline(next)
 }
 
 // after runs f on the agent's goroutine in d.
@@ -152,7 +163,7 @@ func (a *Agent) apply(effects []transaction.Effect) {
 		case transaction.AckFor2xx:
 			a.call(e.User, func(c *Call) { c.acked(e.Msg) })
 		case transaction.NotAcked:
-			a.call(e.User, func(c *Call) { c.finish("no ACK") })
+			a.call(e.User, func(c *Call) { c.unacked() })
 		case transaction.Response, transaction.Provisional:
 			a.call(e.User, func(c *Call) { c.response(e.Ref, e.Msg) })
 		case transaction.Timeout, transaction.Failed:
@@ -178,12 +189,10 @@ func (a *Agent) write(b []byte, to netip.AddrPort) {
 func (a *Agent) request(e *transaction.Effect) {
 	m := e.Msg
 	if m.To.Tag != "" {
-		for _, c := range a.calls {
-			if c.owns(m) {
-				a.table.Own(e.ID, c.id, "")
-				c.request(e.ID, m)
-				return
-			}
+		if c := a.tags[m.To.Tag]; c != nil && c.dlg.CallID == m.CallID {
+			a.table.Own(e.ID, c.id, "")
+			c.request(e.ID, m)
+			return
 		}
 		a.respond(e.ID, message.Reply(m, 481, ""))
 		return
@@ -219,20 +228,41 @@ func (a *Agent) send(c *Call, ref uint32, m *message.Message, to netip.AddrPort)
 	}
 }
 
-// Calls is how many calls the agent holds, and how many transactions. It may be called from any goroutine.
+// Calls is how many calls the agent holds, ended ones that it still remembers included, and how many transactions. It
+// may be called from any goroutine.
 func (a *Agent) Calls(ctx context.Context) (calls, transactions int) {
-	done := make(chan struct{})
-	a.Do(func() {
+	a.ask(ctx, func() {
 		calls = len(a.calls)
 		s, c := a.table.Len()
 		transactions = s + c
-		close(done)
 	})
+	return calls, transactions
+}
+
+// Forget drops what the agent only remembers: ended calls and finished transactions. It reports false, and does nothing,
+// if a call is in progress. For measurements: nothing may be on its way to the agent any more.
+func (a *Agent) Forget(ctx context.Context) (done bool) {
+	a.ask(ctx, func() {
+		for _, c := range a.calls {
+			if !c.ended {
+				return
+			}
+		}
+		a.table, a.timers = newTable(), nil
+		a.calls, a.tags = map[uint64]*Call{}, map[string]*Call{}
+		done = true
+	})
+	return done
+}
+
+// ask runs f on the agent's goroutine and waits for it.
+func (a *Agent) ask(ctx context.Context, f func()) {
+	done := make(chan struct{})
+	a.Do(func() { f(); close(done) })
 	select {
 	case <-done:
 	case <-ctx.Done():
 	}
-	return calls, transactions
 }
 
 type timer struct {

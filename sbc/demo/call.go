@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -19,12 +20,16 @@ type Script struct {
 	// As caller.
 	Cancel time.Duration // CANCEL so long after the INVITE; 0: none
 	// As either.
-	SDP      []byte        // offer or answer; nil as caller: a delayed offer
-	Reinvite time.Duration // re-INVITE so long after the ACK; 0: none
-	Hold     []byte        // its SDP
-	Hangup   time.Duration // BYE so long after the ACK; 0: the other side hangs up
-	// Done hears the end of the call, on the agent's goroutine.
-	Done func(Result)
+	SDP      []byte                    // offer or answer; nil as caller: a delayed offer
+	Reply    func(offer []byte) []byte // the answer to an offer (empty: an offer), instead of SDP
+	Reinvite time.Duration             // re-INVITE so long after the ACK; 0: none
+	Hold     []byte                    // its SDP
+	Hangup   time.Duration             // BYE so long after the ACK; 0: the other side hangs up
+	// What follows is called on the agent's goroutine.
+	Media     func(sdp []byte) // hears each description of the far side
+	Up        func(*Call)      // hears that the call stands: the ACK was sent or came
+	Reinvited func(code int)   // hears the final answer to a re-INVITE; 0: none came
+	Done      func(Result)     // hears the end of the call
 }
 
 // Result is how a call went for one agent.
@@ -38,8 +43,8 @@ type Result struct {
 // References of a call's client transactions.
 const (
 	refInvite = 1 + iota
-	refReinvite
 	refBye
+	refReinvite // the first one; each has a number of its own, since answered INVITEs live on for their copies
 )
 
 // Call is one call of an agent.
@@ -56,7 +61,11 @@ type Call struct {
 	invite *message.Message
 	server transaction.ID
 	caller bool
-	final  bool
+	final  bool   // the INVITE has its final answer
+	giving bool   // we sent a CANCEL
+	stands bool   // the first ACK was sent or came
+	asking bool   // a re-INVITE of ours waits for its answer
+	again  uint32 // re-INVITEs sent
 	ended  bool
 	bye    bool
 	result Result
@@ -65,7 +74,7 @@ type Call struct {
 func (a *Agent) newCall(s Script) *Call {
 	a.lastID++
 	c := &Call{a: a, id: a.lastID, script: s, tag: a.ids.Tag()}
-	a.calls[c.id] = c
+	a.calls[c.id], a.tags[c.tag] = c, c
 	return c
 }
 
@@ -75,7 +84,7 @@ func (a *Agent) Call(number string, to netip.AddrPort, s Script) *Call {
 	c.caller, c.peer = true, to
 	m := &message.Message{
 		Method: "INVITE", URI: sipURI(number, to), CallID: a.ids.CallID() + "@" + a.Addr.Addr().String(), CSeq: 1, MaxForwards: 70,
-		From: message.NameAddr{URI: sipURI(a.Name, a.Addr), Tag: c.tag}, To: message.NameAddr{URI: sipURI(number, to)},
+		From: message.NameAddr{URI: sipURI(a.number(), a.Addr), Tag: c.tag}, To: message.NameAddr{URI: sipURI(number, to)},
 	}
 	c.dress(m, s.SDP)
 	c.invite = m
@@ -83,29 +92,28 @@ func (a *Agent) Call(number string, to netip.AddrPort, s Script) *Call {
 	if s.Cancel > 0 {
 		a.after(s.Cancel, func() {
 			if !c.final {
-				a.apply(a.table.Cancel(a.now, c.id, refInvite, nil))
+				c.giving = true
+				a.apply(a.table.Cancel(a.now, c.id, refInvite, false, nil))
 			}
 		})
 	}
 	return c
 }
 
+func (a *Agent) number() string { return cmp.Or(a.Number, a.Name) }
+
 func sipURI(user string, at netip.AddrPort) message.URI {
 	return message.URI{Scheme: "sip", User: user, Host: at.Addr().String(), Port: at.Port()}
 }
 
 func (c *Call) dress(m *message.Message, sdp []byte) {
-	contact := message.NameAddr{URI: sipURI(c.a.Name, c.a.Addr)}
+	contact := message.NameAddr{URI: sipURI(c.a.number(), c.a.Addr)}
 	m.Add("Contact", contact.String())
 	m.Add("User-Agent", "Sallyport demo "+c.a.Name)
 	if len(sdp) > 0 {
 		m.Add("Content-Type", "application/sdp")
 		m.Body = sdp
 	}
-}
-
-func (c *Call) owns(m *message.Message) bool {
-	return c.dlg.CallID == m.CallID && c.dlg.Local.Tag == m.To.Tag
 }
 
 // incoming plays the callee's script.
@@ -116,36 +124,46 @@ func (c *Call) incoming(id transaction.ID, m *message.Message, from netip.AddrPo
 		c.dlg = d
 	}
 	c.a.respond(id, message.Reply(m, 100, ""))
-	ring := func() {
-		if c.final {
-			return
-		}
-		code := 180
-		if len(c.script.Early) > 0 {
-			code = 183
-		}
-		c.reply(code, c.script.Early)
-	}
 	if c.script.Ring > 0 || len(c.script.Early) > 0 {
-		c.a.after(c.script.Ring, ring)
+		c.a.after(c.script.Ring, c.ring)
 	}
-	if c.script.Answer < 0 {
+	if c.script.Answer >= 0 {
+		c.a.after(c.script.Ring+c.script.Answer, c.answer)
+	}
+}
+
+func (c *Call) ring() {
+	switch {
+	case c.final:
+	case len(c.script.Early) > 0:
+		c.reply(183, c.script.Early)
+	default:
+		c.reply(180, nil)
+	}
+}
+
+func (c *Call) answer() {
+	if c.final {
 		return
 	}
-	c.a.after(c.script.Ring+c.script.Answer, func() {
-		if c.final {
-			return
-		}
-		c.final = true
-		if c.script.Refuse > 0 {
-			c.reply(c.script.Refuse, nil)
-			c.finish("refused")
-			return
-		}
-		c.up = true
-		c.result.Code = 200
-		c.reply(200, c.script.SDP)
-	})
+	c.final = true
+	if c.script.Refuse > 0 {
+		c.reply(c.script.Refuse, nil)
+		c.result.Code = c.script.Refuse
+		c.finish("refused")
+		return
+	}
+	c.up = true
+	c.result.Code = 200
+	c.reply(200, c.description(c.invite.Body))
+}
+
+// description is our answer to an offer, or our offer if there is none.
+func (c *Call) description(offer []byte) []byte {
+	if c.script.Reply != nil {
+		return c.script.Reply(offer)
+	}
+	return c.script.SDP
 }
 
 func (c *Call) reply(code int, sdp []byte) {
@@ -165,30 +183,56 @@ func (c *Call) cancelled() {
 	c.finish("cancelled")
 }
 
-// acked: the callee's side is up.
+// acked takes an ACK: of the INVITE, or of a re-INVITE of the far side.
 func (c *Call) acked(m *message.Message) {
 	c.keep(m)
-	c.script.Answer = 0
 	c.live()
 }
 
-// live plays what follows the ACK.
+// unacked ends a call whose 2xx was never acknowledged (RFC 3261 §13.3.1.4: "the UAS SHOULD … generate a BYE").
+func (c *Call) unacked() {
+	c.result.Why = "no ACK"
+	c.Hangup()
+}
+
+// live plays what follows the first ACK.
 func (c *Call) live() {
+	if c.stands || c.ended {
+		return
+	}
+	c.stands = true
+	if c.script.Up != nil {
+		c.script.Up(c)
+	}
 	if c.script.Reinvite > 0 {
-		c.a.after(c.script.Reinvite, func() {
-			if c.up && !c.bye {
-				m := c.dlg.Request("INVITE", 0)
-				c.dress(m, c.script.Hold)
-				c.a.send(c, refReinvite, m, c.peer)
-			}
-		})
+		c.a.after(c.script.Reinvite, func() { c.Reinvite(c.script.Hold) })
 	}
 	if c.script.Hangup > 0 {
 		c.a.after(c.script.Hangup, c.Hangup)
 	}
 }
 
-// Hangup sends a BYE. It must run on the agent's goroutine.
+// Reinvite offers a new description. It must run on the agent's goroutine. It does nothing while the call does not stand
+// or an earlier one waits for its answer (RFC 3261 §14.1).
+func (c *Call) Reinvite(sdp []byte) {
+	if !c.up || c.bye || c.asking {
+		return
+	}
+	c.asking = true
+	m := c.dlg.Request("INVITE", 0)
+	c.dress(m, sdp)
+	c.a.send(c, refReinvite+c.again, m, c.peer)
+	c.again++
+}
+
+func (c *Call) reinvited(code int) {
+	c.asking = false
+	if c.script.Reinvited != nil {
+		c.script.Reinvited(code)
+	}
+}
+
+// Hangup sends a BYE. It must run on the agent's goroutine. It does nothing while the call does not stand.
 func (c *Call) Hangup() {
 	if !c.up || c.bye {
 		return
@@ -207,10 +251,15 @@ func (c *Call) response(ref uint32, m *message.Message) {
 		}
 	case ref == refInvite:
 		c.inviteAnswered(m)
-	case ref == refReinvite && m.Status < 300:
-		ack := c.dlg.Request("ACK", m.CSeq)
-		c.keep(m)
-		c.sendAck(ack)
+	case ref >= refReinvite:
+		if m.Status < 300 {
+			ack := c.dlg.Request("ACK", m.CSeq)
+			c.keep(m)
+			c.sendAck(ack)
+		}
+		if c.asking && ref == refReinvite+c.again-1 { // no copy
+			c.reinvited(m.Status)
+		}
 	case ref == refBye:
 		c.finish("BYE sent")
 	}
@@ -243,6 +292,11 @@ func (c *Call) inviteAnswered(m *message.Message) {
 		c.ack.Body = c.script.Hold
 	}
 	c.sendAck(c.ack)
+	if c.giving { // the 200 and our CANCEL crossed
+		c.result.Why = "answered after CANCEL"
+		c.Hangup()
+		return
+	}
 	c.live()
 }
 
@@ -258,20 +312,25 @@ func (c *Call) sendAck(ack *message.Message) {
 
 // request takes a request within the dialog.
 func (c *Call) request(id transaction.ID, m *message.Message) {
-	c.keep(m)
 	resp := message.Reply(m, 200, "")
 	switch m.Method {
 	case "BYE":
-		c.a.respond(id, resp)
 		if !c.bye {
 			c.finish("BYE received")
 		}
 	case "INVITE", "UPDATE":
-		c.dress(resp, c.script.SDP)
-		c.a.respond(id, resp)
-	default:
-		c.a.respond(id, resp)
+		if c.asking {
+			// RFC 3261 §14.2: "A UAS that receives an INVITE on a dialog while an INVITE it had sent on that dialog is in
+			// progress MUST return a 491".
+			c.a.respond(id, message.Reply(m, 491, ""))
+			return
+		}
+		c.keep(m)
+		if m.Method == "INVITE" || len(m.Body) > 0 {
+			c.dress(resp, c.description(m.Body))
+		}
 	}
+	c.a.respond(id, resp)
 }
 
 func (c *Call) failed(ref uint32) {
@@ -281,12 +340,17 @@ func (c *Call) failed(ref uint32) {
 		c.finish("no answer")
 	case refBye:
 		c.finish("BYE unanswered")
+	default:
+		c.reinvited(0)
 	}
 }
 
 func (c *Call) keep(m *message.Message) {
 	if len(m.Body) > 0 {
 		c.result.SDP = m.Body
+		if c.script.Media != nil {
+			c.script.Media(m.Body)
+		}
 	}
 }
 
@@ -296,13 +360,14 @@ func (c *Call) finish(why string) {
 	}
 	c.ended = true
 	c.up = false
-	c.result.Why = why
+	c.result.Why = cmp.Or(c.result.Why, why)
 	if c.script.Done != nil {
 		c.script.Done(c.result)
 	}
 	// The dialog is remembered a while: repeats of its last requests must not look like those of a stranger's.
 	c.a.after(linger, func() {
 		delete(c.a.calls, c.id)
+		delete(c.a.tags, c.tag)
 		c.a.apply(c.a.table.Disown(c.a.now, c.id, nil))
 	})
 }

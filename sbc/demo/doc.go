@@ -1,6 +1,12 @@
-// Package demo is the demonstration: the gate on loopback between a stand-in provider and a stand-in PBX that make real
-// calls with audio through it. Its Agent is a small scripted user agent, which the whole-program tests use too, on any
-// packet connection, in real and in virtual time.
+// Package demo is the demonstration: the gate as it is, on loopback, between a stand-in provider and a stand-in PBX that
+// make real calls with audio through it. Run plays its scenes, draws the ladder of each call over both legs, judges the
+// audio by marks in the payloads, lets a stranger scan the gate, and looks through everything that the gate sent to one
+// side for what belongs to the other. It needs Linux, where all of 127.0.0.0/8 is the loopback interface.
 //
-// It is no PBX: an Agent answers, rings, refuses and hangs up as its script says, echoes audio, and knows no features.
+// Its Agent is a small scripted user agent, which the whole-program tests use too, on any packet connection, in real and
+// in virtual time.
+//
+// It is no PBX: an Agent answers, rings, refuses and hangs up as its script says, and knows no features.
+//
+// RFC 3261 §9, §13–15, 3264, 3550, 3551.
 package demo

@@ -10,6 +10,7 @@ package dialog
 import (
 	"errors"
 	"slices"
+	"strings"
 
 	"sallyport/sbc/message"
 )
@@ -39,8 +40,12 @@ type Dialog struct {
 	Routes    []message.NameAddr
 }
 
-// ErrNoContact means that a message which makes a dialog has no usable Contact (RFC 3261 §12.1.1 asks for one).
+// ErrNoContact means that a message which makes a dialog has no usable Contact (RFC 3261 §12.1.1 asks for exactly one).
 var ErrNoContact = errors.New("dialog: no single SIP Contact; the peer cannot be reached in the dialog")
+
+// ErrNoTag means that a response has no To tag, by which alone its dialog differs from others of the same request (RFC 3261
+// §12.1.1 asks for one; RFC 2543 did not).
+var ErrNoTag = errors.New("dialog: response without To tag; no request could be told to belong to it")
 
 // ErrOutOfOrder means that a request's CSeq is not higher than the last one (RFC 3261 §12.2.2).
 var ErrOutOfOrder = errors.New("dialog: CSeq is lower than that of an earlier request")
@@ -67,6 +72,9 @@ func UAS(req *message.Message, tag string) (Dialog, error) {
 // UAC makes the dialog of the side that asked (RFC 3261 §12.1.2): req is the INVITE as it was sent, resp the response
 // with a To tag.
 func UAC(req, resp *message.Message) (Dialog, error) {
+	if resp.To.Tag == "" {
+		return Dialog{}, ErrNoTag
+	}
 	target, err := contact(resp)
 	if err != nil {
 		return Dialog{}, err
@@ -88,7 +96,28 @@ func contact(m *message.Message) (message.URI, error) {
 	if err != nil || star || len(list) != 1 {
 		return message.URI{}, ErrNoContact
 	}
-	return list[0].URI, nil
+	u := list[0].URI
+	if u.Scheme != "sip" && u.Scheme != "sips" {
+		return message.URI{}, ErrNoContact // RFC 3261 §8.1.1.8: a SIP or SIPS URI
+	}
+	return requestURI(u), nil
+}
+
+// requestURI takes off what may stand in Contact and Route and not in a Request-URI: header fields and the method
+// parameter (RFC 3261 §19.1.1, table 1).
+func requestURI(u message.URI) message.URI {
+	u.Headers = ""
+	if _, found := u.Param("method"); !found {
+		return u
+	}
+	kept := ""
+	for p := range strings.SplitSeq(strings.TrimPrefix(u.Params, ";"), ";") {
+		if name, _, _ := strings.Cut(p, "="); !strings.EqualFold(name, "method") {
+			kept += ";" + p
+		}
+	}
+	u.Params = kept
+	return u
 }
 
 // Confirm moves the dialog to confirmed and takes the route set and target of the 2xx, which may differ from those of
@@ -148,7 +177,7 @@ func (d *Dialog) route(m *message.Message) {
 	}
 	// "If the first URI does not contain the lr parameter … the UAC MUST place the first URI from the route set into the
 	// Request-URI … and then place the remote target URI into the Route header field as the last value."
-	m.URI = first.URI
+	m.URI = requestURI(first.URI)
 	for _, r := range d.Routes[1:] {
 		m.Add("Route", r.String())
 	}

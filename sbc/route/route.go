@@ -62,5 +62,8 @@ func Number(uri message.URI) string {
 			return user
 		}
 	}
+	if plain == "" {
+		return user // nothing but separators is a name
+	}
 	return plain
 }

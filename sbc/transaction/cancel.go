@@ -69,12 +69,13 @@ func (t *Table) answerCancel(m *message.Message, status int, phrase, tag string)
 }
 
 // Cancel gives an INVITE of a user up (RFC 3261 §9.1). The CANCEL goes out at once if a provisional response has come,
-// else as soon as one does; until then the INVITE is sent no more. It does nothing once a final response is there.
-// The final response is reported as ever; without one, Timeout 64·T1 after the CANCEL.
-func (t *Table) Cancel(now time.Time, user uint64, ref uint32, out []Effect) []Effect {
+// else as soon as one does; until then the INVITE is repeated as ever, or, if quiet, sent no more: its next hop is being
+// tried. It does nothing once a final response is there. The final response is reported as ever; without one, Timeout
+// 64·T1 after the CANCEL.
+func (t *Table) Cancel(now time.Time, user uint64, ref uint32, quiet bool, out []Effect) []Effect {
 	t.enter(now, out)
 	if c := t.byRef(user, ref); c != nil && c.invite {
-		t.giveUp(c)
+		t.giveUp(c, quiet)
 	}
 	return t.leave()
 }
@@ -87,7 +88,7 @@ func (t *Table) Disown(now time.Time, user uint64, out []Effect) []Effect {
 	for c := range t.byUser.drain(user) {
 		c.user, c.orphan = 0, true
 		if c.invite {
-			t.giveUp(c)
+			t.giveUp(c, false)
 		}
 	}
 	for s := range t.owned.drain(user) {

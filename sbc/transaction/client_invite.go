@@ -80,15 +80,17 @@ func (t *Table) inviteDeclined(c *client, m *message.Message, from nat.Flow) {
 }
 
 // giveUp cancels an INVITE without a final response, now or with its first provisional: "If no provisional response has
-// been received, the CANCEL request MUST NOT be sent" (RFC 3261 §9.1). Timer B runs on.
-func (t *Table) giveUp(c *client) {
+// been received, the CANCEL request MUST NOT be sent" (RFC 3261 §9.1). Timer B runs on, and Timer A too unless quiet: a
+// far end whose provisional responses were all lost would else ring until its own patience ends.
+func (t *Table) giveUp(c *client, quiet bool) {
 	if c.cancel || !c.waiting() {
 		return
 	}
 	c.cancel = true
-	if c.state == proceeding {
+	switch {
+	case c.state == proceeding:
 		t.sendCancel(c)
-	} else {
+	case quiet:
 		c.retry = never
 		t.keep(&c.raw, nil)
 	}
@@ -113,5 +115,5 @@ func (t *Table) inviteFailed(c *client) {
 	t.report(c, Effect{Kind: Failed})
 	t.byUser.drop(c.user, c)
 	c.user, c.orphan = 0, true
-	t.giveUp(c)
+	t.giveUp(c, true)
 }

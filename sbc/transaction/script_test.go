@@ -133,7 +133,7 @@ func (s *script) run(line string) []string {
 	case "send":
 		out, err = s.table.Send(s.now, num(2), uint32(num(3)), request(w.pos[1], w), flow(w.get("dst", "B")), nil)
 	case "cancel":
-		out = s.table.Cancel(s.now, num(1), uint32(num(2)), nil)
+		out = s.table.Cancel(s.now, num(1), uint32(num(2)), w.get("quiet", "yes") == "yes", nil)
 	case "disown":
 		out = s.table.Disown(s.now, num(1), nil)
 	case "own":

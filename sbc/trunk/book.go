@@ -1,10 +1,3 @@
-// Package trunk knows the peer systems on both sides: trunk providers and PBX nodes, with their addresses, their health
-// and their order. It tells who a source is, and which hops of a system to try first.
-//
-// It identifies by transport source only, never by what a message says of itself. It is pure: the probe is a user of the
-// core like any other, and the book is a value that the core's goroutine owns.
-//
-// RFC 3261 §11 (OPTIONS), RFC 2782 (priority and weight).
 package trunk
 
 import (
@@ -42,7 +35,7 @@ type System struct {
 	Any *tu.Peer
 }
 
-// Hop is one address of a system.
+// Hop is one address of a system. Its ID names it in the whole book.
 type Hop struct {
 	tu.Hop
 	Priority, Weight int
@@ -51,156 +44,153 @@ type Hop struct {
 // Book is all systems. The core's goroutine owns it.
 type Book struct {
 	systems []System
-	health  map[string]State
-	turn    uint32
+	places  map[place]int // of a system in systems
+	hops    map[string]*record
+	working [tu.KindPhone + 1]int // addresses of a kind that are not down
+	sources [2]directory          // by nat.Side
 }
 
-// NewBook makes a book; health is taken over from the book before it, by address.
+type place struct {
+	name string
+	side nat.Side
+}
+
+// record is what is known of a hop.
+type record struct {
+	kind   tu.Kind
+	state  State
+	credit int // of spread
+}
+
+// NewBook makes a book; what is known of an address, and whose turn it is, is taken over from the book before it.
 func NewBook(systems []System, before *Book) *Book {
-	b := &Book{systems: systems, health: map[string]State{}}
+	b := &Book{systems: systems, places: map[place]int{}, hops: map[string]*record{}}
 	for i := range systems {
-		for _, h := range systems[i].Hops {
-			if before != nil {
-				b.health[h.ID] = before.health[h.ID]
-			} else {
-				b.health[h.ID] = Unknown
+		s := &systems[i]
+		if _, twice := b.places[place{s.Name, s.Side}]; !twice {
+			b.places[place{s.Name, s.Side}] = i
+		}
+		for _, h := range s.Hops {
+			if b.hops[h.ID] != nil {
+				continue
+			}
+			r := &record{kind: s.Kind}
+			if before != nil && before.hops[h.ID] != nil {
+				r.state, r.credit = before.hops[h.ID].state, before.hops[h.ID].credit
+			}
+			b.hops[h.ID] = r
+			if r.state != Down {
+				b.working[r.kind]++
 			}
 		}
+	}
+	for side := range b.sources {
+		b.sources[side] = newDirectory(systems, nat.Side(side))
 	}
 	return b
 }
 
-// Identify is the peer behind a source on a side, nil for a stranger. Of several the realm's own counts.
+// Identify is the peer behind a source on a side, nil for a stranger. Of several the realm's own counts, then the one
+// that names the source most closely, then the first in the file. It does not allocate.
 func (b *Book) Identify(side nat.Side, realm nat.Realm, source netip.Addr) *tu.Peer {
-	source = source.Unmap()
-	var found *tu.Peer
-	for i := range b.systems {
-		s := &b.systems[i]
-		if s.Side != side {
-			continue
-		}
-		p := s.peer(source)
-		if p != nil && (found == nil || s.Realm == realm) {
-			found = p
-			if s.Realm == realm {
-				return p
-			}
-		}
-	}
-	return found
-}
-
-// peer is who an address is within the system.
-func (s *System) peer(source netip.Addr) *tu.Peer {
-	for i := range s.Hops {
-		if s.Hops[i].Flow.Remote.Addr() == source {
-			return s.Hops[i].Peer
-		}
-	}
-	for _, p := range s.Sources {
-		if p.Contains(source) {
-			return s.Any
-		}
-	}
-	return nil
+	return b.sources[side].identify(realm, source.Unmap().WithZone(""))
 }
 
 // Same reports whether two addresses on a side belong to one system.
 func (b *Book) Same(side nat.Side, x, y netip.Addr) bool {
-	x, y = x.Unmap(), y.Unmap()
-	for i := range b.systems {
-		s := &b.systems[i]
-		if s.Side == side && s.peer(x) != nil && s.peer(y) != nil {
-			return true
-		}
-	}
-	return false
+	return b.sources[side].same(x.Unmap().WithZone(""), y.Unmap().WithZone(""))
 }
 
 // Plan is the hops of a system in the order to try: by priority, within it by weight in turn, what is down last but
 // never left out.
 func (b *Book) Plan(name string, side nat.Side) []tu.Hop {
-	i := slices.IndexFunc(b.systems, func(s System) bool { return s.Name == name && s.Side == side })
-	if i < 0 {
+	i, known := b.places[place{name, side}]
+	if !known {
 		return nil
 	}
-	hops := slices.Clone(b.systems[i].Hops)
-	slices.SortStableFunc(hops, func(x, y Hop) int { return cmp.Compare(x.Priority, y.Priority) })
-	for from := 0; from < len(hops); {
+	order := make([]*Hop, len(b.systems[i].Hops))
+	for j := range order {
+		order[j] = &b.systems[i].Hops[j]
+	}
+	slices.SortStableFunc(order, b.compare)
+	for from := 0; from < len(order); {
 		to := from + 1
-		for to < len(hops) && hops[to].Priority == hops[from].Priority {
+		for to < len(order) && b.compare(order[from], order[to]) == 0 {
 			to++
 		}
-		b.spread(hops[from:to])
+		b.spread(order[from:to])
 		from = to
 	}
-	slices.SortStableFunc(hops, func(x, y Hop) int { return cmp.Compare(b.down(x), b.down(y)) })
-	plan := make([]tu.Hop, len(hops))
-	for i := range hops {
-		plan[i] = hops[i].Hop
+	plan := make([]tu.Hop, len(order))
+	for j := range order {
+		plan[j] = order[j].Hop
 	}
 	return plan
 }
 
-func (b *Book) down(h Hop) int {
-	if b.health[h.ID] == Down {
+// compare puts what is down last, then goes by priority.
+func (b *Book) compare(x, y *Hop) int {
+	return cmp.Or(cmp.Compare(b.down(x), b.down(y)), cmp.Compare(x.Priority, y.Priority))
+}
+
+func (b *Book) down(h *Hop) int {
+	if b.hops[h.ID].state == Down {
 		return 1
 	}
 	return 0
 }
 
-// spread rotates hops of equal priority so that each comes first as often as its weight says (RFC 2782, in turn
-// instead of by chance: a plan can be replayed).
-func (b *Book) spread(hops []Hop) {
-	total := 0
-	for _, h := range hops {
-		total += max(h.Weight, 1)
-	}
+// spread rotates hops of equal rank so that each comes first as often as its weight says (RFC 2782, in turn instead of
+// by chance, so that a plan can be replayed): each gains its weight, the richest goes first and pays for all. Thus
+// turns of a heavy hop do not come in a row, and groups do not disturb each other.
+func (b *Book) spread(hops []*Hop) {
 	if len(hops) < 2 {
 		return
 	}
-	n := int(b.turn % uint32(total))
-	b.turn++
-	for i := range hops {
-		if n -= max(hops[i].Weight, 1); n < 0 {
-			rotate(hops, i)
-			return
+	total, first := 0, 0
+	for i, h := range hops {
+		w := max(h.Weight, 1)
+		total += w
+		b.hops[h.ID].credit += w
+		if b.hops[h.ID].credit > b.hops[hops[first].ID].credit {
+			first = i
 		}
 	}
+	b.hops[hops[first].ID].credit -= total
+	rotate(hops, first)
 }
 
-func rotate(hops []Hop, i int) {
+func rotate(hops []*Hop, i int) {
 	turned := append(slices.Clone(hops[i:]), hops[:i]...)
 	copy(hops, turned)
 }
 
 // Report takes what a probe, or a call, found of an address. It reports whether that is news.
 func (b *Book) Report(id string, s State) (changed bool) {
-	old, known := b.health[id]
-	if !known || old == s {
+	r := b.hops[id]
+	if r == nil || r.state == s {
 		return false
 	}
-	b.health[id] = s
+	switch {
+	case s == Down:
+		b.working[r.kind]--
+	case r.state == Down:
+		b.working[r.kind]++
+	}
+	r.state, r.credit = s, 0 // a node that comes back has no debts to collect
 	return true
 }
 
 // State is the health of an address.
-func (b *Book) State(id string) State { return b.health[id] }
-
-// Available reports whether some address of a kind on a side and realm is not down: what an OPTIONS asks.
-func (b *Book) Available(kind tu.Kind) bool {
-	for i := range b.systems {
-		if b.systems[i].Kind != kind {
-			continue
-		}
-		for _, h := range b.systems[i].Hops {
-			if b.health[h.ID] != Down {
-				return true
-			}
-		}
+func (b *Book) State(id string) State {
+	if r := b.hops[id]; r != nil {
+		return r.state
 	}
-	return false
+	return Unknown
 }
+
+// Available reports whether some address of a kind is not down: what an OPTIONS asks.
+func (b *Book) Available(kind tu.Kind) bool { return b.working[kind] > 0 }
 
 // Systems yields the systems in file order.
 func (b *Book) Systems(yield func(*System) bool) {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
 )
 
@@ -13,6 +14,13 @@ type ProbeConfig struct {
 	Interval  time.Duration // 0: never asked, the state stays unknown
 	Failures  int           // misses in a row that make it down
 	Successes int           // answers in a row that make it up again
+}
+
+// Same reports whether two configurations ask the same thing in the same way: then a reload keeps the probe, with the
+// answers and misses that it has counted. A probe that is replaced at every reload would never come to its third miss.
+func (c *ProbeConfig) Same(o *ProbeConfig) bool {
+	return c.Hop.ID == o.Hop.ID && c.Hop.Flow == o.Hop.Flow && c.Hop.Here == o.Hop.Here &&
+		c.Interval == o.Interval && c.Failures == o.Failures && c.Successes == o.Successes
 }
 
 // Probe asks one address by OPTIONS, in a rhythm of its own (RFC 3261 §11). It is a tu.User.
@@ -31,7 +39,7 @@ type Probe struct {
 	retired  bool
 }
 
-// NewProbe makes a probe in a known state. Its first Tick asks at once.
+// NewProbe makes a probe in a known state. Its first Tick starts it.
 func NewProbe(cfg ProbeConfig, state State, seed tu.Seed, key *tu.TagKey) *Probe {
 	p := &Probe{cfg: cfg, ids: tu.NewIDs(seed, key), state: state}
 	p.callID, p.tag = p.ids.CallID(), p.ids.Tag()
@@ -55,21 +63,19 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 			return append(do, tu.End{})
 		}
 	case tu.Tick:
-		switch {
-		case p.retired || now.Before(p.next):
-		case p.ref != 0:
-			// No answer within an interval is a miss: Timer F (32 s) would find a dead node out too late.
-			return p.judge(now, false, do)
-		default:
-			return p.ask(now, do)
-		}
+		return p.tick(now, do)
 	case tu.Answered:
 		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
 			// "A peer is alive on any final response but 408 and 503."
 			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, do)
 		}
 	case tu.Failed:
-		if ev.Ref == p.ref {
+		switch {
+		case ev.Ref != p.ref:
+		case ev.Why != reason.Timeout:
+			// Our own table was full: that says nothing of the peer.
+			return p.rest(now, do)
+		default:
 			return p.judge(now, false, do)
 		}
 	}
@@ -78,6 +84,22 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 
 // Abort ends the probe.
 func (p *Probe) Abort(_ time.Time, do []tu.Action) []tu.Action { return append(do, tu.End{}) }
+
+func (p *Probe) tick(now time.Time, do []tu.Action) []tu.Action {
+	switch {
+	case p.retired || p.cfg.Interval <= 0 || now.Before(p.next):
+		return do
+	case p.next.IsZero():
+		// Spread in time: a thousand probes that start together must not ask together.
+		p.next = now.Add(p.ids.Between(0, min(p.cfg.Interval/10, time.Second)))
+		return do
+	case p.ref != 0:
+		// No answer within an interval is a miss: Timer F (32 s) would find a dead node out too late.
+		return p.judge(now, false, do)
+	default:
+		return p.ask(now, do)
+	}
+}
 
 func (p *Probe) ask(now time.Time, do []tu.Action) []tu.Action {
 	p.seq++
@@ -99,16 +121,25 @@ func (p *Probe) ask(now time.Time, do []tu.Action) []tu.Action {
 // patience is the longest that a question waits for its answer.
 const patience = 5 * time.Second
 
-// judge counts answers and misses: failures in a row make down, successes in a row make up.
-func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
+// rest waits for the next question.
+func (p *Probe) rest(now time.Time, do []tu.Action) []tu.Action {
 	p.ref = 0
 	if p.retired {
 		return append(do, tu.End{})
 	}
-	// Spread in time: a hundred probes that start together must not stay together.
+	// Spread in time: a hundred probes that came together must not stay together.
 	p.next = p.asked.Add(p.ids.Between(p.cfg.Interval*9/10, p.cfg.Interval*11/10))
 	if p.next.Before(now) {
 		p.next = now
+	}
+	return do
+}
+
+// judge counts answers and misses: failures in a row make down, successes in a row make up.
+func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
+	do = p.rest(now, do)
+	if p.retired {
+		return do
 	}
 	before := p.state
 	if alive {

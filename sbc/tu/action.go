@@ -37,8 +37,12 @@ type SendAck struct {
 	Hide *Secrets
 }
 
-// Cancel sends a CANCEL for the INVITE of Ref, at once or as soon as a provisional response allows it (RFC 3261 §9.1).
-type Cancel struct{ Ref Ref }
+// Cancel sends a CANCEL for the INVITE of Ref, at once or as soon as a provisional response allows it (RFC 3261 §9.1). A
+// quiet one sends the INVITE itself no more: the next hop is tried instead.
+type Cancel struct {
+	Ref   Ref
+	Quiet bool
+}
 
 // OpenDialog makes requests of a dialog reach this user and tells the guard which source may send them.
 type OpenDialog struct {

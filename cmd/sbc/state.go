@@ -1,0 +1,24 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lockState makes the state directory and keeps a second program from using it at the same time.
+func lockState(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state.directory: %w\n  hint: create it for the user that runs sbc, mode 0700, or name another one", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state.directory: %w\n  hint: it must belong to the user that runs sbc, mode 0700", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("state.directory: %s is used by another sbc\n  hint: stop it, or give this one a state.directory of its own", dir)
+	}
+	return func() { _ = f.Close() }, nil
+}

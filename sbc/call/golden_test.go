@@ -1,0 +1,319 @@
+package call
+
+import (
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/call/*.txt")
+
+// TestGolden plays the files of testdata/call. A file is a list of blocks: an event, a line of dashes, the actions that came of
+// it. Lines that begin with # are comments. README.txt there tells the language.
+func TestGolden(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/call/*.txt")
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, name := range files {
+		if filepath.Base(name) == "README.txt" {
+			continue
+		}
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(text))
+			if *update {
+				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(text) {
+				t.Errorf("actions differ; -update rewrites the file\n%s", differences(string(text), got))
+			}
+		})
+	}
+}
+
+// differences shows the first lines that differ.
+func differences(want, got string) string {
+	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
+	for i := range max(len(w), len(g)) {
+		if i >= len(w) || i >= len(g) || w[i] != g[i] {
+			from := max(0, i-6)
+			return fmt.Sprintf("line %d\nwant:\n%s\ngot:\n%s", i+1,
+				strings.Join(w[min(from, len(w)):min(i+6, len(w))], "\n"), strings.Join(g[min(from, len(g)):min(i+6, len(g))], "\n"))
+		}
+	}
+	return ""
+}
+
+// play runs a script and returns it with the actions that came of it.
+func play(t *testing.T, text string) string {
+	p := &player{t: t, stage: newStage(t, "itsp1"), names: map[string]string{}}
+	var out strings.Builder
+	skip := false
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n")
+		case line == "":
+			skip = false
+			out.WriteString("\n")
+		case strings.HasPrefix(line, "----"):
+			skip = true
+		case !skip:
+			fmt.Fprintf(&out, "%s\n----\n", line)
+			for _, a := range p.event(line) {
+				out.WriteString(p.show(a) + "\n")
+			}
+		}
+	}
+	if !p.ended && !strings.Contains(text, "# the call goes on") {
+		t.Error("the call has not ended at the end of the file")
+	}
+	return out.String()
+}
+
+// player runs a script on a stage.
+type player struct {
+	t *testing.T
+	*stage
+	names map[string]string // ids of ours, by what they are called in the file
+	kinds map[byte]int
+}
+
+// words are the arguments of an event: name=value.
+type words map[string]string
+
+func (w words) number(name string, otherwise int) int {
+	if n, err := strconv.Atoi(w[name]); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+func (p *player) event(line string) []tu.Action {
+	f := strings.Fields(line)
+	w := words{}
+	var plain []string
+	for _, x := range f[1:] {
+		if k, v, ok := strings.Cut(x, "="); ok {
+			w[k] = v
+		} else {
+			plain = append(plain, x)
+		}
+	}
+	switch f[0] {
+	case "from":
+		p.stage = newStage(p.t, plain[0])
+		return nil
+	case "a", "b":
+		return p.peer(int(f[0][0]-'a'), plain[0], w)
+	case "stranger":
+		m := p.request(caller, plain[0], p.tagOf(caller, w), p.next(caller, w), nil)
+		return p.step(p.arrive(caller, m, elsewhere))
+	case "routed":
+		ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"]), Peer: w["peer"]}
+		for _, name := range plain {
+			h := stageHop(name)
+			if d, err := time.ParseDuration(w["ring"]); err == nil {
+				h.Peer.RingTimeout = d
+			}
+			ev.Hops = append(ev.Hops, h)
+		}
+		return p.step(ev)
+	case "reserved":
+		n, _ := strconv.Atoi(plain[0])
+		return p.step(p.reserved(n))
+	case "trying":
+		return p.step(tu.Trying{Ref: p.client(w, callee).ref})
+	case "failed":
+		code, _ := strconv.Atoi(plain[0])
+		x := p.client(w, callee)
+		x.final = code
+		ev := tu.Failed{Ref: x.ref, Code: code, Why: reason.Timeout}
+		if w["why"] != "" {
+			ev.Why = reason.Reason(w["why"])
+		}
+		return p.step(ev)
+	case "tick":
+		return p.tick(plain[0])
+	case "hangup":
+		code, _ := strconv.Atoi(plain[0])
+		return p.step(tu.Hangup{Code: code, Why: reason.Reason(w["why"])})
+	case "silence":
+		return p.step(tu.MediaHint{Silent: true})
+	case "media-refused":
+		return p.step(tu.MediaRefused{})
+	case "abort":
+		// A Step that panics has changed things and sent nothing.
+		p.c.Step(p.now, tu.Hangup{Code: 500, Why: reason.Internal}, nil)
+		do := p.c.Abort(p.now, nil)
+		p.lawless = true
+		p.take(do)
+		return do
+	}
+	p.t.Fatalf("unknown event %q", line)
+	return nil
+}
+
+// tick lets time pass; a Tick comes when the deadline does.
+func (p *player) tick(by string) []tu.Action {
+	d, err := time.ParseDuration(strings.TrimPrefix(by, "+"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	end := p.now.Add(d)
+	var do []tu.Action
+	for {
+		due := p.c.Deadline()
+		if due.IsZero() || due.After(end) {
+			p.now = end
+			return do
+		}
+		p.now = due
+		do = append(do, p.step(tu.Tick{})...)
+	}
+}
+
+// client picks the request of ours that an event is about: re=N, else the last one to the leg that has no final answer,
+// else the last one.
+func (p *player) client(w words, leg int) *client {
+	if n := w.number("re", 0); n > 0 {
+		return p.clients[tu.Ref(n)]
+	}
+	var found *client
+	for _, ref := range p.refs {
+		if x := p.clients[ref]; x.leg == leg && (x.final == 0 || found == nil || found.final != 0) {
+			found = x
+		}
+	}
+	if found == nil {
+		p.t.Fatal("no request to answer")
+	}
+	return found
+}
+
+// tagOf is the tag that a request of a leg is told by.
+func (p *player) tagOf(l int, w words) string {
+	if l == callee {
+		if w["tag"] != "" {
+			return w["tag"]
+		}
+		return "x"
+	}
+	if n := w.number("dialog", 1); n <= len(p.tags) {
+		return p.tags[n-1]
+	}
+	return "nobody"
+}
+
+// next is the CSeq of a leg's next request.
+func (p *player) next(l int, w words) uint32 {
+	n := &p.invites
+	if l == callee {
+		n = &p.calleeN
+	}
+	*n = uint32(w.number("cseq", int(*n)+1))
+	return *n
+}
+
+func (p *player) peer(l int, what string, w words) []tu.Action {
+	at := p.hop[l].Flow.Remote
+	if l == callee && at == (netip.AddrPort{}) {
+		p.t.Fatalf("%s: nobody has been called", what)
+	}
+	var body []byte
+	if w["sdp"] != "" {
+		body = describe(at, w["sdp"])
+	}
+	if code, err := strconv.Atoi(what); err == nil {
+		tag := w["tag"]
+		if tag == "" && code > 100 && w["tagless"] == "" {
+			tag = "x"
+		}
+		ev := p.response(p.client(w, l), code, tag, body)
+		p.adorn(ev.Msg, w)
+		return p.step(ev)
+	}
+	switch what {
+	case "ACK", "CANCEL", "NOACK":
+		return p.follow(l, what, w, body)
+	}
+	tag := ""
+	if l == callee || what != "INVITE" || len(p.order) > 0 {
+		tag = p.tagOf(l, w)
+	}
+	m := p.request(l, what, tag, p.next(l, w), body)
+	p.adorn(m, w)
+	return p.step(p.arrive(l, m, netip.AddrPort{}))
+}
+
+// adorn adds what an event says of a message beside its body: Header=value with _ for a blank, maxforwards=, text=.
+func (p *player) adorn(m *message.Message, w words) {
+	for _, k := range slices.Sorted(mapKeys(w)) {
+		v := strings.ReplaceAll(w[k], "_", " ")
+		switch {
+		case k == "maxforwards":
+			m.MaxForwards = w.number(k, 0)
+		case k == "text":
+			m.Body = []byte(v)
+			m.Set("Content-Type", "text/plain")
+		case v == "none":
+			m.Remove(k)
+		case k[0] >= 'A' && k[0] <= 'Z':
+			m.Set(k, v)
+		}
+	}
+}
+
+func mapKeys(w words) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range w {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// follow is what belongs to an INVITE of a leg: the last one, or tx=N.
+func (p *player) follow(l int, what string, w words, body []byte) []tu.Action {
+	var tx tu.TxID
+	for _, id := range p.order {
+		x := p.servers[id]
+		if x.leg == l && x.msg.Method == "INVITE" && (what == "CANCEL" || x.final/100 == 2 && !x.acked) {
+			tx = id
+		}
+	}
+	if n := w.number("tx", 0); n > 0 {
+		tx = tu.TxID(n)
+	}
+	x := p.servers[tx]
+	if x == nil {
+		p.t.Fatalf("no INVITE for this %s", what)
+	}
+	switch what {
+	case "CANCEL":
+		return p.step(tu.Cancelled{Tx: tx})
+	case "NOACK":
+		x.acked = true
+		return p.step(tu.NotAcked{Tx: tx})
+	}
+	x.acked = true
+	m := p.request(l, "ACK", x.sent.To.Tag, x.msg.CSeq, body)
+	return p.step(tu.Acked{Tx: tx, Msg: m})
+}

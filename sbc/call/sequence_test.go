@@ -1,0 +1,387 @@
+package call
+
+import (
+	"bytes"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+// game makes events in any order that a core can make of peers who do what they like. pick chooses one of n.
+type game struct {
+	*stage
+	pick     func(n int) int
+	internal []tu.Event // answers of the core to actions, in order
+	begun    bool
+}
+
+func newGame(t tester, pick func(n int) int) *game {
+	return &game{stage: newStage(t, []string{"itsp1", "node1"}[pick(2)]), pick: pick}
+}
+
+// happen hands the call an event and keeps what the core will answer.
+func (g *game) happen(ev tu.Event) {
+	g.t.Helper()
+	for _, a := range g.step(ev) {
+		switch a := a.(type) {
+		case tu.Route:
+			g.internal = append(g.internal, g.plan())
+		case tu.Reserve:
+			g.internal = append(g.internal, g.reserved(g.pick(a.Streams+1)))
+		}
+	}
+}
+
+func (g *game) plan() tu.Routed {
+	names := []string{"node1", "node2"}
+	if g.hop[caller].Peer.Kind == tu.KindNode {
+		names = []string{"itsp1", "itsp2"}
+	}
+	if n := g.pick(5); n > 0 {
+		return tu.Routed{Hops: []tu.Hop{stageHop(names[0]), stageHop(names[1])}[:1+n%2]}
+	}
+	return tu.Routed{Code: 404, Why: reason.NoRoute}
+}
+
+// body is a description that a leg's peer may send, or none.
+func (g *game) body(l int) []byte {
+	spec := []string{
+		"", "", "audio:4000", "audio:4000", "audio:4000:sendonly", "audio:4444", "audio:4000,video:4010", "audio:0",
+		"audio:4000@0.0.0.0", "audio:4000@127.0.0.1", "bad", "audio:4000,video:4010,video:4020",
+	}[g.pick(12)]
+	if spec == "" {
+		return nil
+	}
+	return describe(g.hop[l].Flow.Remote, spec)
+}
+
+// move lets something happen. It reports false when there is nothing left that could.
+func (g *game) move() bool {
+	g.t.Helper()
+	if g.ended {
+		return false
+	}
+	if !g.begun {
+		g.begun = true
+		g.invites = 1
+		g.happen(g.arrive(caller, g.request(caller, "INVITE", "", 1, g.body(caller)), netip.AddrPort{}))
+		return true
+	}
+	if len(g.internal) > 0 && g.pick(4) > 0 {
+		g.deliver()
+		return true
+	}
+	switch n := g.pick(20); {
+	case n < 8:
+		g.respond()
+	case n < 12:
+		g.ask()
+	case n < 14:
+		g.acknowledge(g.pick(8) > 0)
+	case n < 15:
+		g.cancel()
+	case n < 17:
+		g.pass(time.Duration(1+g.pick(4)) * time.Second)
+	case n < 18:
+		g.fail()
+	case n < 19:
+		g.rare()
+	}
+	return true
+}
+
+func (g *game) deliver() {
+	ev := g.internal[0]
+	g.internal = g.internal[1:]
+	g.happen(ev)
+}
+
+// calleeTag is what a hop calls one of its dialogs; no two hops use the same.
+func calleeTag(h tu.Hop, n int) string {
+	if a := h.Flow.Remote; a == itsp2 || a == node2 {
+		n += 3
+	}
+	return "xyzuvw"[n : n+1]
+}
+
+// respond lets a peer answer, or repeat a 2xx, or fork.
+func (g *game) respond() {
+	var open []*client
+	for _, ref := range g.refs {
+		if x := g.clients[ref]; x.final == 0 || x.msg.Method == "INVITE" && x.final/100 == 2 {
+			open = append(open, x)
+		}
+	}
+	if len(open) == 0 {
+		return
+	}
+	x := open[g.pick(len(open))]
+	codes := []int{100, 180, 183, 200, 200, 200, 202, 302, 401, 408, 481, 486, 487, 491, 503, 603}
+	code := codes[g.pick(len(codes))]
+	switch {
+	case x.final != 0:
+		code = 200
+	case x.cancelled && code > 202:
+		code = 487
+	case code == 100:
+		g.happen(tu.Trying{Ref: x.ref})
+		x.rang = true
+		return
+	case x.msg.Method != "INVITE" && code < 200:
+		return
+	}
+	body := g.body(x.leg)
+	if x.msg.Method != "INVITE" && x.msg.Method != "UPDATE" || code >= 300 {
+		body = nil
+	}
+	ev := g.response(x, code, calleeTag(x.hop, g.pick(3)), body)
+	switch g.pick(30) {
+	case 0:
+		ev.Msg.Remove("Contact")
+	case 1:
+		if x.msg.To.Tag == "" && code < 200 {
+			ev.Msg.To.Tag = ""
+		}
+	}
+	g.happen(ev)
+}
+
+// ask lets a peer send a request in one of its dialogs.
+func (g *game) ask() {
+	l, tag := caller, ""
+	if g.pick(2) == 0 && len(g.tags) > 0 {
+		tag = g.tags[g.pick(len(g.tags))]
+	} else if g.hop[callee].Peer != nil {
+		l, tag = callee, calleeTag(g.hop[callee], g.pick(3))
+	} else {
+		return
+	}
+	methods := []string{"BYE", "INVITE", "INVITE", "INVITE", "UPDATE", "UPDATE", "INFO", "OPTIONS", "NOTIFY", "REFER"}
+	method := methods[g.pick(len(methods))]
+	n := &g.invites
+	if l == callee {
+		n = &g.calleeN
+	}
+	cseq := *n
+	if k := g.pick(8); k > 0 {
+		*n += uint32((k + 6) / 7 * (1 + k/7))
+		cseq = *n
+	}
+	var body []byte
+	if method == "INVITE" || method == "UPDATE" {
+		body = g.body(l)
+	}
+	from := netip.AddrPort{}
+	if g.pick(16) == 0 {
+		from = elsewhere
+	}
+	g.happen(g.arrive(l, g.request(l, method, tag, cseq, body), from))
+}
+
+// acknowledge sends the ACK of a 2xx of ours, or lets it fail to come.
+func (g *game) acknowledge(comes bool) {
+	for _, tx := range g.order {
+		x := g.servers[tx]
+		if x.msg.Method != "INVITE" || x.final/100 != 2 || x.acked {
+			continue
+		}
+		x.acked = true
+		if !comes {
+			g.happen(tu.NotAcked{Tx: tx})
+			return
+		}
+		var body []byte
+		if len(x.msg.Body) == 0 {
+			body = g.body(x.leg)
+		}
+		g.happen(tu.Acked{Tx: tx, Msg: g.request(x.leg, "ACK", x.sent.To.Tag, x.msg.CSeq, body)})
+		return
+	}
+}
+
+func (g *game) cancel() {
+	for _, tx := range g.order {
+		if x := g.servers[tx]; x.msg.Method == "INVITE" && x.final == 0 && !x.cancelled {
+			x.cancelled = true
+			g.happen(tu.Cancelled{Tx: tx})
+			return
+		}
+	}
+}
+
+// pass lets time go on, with a Tick at every deadline.
+func (g *game) pass(d time.Duration) {
+	end := g.now.Add(d)
+	for !g.ended {
+		due := g.c.Deadline()
+		if due.IsZero() || due.After(end) {
+			break
+		}
+		g.now = due
+		g.happen(tu.Tick{})
+	}
+	g.now = end
+}
+
+// fail ends a request without answer.
+func (g *game) fail() {
+	for _, ref := range g.refs {
+		x := g.clients[ref]
+		if x.final != 0 || x.msg.Method == "INVITE" && x.rang && !x.cancelled {
+			continue
+		}
+		code := []int{408, 503, 500}[g.pick(3)]
+		why := map[int]reason.Reason{408: reason.Timeout, 503: reason.Overload, 500: reason.Leak}[code]
+		x.final = code
+		g.happen(tu.Failed{Ref: ref, Code: code, Why: why})
+		return
+	}
+}
+
+func (g *game) rare() {
+	switch g.pick(5) {
+	case 0:
+		g.happen(tu.Hangup{Code: 503, Why: reason.Draining})
+	case 1:
+		g.happen(tu.MediaRefused{})
+	case 2:
+		g.happen(tu.MediaHint{Silent: true})
+	case 3:
+		g.pass(200 * time.Second)
+	}
+}
+
+// finish lets both peers behave until nothing is left: what DESIGN promise 1 says must then hold is checked by the stage.
+func (g *game) finish() {
+	g.t.Helper()
+	for range 100 {
+		for len(g.internal) > 0 {
+			g.deliver()
+		}
+		if g.ended {
+			return
+		}
+		g.happen(tu.Hangup{Code: 503, Why: reason.Draining})
+		for _, ref := range g.refs {
+			x := g.clients[ref]
+			switch {
+			case g.ended:
+			case x.final != 0:
+			case x.msg.Method != "INVITE":
+				g.happen(g.response(x, 200, "x", nil))
+			case x.cancelled:
+				g.happen(g.response(x, 487, "x", nil))
+			}
+		}
+		if !g.ended {
+			g.acknowledge(false)
+		}
+	}
+	g.t.Errorf("the call never ends: phase %d, byes %v, relays %+v", g.c.phase, g.c.byes, g.c.relays)
+}
+
+func TestAnySequence(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		choice := rapid.IntRange(0, 1<<16)
+		g := newGame(t, func(n int) int { return choice.Draw(t, "pick") % n })
+		moves := rapid.IntRange(1, 60).Draw(t, "moves")
+		for range moves {
+			if !g.move() {
+				break
+			}
+		}
+		g.finish()
+	})
+}
+
+// TestAbortAnywhere: whatever a call was at, Abort ends it with one record and no more.
+func TestAbortAnywhere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		choice := rapid.IntRange(0, 1<<16)
+		g := newGame(t, func(n int) int { return choice.Draw(t, "pick") % n })
+		for range rapid.IntRange(1, 40).Draw(t, "moves") {
+			if !g.move() {
+				return
+			}
+		}
+		if g.ended {
+			return
+		}
+		// The Step that panics has come any way.
+		before := len(g.records)
+		g.c.Step(g.now, tu.Hangup{Code: 500, Why: reason.Internal}, nil)
+		g.lawless = true
+		do := g.c.Abort(g.now, nil)
+		g.take(do)
+		if !g.ended || len(g.records) != 1 || g.release != 1 {
+			t.Errorf("ended %v, %d records, %d releases", g.ended, len(g.records), g.release)
+		}
+		if before == 0 && g.c.sure.won >= 0 {
+			byes := 0
+			for _, a := range do {
+				if x, ok := a.(tu.Send); ok && x.Msg.Method == "BYE" {
+					byes++
+				}
+			}
+			if byes != 2 {
+				t.Errorf("an answered call is aborted with %d BYEs", byes)
+			}
+		}
+	})
+}
+
+// FuzzStep hands a call events that no core would make, in any order.
+func FuzzStep(f *testing.F) {
+	f.Add([]byte{0, 2, 1, 1, 4, 3, 3, 2, 0, 0, 30, 8, 0, 1, 12, 0, 0})
+	f.Add([]byte{1, 0, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19})
+	f.Add(bytes.Repeat([]byte{3, 1, 4, 1, 5, 9, 2, 6}, 12))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		pick := func(n int) int {
+			if len(data) == 0 {
+				return 0
+			}
+			k := int(data[0]) % n
+			data = data[1:]
+			return k
+		}
+		g := newGame(t, pick)
+		g.lawless = true
+		for len(data) > 0 && !g.ended {
+			if pick(3) > 0 {
+				g.move()
+			} else {
+				g.lawbreak()
+			}
+		}
+	})
+}
+
+// lawbreak is an event that does not fit.
+func (g *game) lawbreak() {
+	tx, ref := tu.TxID(g.pick(len(g.order)+2)), tu.Ref(g.pick(len(g.refs)+2))
+	switch g.pick(8) {
+	case 0:
+		g.happen(tu.Acked{Tx: tx, Msg: g.request(caller, "ACK", "x", 1, g.body(caller))})
+	case 1:
+		g.happen(tu.NotAcked{Tx: tx})
+	case 2:
+		g.happen(tu.Cancelled{Tx: tx})
+	case 3:
+		g.happen(tu.Failed{Ref: ref, Code: 408, Why: reason.Timeout})
+	case 4:
+		g.happen(g.plan())
+	case 5:
+		g.happen(g.reserved(g.pick(3)))
+	case 6:
+		if x := g.clients[ref]; x != nil {
+			g.happen(g.response(x, 100+g.pick(600), "x", g.body(x.leg)))
+		}
+	case 7:
+		g.happen(g.arrive(caller, g.request(caller, "INVITE", "", 1, g.body(caller)), netip.AddrPort{}))
+	}
+}

@@ -1,0 +1,151 @@
+package call
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"sallyport/media/sdp"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// show writes an action as one line of a golden file.
+func (p *player) show(a tu.Action) string {
+	switch a := a.(type) {
+	case tu.Respond:
+		x := p.servers[a.Tx]
+		return fmt.Sprintf("%c< %d %s #%d%s", 'a'+x.leg, a.Msg.Status, x.msg.Method, a.Tx, p.details(a.Msg, true))
+	case tu.Send:
+		return fmt.Sprintf("%c> %s [%d] %s cseq=%d%s%s", 'a'+p.clients[a.Ref].leg, a.Msg.Method, a.Ref, a.Msg.URI, a.Msg.CSeq, p.to(a.Hop), p.details(a.Msg, true))
+	case tu.SendAck:
+		leg := 'b'
+		if a.Hop.Peer.Side == p.hop[caller].Peer.Side {
+			leg = 'a'
+		}
+		return fmt.Sprintf("%c> ACK %s cseq=%d%s%s", leg, a.Msg.URI, a.Msg.CSeq, p.to(a.Hop), p.details(a.Msg, true))
+	case tu.Cancel:
+		if a.Quiet {
+			return fmt.Sprintf("cancel [%d] quiet", a.Ref)
+		}
+		return fmt.Sprintf("cancel [%d]", a.Ref)
+	case tu.OpenDialog:
+		return fmt.Sprintf("open %s %s from %s", a.Side, p.name(a.Local, 'T'), a.Source)
+	case tu.Route:
+		return fmt.Sprintf("route %s", a.Msg.URI)
+	case tu.Reserve:
+		return fmt.Sprintf("reserve %d", a.Streams)
+	case tu.Point:
+		return fmt.Sprintf("point %d %s %s", a.Stream, a.Side, aimText(a.Aim))
+	case tu.Record:
+		return "record " + recordText(a.CDR)
+	case tu.Note:
+		return fmt.Sprintf("note %s %s %d %s: %s", a.Source, a.Method, a.Code, a.Why, a.Text)
+	case tu.Release:
+		return "release"
+	case tu.End:
+		return "end"
+	}
+	return fmt.Sprintf("%T", a)
+}
+
+// name gives an id of ours, which is random, a name of its kind and order.
+func (p *player) name(id string, kind byte) string {
+	if id == "" {
+		return "-"
+	}
+	if n := p.names[id]; n != "" {
+		return n
+	}
+	if len(id) < 10 { // a peer's
+		return id
+	}
+	if p.kinds == nil {
+		p.kinds = map[byte]int{}
+	}
+	p.kinds[kind]++
+	p.names[id] = fmt.Sprintf("%c%d", kind, p.kinds[kind])
+	return p.names[id]
+}
+
+func (p *player) to(h tu.Hop) string { return " to " + h.Flow.Remote.String() }
+
+// details are tags, header fields and body of a message.
+func (p *player) details(m *message.Message, fields bool) string {
+	var b strings.Builder
+	from, to := m.From.Tag, m.To.Tag
+	if m.IsRequest() {
+		fmt.Fprintf(&b, " %s→%s", p.name(from, 'T'), p.name(to, 'T'))
+	} else if m.Status > 100 {
+		fmt.Fprintf(&b, " %s", p.name(to, 'T'))
+	}
+	for _, h := range m.Headers {
+		if !fields || h.Name == "Content-Type" && h.Value == "application/sdp" || h.Name == "Allow" && h.Value == allow && m.Status != 405 {
+			continue
+		}
+		fmt.Fprintf(&b, " %s:%s", h.Name, h.Value)
+	}
+	if len(m.Body) > 0 {
+		b.WriteString(" " + p.bodyText(m))
+	}
+	return b.String()
+}
+
+func (p *player) bodyText(m *message.Message) string {
+	s, err := sdp.Parse(m.Body)
+	if err != nil {
+		return fmt.Sprintf("%q", m.Body)
+	}
+	var b strings.Builder
+	o, _ := s.Origin()
+	b.WriteString("sdp")
+	for i := range s.Len() {
+		l := s.At(i)
+		fmt.Fprintf(&b, " %s:%d@%s", l.Type, l.Port, l.Host)
+		if l.Direction != sdp.SendRecv {
+			fmt.Fprintf(&b, ":%s", l.Direction)
+		}
+	}
+	if o.Version != "" {
+		fmt.Fprintf(&b, " v%s", o.Version)
+	}
+	return b.String()
+}
+
+func aimText(a tu.Aim) string {
+	var b strings.Builder
+	switch {
+	case a.RTP.IsValid():
+		b.WriteString(a.RTP.String())
+	case a.RTP.Port() != 0:
+		fmt.Fprintf(&b, "wait:%d", a.RTP.Port())
+	default:
+		b.WriteString("none")
+	}
+	for _, w := range []struct {
+		on   bool
+		name string
+	}{{a.Send, "send"}, {a.Receive, "receive"}, {a.Final, "final"}, {a.Opaque, "opaque"}} {
+		if w.on {
+			b.WriteString(" " + w.name)
+		}
+	}
+	fmt.Fprintf(&b, " epoch=%d", a.Epoch)
+	for _, s := range a.Sources {
+		fmt.Fprintf(&b, " or:%s", s.Addr())
+	}
+	return b.String()
+}
+
+func recordText(r tu.CDR) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %d by %s", r.Direction, r.Code, r.EndedBy)
+	if r.Reason != "" {
+		fmt.Fprintf(&b, " %s", r.Reason)
+	}
+	fmt.Fprintf(&b, " trunk=%s node=%s attempts=%d", r.Trunk, r.Node, r.Attempts)
+	if r.Duration > 0 {
+		fmt.Fprintf(&b, " talked=%v", time.Duration(r.Duration*float64(time.Second)))
+	}
+	return b.String()
+}

@@ -1,0 +1,448 @@
+package call
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// The addresses of the stage: a provider with two proxies outside, a PBX of two nodes inside.
+var (
+	gate      = [2]netip.Addr{nat.Outside: netip.MustParseAddr("203.0.113.10"), nat.Inside: netip.MustParseAddr("10.0.0.2")}
+	itsp1     = netip.MustParseAddrPort("203.0.113.20:5060")
+	itsp2     = netip.MustParseAddrPort("203.0.113.21:5060")
+	node1     = netip.MustParseAddrPort("10.0.0.10:5060")
+	node2     = netip.MustParseAddrPort("10.0.0.11:5060")
+	elsewhere = netip.MustParseAddrPort("198.51.100.66:5060")
+	start     = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+)
+
+func settings() *Settings {
+	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"))}
+	for side := range s.Destinations {
+		s.Destinations[side] = nat.DestinationRules{Side: nat.Side(side), Bind: gate[side], Own: [2][]netip.Addr{{gate[0]}, {gate[1]}}}
+	}
+	return s
+}
+
+// stageHop is a hop of the stage by its name.
+func stageHop(name string) tu.Hop {
+	at := map[string]netip.AddrPort{"itsp1": itsp1, "itsp2": itsp2, "node1": node1, "node2": node2}[name]
+	if !at.IsValid() {
+		panic("no hop " + name)
+	}
+	p := &tu.Peer{Kind: tu.KindNode, Name: at.String(), Side: nat.Inside, Realm: nat.Trunks, Host: "example.com",
+		Reach: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, AttemptTimeout: 1500 * time.Millisecond}
+	if strings.HasPrefix(name, "itsp") {
+		p = &tu.Peer{Kind: tu.KindTrunk, Name: "itsp", Side: nat.Outside, Realm: nat.Trunks, Host: at.Addr().String(),
+			Reach: []netip.Prefix{netip.MustParsePrefix("203.0.113.16/28")}, AttemptTimeout: 1500 * time.Millisecond,
+			RingTimeout: 60 * time.Second}
+	}
+	return tu.Hop{ID: name, Peer: p, Flow: nat.Flow{Interface: uint16(p.Side), Remote: at}, Here: tu.Local{
+		Interface: uint16(p.Side), Signal: netip.AddrPortFrom(gate[p.Side], 5080), Media: gate[p.Side],
+	}}
+}
+
+// server is a server transaction: a request that the call was handed.
+type server struct {
+	leg       int
+	msg       *message.Message
+	final     int  // its final answer
+	acked     bool // Acked or NotAcked was told
+	cancelled bool
+	sent      *message.Message
+}
+
+// client is a client transaction: a request that the call sent.
+type client struct {
+	ref       tu.Ref
+	leg       int
+	msg       *message.Message
+	hop       tu.Hop
+	final     int
+	rang      bool
+	cancelled bool
+}
+
+// tester is what tests, fuzz targets, benchmarks and properties have in common.
+type tester interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// stage plays core, table and both peers for one call, and holds it to the promises of DESIGN §6.
+type stage struct {
+	t   tester
+	c   *Call
+	now time.Time
+	hop [2]tu.Hop // of the caller, of the callee that was asked last
+
+	servers map[tu.TxID]*server
+	order   []tu.TxID
+	clients map[tu.Ref]*client
+	refs    []tu.Ref
+	want    map[string]bool // ACKs that are due, by dialog and CSeq
+	seqs    map[string]uint32
+	byed    map[string]bool
+	tags    []string // our To tags towards the caller, in order of appearance
+	asked   int      // streams asked for and not yet given
+	held    int      // streams given
+	port    int
+	invites uint32 // CSeq of the caller's
+	calleeN uint32 // CSeq of the callee's last request
+
+	records []tu.CDR
+	release int
+	ended   bool
+	lawless bool // events in an order that no core makes: only the laws that hold for any order are checked
+}
+
+func newStage(t tester, from string) *stage {
+	return &stage{
+		t: t, c: New(settings(), tu.Seed{7}), now: start, hop: [2]tu.Hop{stageHop(from)},
+		servers: map[tu.TxID]*server{}, clients: map[tu.Ref]*client{}, want: map[string]bool{},
+		seqs: map[string]uint32{}, byed: map[string]bool{}, port: 30000,
+	}
+}
+
+func (s *stage) errorf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Errorf(format, args...)
+}
+
+// step hands the call an event and takes its actions.
+func (s *stage) step(ev tu.Event) []tu.Action {
+	s.t.Helper()
+	if r, ok := ev.(tu.Reserved); ok {
+		s.asked, s.held = 0, s.held+len(r.Streams)
+	}
+	do := s.c.Step(s.now, ev, nil)
+	s.take(do)
+	if d := s.c.Deadline(); !d.IsZero() {
+		if _, tick := ev.(tu.Tick); tick && d.Before(s.now) {
+			s.errorf("deadline %v lies before now", d.Sub(s.now))
+		}
+		if s.ended {
+			s.errorf("a deadline after End")
+		}
+	}
+	return do
+}
+
+func (s *stage) take(do []tu.Action) {
+	s.t.Helper()
+	for _, a := range do {
+		if s.ended {
+			s.errorf("%T after End", a)
+		}
+		switch a := a.(type) {
+		case tu.Respond:
+			s.responded(a)
+		case tu.Send:
+			s.sent(a)
+		case tu.SendAck:
+			delete(s.want, ackKey(a.Msg))
+			s.wire(a.Msg, a.Hop.Peer.Side)
+		case tu.Cancel:
+			if x := s.clients[a.Ref]; x == nil || x.msg.Method != "INVITE" {
+				s.errorf("CANCEL of no INVITE: %v", a)
+			} else {
+				x.cancelled = true
+			}
+		case tu.Reserve:
+			s.asked += a.Streams
+			if s.release > 0 {
+				s.errorf("ports asked for after Release")
+			}
+		case tu.Record:
+			if s.records = append(s.records, a.CDR); len(s.records) > 1 {
+				s.errorf("a second record")
+			}
+			if s.release > 0 {
+				s.errorf("Record after Release: the media figures are gone")
+			}
+			s.recorded(a.CDR)
+		case tu.Release:
+			if s.release++; s.release > 1 || len(s.records) == 0 {
+				s.errorf("Release %d with %d records", s.release, len(s.records))
+			}
+			s.held = 0
+		case tu.End:
+			s.ended = true
+			s.farewell()
+		}
+	}
+}
+
+// recorded checks that the times of a record agree.
+func (s *stage) recorded(r tu.CDR) {
+	last := r.Start
+	for _, t := range []time.Time{r.Ringing, r.Answer, r.End} {
+		if t.IsZero() {
+			continue
+		}
+		if t.Before(last) {
+			s.errorf("record runs backwards: %+v", r)
+		}
+		last = t
+	}
+	if r.Code < 200 || r.Code > 699 || r.EndedBy == "" {
+		s.errorf("record %+v", r)
+	}
+}
+
+// farewell checks what must be true when nothing of the call is left.
+func (s *stage) farewell() {
+	s.t.Helper()
+	if len(s.records) != 1 || s.release != 1 {
+		s.errorf("End with %d records and %d releases", len(s.records), s.release)
+	}
+	if s.lawless {
+		return
+	}
+	for key := range s.want {
+		s.errorf("2xx without ACK: %s", key)
+	}
+	for _, tx := range s.order {
+		if x := s.servers[tx]; x.final == 0 {
+			s.errorf("no final answer to %s of %s", x.msg.Method, legNames[x.leg])
+		}
+	}
+	for _, ref := range s.refs {
+		if x := s.clients[ref]; x.final == 0 {
+			s.errorf("End while %s to %s has no answer", x.msg.Method, legNames[x.leg])
+		}
+	}
+}
+
+func (s *stage) responded(a tu.Respond) {
+	s.t.Helper()
+	x := s.servers[a.Tx]
+	if x == nil {
+		s.errorf("response to no request: %v", a.Msg.Status)
+		return
+	}
+	if x.final != 0 {
+		s.errorf("%d after the final %d to %s", a.Msg.Status, x.final, x.msg.Method)
+	}
+	if a.Msg.Status > 100 && a.Msg.To.Tag == "" {
+		s.errorf("%d without To tag", a.Msg.Status)
+	}
+	if a.Msg.Status > 100 && a.Msg.Status < 200 && x.msg.Method != "INVITE" {
+		s.errorf("%d to %s", a.Msg.Status, x.msg.Method)
+	}
+	if a.Msg.Status >= 200 {
+		x.final = a.Msg.Status
+	}
+	x.sent = a.Msg
+	if x.leg == caller && x.msg.To.Tag == "" && a.Msg.Status > 100 && a.Msg.Status < 300 {
+		s.tagged(a.Msg.To.Tag)
+	}
+	s.wire(a.Msg, a.Side)
+}
+
+func (s *stage) tagged(tag string) {
+	for _, t := range s.tags {
+		if t == tag {
+			return
+		}
+	}
+	s.tags = append(s.tags, tag)
+}
+
+func (s *stage) sent(a tu.Send) {
+	s.t.Helper()
+	x := &client{ref: a.Ref, msg: a.Msg, hop: a.Hop, leg: caller}
+	if a.Hop.Peer.Side != s.hop[caller].Peer.Side {
+		x.leg = callee
+	}
+	if s.clients[a.Ref] != nil {
+		s.errorf("ref %d used twice", a.Ref)
+	}
+	s.offers(x)
+	s.clients[a.Ref] = x
+	s.refs = append(s.refs, a.Ref)
+	if x.leg == callee {
+		s.hop[callee] = a.Hop
+	}
+	m := a.Msg
+	d := m.CallID + " " + m.From.Tag + " " + m.To.Tag
+	if m.To.Tag != "" && m.CSeq != 0 { // 0: an aborted call, whose numbers the core fills in
+		if m.CSeq <= s.seqs[d] {
+			s.errorf("CSeq %d after %d in %s", m.CSeq, s.seqs[d], d)
+		}
+		if s.byed[d] {
+			s.errorf("%s after BYE", m.Method)
+		}
+		s.byed[d] = m.Method == "BYE"
+	}
+	s.seqs[d] = m.CSeq
+	s.wire(m, a.Hop.Peer.Side)
+}
+
+// offers checks that no leg has two open offers (RFC 3264 §4, RFC 3261 §14.1).
+func (s *stage) offers(x *client) {
+	s.t.Helper()
+	if x.msg.Method != "INVITE" && (x.msg.Method != "UPDATE" || len(x.msg.Body) == 0) || x.msg.To.Tag == "" {
+		return
+	}
+	for _, o := range s.clients {
+		if o.leg == x.leg && o.final == 0 && (o.msg.Method == "INVITE" && o.msg.To.Tag != "" || o.msg.Method == "UPDATE" && len(o.msg.Body) > 0) {
+			s.errorf("two open offers towards the %s", legNames[x.leg])
+		}
+	}
+	for _, tx := range s.order {
+		o := s.servers[tx]
+		if o.leg == x.leg && o.msg.Method == "INVITE" && o.final/100 == 2 && !o.acked {
+			s.errorf("an INVITE towards the %s while its own awaits an ACK", legNames[x.leg])
+		}
+	}
+}
+
+// wire checks that a message can be written, and shows nothing of the other side.
+func (s *stage) wire(m *message.Message, side nat.Side) {
+	s.t.Helper()
+	copied := *m
+	if copied.CSeq == 0 {
+		copied.CSeq = 1
+	}
+	if len(copied.Via) == 0 {
+		copied.Via = []message.Via{{Transport: "UDP", Host: gate[side].String(), Branch: "z9hG4bKx", RPort: 0}}
+	}
+	b, err := copied.Append(nil)
+	if err != nil {
+		s.errorf("%v: %+v", err, m)
+	}
+	foreign := []string{"10.0.0.", "inside-id", "pbxtag"}
+	if side == nat.Inside {
+		foreign = []string{"203.0.113.", "outside-id", "itsptag"}
+	}
+	for _, f := range foreign {
+		if strings.Contains(string(b), f) {
+			s.errorf("%q leaves %s:\n%s", f, side, b)
+		}
+	}
+	if ct, ok := m.Get("Content-Type"); ok != (len(m.Body) > 0) {
+		s.errorf("%s %d: Content-Type %q with %d bytes of body", m.Method, m.Status, ct, len(m.Body))
+	}
+}
+
+func ackKey(m *message.Message) string {
+	return fmt.Sprint(m.CallID, " ", m.From.Tag, " ", m.To.Tag, " ", m.CSeq)
+}
+
+// request builds a request of a peer; tag tells which dialog: of the caller's ours, of the callee's its own.
+func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *message.Message {
+	at := s.hop[l].Flow.Remote
+	m := &message.Message{
+		Method: method, URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String(), Port: 5080},
+		Via:  []message.Via{{Transport: "UDP", Host: at.Addr().String(), Branch: fmt.Sprint("z9hG4bK", len(s.order)), RPort: -1}},
+		CSeq: cseq, MaxForwards: 70, Body: body,
+		Headers: []message.Header{{Name: "User-Agent", Value: "FreeSWITCH"}},
+	}
+	if l == caller {
+		id, mine := "inside-id", "pbxtag" // so that a leak is seen
+		if s.hop[l].Peer.Side == nat.Outside {
+			id, mine = "outside-id", "itsptag"
+		}
+		m.CallID = id + "@" + at.Addr().String()
+		m.From = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+49401", Host: at.Addr().String()}, Tag: mine}
+		m.To = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+4930123", Host: gate[s.hop[l].Peer.Side].String()}, Tag: tag}
+	} else {
+		for _, ref := range s.refs {
+			if x := s.clients[ref]; x.leg == callee {
+				m.CallID, m.From, m.To = x.msg.CallID, x.msg.To, x.msg.From
+			}
+		}
+		m.From.Tag = tag
+	}
+	if method == "INVITE" || method == "UPDATE" || method == "NOTIFY" {
+		m.Add("Contact", "<sip:"+legNames[l]+"@"+at.String()+">")
+	}
+	if len(body) > 0 {
+		m.Add("Content-Type", "application/sdp")
+	}
+	return m
+}
+
+// arrive makes an Arrived event of a request.
+func (s *stage) arrive(l int, m *message.Message, from netip.AddrPort) tu.Arrived {
+	tx := tu.TxID(len(s.order) + 1)
+	s.servers[tx] = &server{leg: l, msg: m}
+	s.order = append(s.order, tx)
+	h := s.hop[l]
+	ev := tu.Arrived{Tx: tx, Msg: m, Flow: h.Flow, Peer: h.Peer, Here: h.Here}
+	if from.IsValid() {
+		ev.Flow.Remote, ev.Peer = from, nil
+	}
+	return ev
+}
+
+// response builds a response of a peer to a request of ours, and notes what it makes due.
+func (s *stage) response(x *client, status int, tag string, body []byte) tu.Answered {
+	m := message.Reply(x.msg, status, "")
+	m.To.Tag = x.msg.To.Tag
+	if m.To.Tag == "" {
+		m.To.Tag = tag
+	}
+	at := x.hop.Flow.Remote
+	if x.msg.Method == "INVITE" && status < 300 || x.msg.Method == "UPDATE" && status < 300 {
+		m.Add("Contact", "<sip:"+legNames[x.leg]+"@"+at.String()+">")
+	}
+	if len(body) > 0 {
+		m.Add("Content-Type", "application/sdp")
+		m.Body = body
+	}
+	m.Add("Server", "FreeSWITCH")
+	if status >= 200 {
+		x.final = status
+		if x.msg.Method == "INVITE" && status < 300 {
+			ack := *x.msg
+			ack.To.Tag = m.To.Tag
+			s.want[ackKey(&ack)] = true
+			delete(s.byed, m.CallID+" "+m.From.Tag+" "+m.To.Tag) // it lives in spite of a BYE while it was early
+		}
+	} else {
+		x.rang = true
+	}
+	return tu.Answered{Ref: x.ref, Msg: m, Flow: x.hop.Flow}
+}
+
+// reserve answers a Reserve.
+func (s *stage) reserved(n int) tu.Reserved {
+	var out []tu.Stream
+	for range n {
+		out = append(out, tu.Stream{Local: [2]netip.AddrPort{
+			netip.AddrPortFrom(gate[0], uint16(s.port)), netip.AddrPortFrom(gate[1], uint16(s.port)),
+		}})
+		s.port += 2
+	}
+	return tu.Reserved{Streams: out}
+}
+
+// describe writes a session description: kind:port[:direction][@address], several with commas.
+func describe(at netip.AddrPort, spec string) []byte {
+	if spec == "bad" {
+		return []byte("v=0\r\nm=audio x\r\n")
+	}
+	var b strings.Builder
+	host := at.Addr().String()
+	if s, h, ok := strings.Cut(spec, "@"); ok {
+		spec, host = s, h
+	}
+	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n", at.Addr(), host)
+	for line := range strings.SplitSeq(spec, ",") {
+		f := append(strings.Split(line, ":"), "", "")
+		fmt.Fprintf(&b, "m=%s %s RTP/AVP 0\r\n", f[0], f[1])
+		if f[2] != "" {
+			fmt.Fprintf(&b, "a=%s\r\n", f[2])
+		}
+	}
+	return []byte(b.String())
+}

@@ -1,0 +1,149 @@
+package core
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// Delivery says what became of an inbound message.
+type Delivery uint8
+
+// What Deliver answers.
+const (
+	Accepted Delivery = iota
+	Busy              // three quarters full, or busy: a new INVITE should get a stateless 503
+	Dropped           // full, or no room for requests outside dialogs
+)
+
+// Deliver hands a message to the core from any goroutine. It never blocks: from three quarters of the inbox on new
+// INVITEs are refused, in the last eighth every request outside a dialog is dropped, so that dialogs go on.
+func (c *Core) Deliver(in Inbound) Delivery {
+	level, size := len(c.network), cap(c.network)
+	pressed := level >= size*3/4
+	if pressed || c.gauges.Busy.Load() > busyLimit {
+		switch fresh := c.isFresh(in); {
+		case fresh && level >= size*7/8:
+			c.gauges.InboxDropped.Add(1)
+			return Dropped
+		case fresh && in.Msg.Method == "INVITE":
+			c.gauges.Overload.Add(1)
+			return Busy
+		}
+	}
+	select {
+	case c.network <- in:
+		raise(&c.gauges.InboxHigh, int64(level+1))
+		return Accepted
+	default:
+		c.gauges.InboxDropped.Add(1)
+		return Dropped
+	}
+}
+
+// isFresh reports whether a message asks for something new. A To tag that we never gave out makes no dialog.
+func (c *Core) isFresh(in Inbound) bool {
+	m := in.Msg
+	if !m.IsRequest() || m.Method == "CANCEL" || m.Method == "ACK" {
+		return false
+	}
+	return m.To.Tag == "" || c.cfg.Tags != nil && !c.cfg.Tags.Owns([]byte(m.To.Tag))
+}
+
+// The errors of Post and Do. What was asked for has not happened, and will not.
+var (
+	ErrFull     = errors.New("core: the control inbox is full; try again")
+	ErrStopped  = errors.New("core: the loop has ended")
+	ErrOwnLoop  = errors.New("core: Do was called on the core's own goroutine, which would wait for itself; call the function directly")
+	errNotSound = errors.New("core: the function panicked; the log has its stack")
+)
+
+// Post runs f on the core's goroutine, soon. It never blocks. Functions are served before messages; who posts word that
+// may get lost (a media hint, a sweep) says it again, who must know uses Do.
+func (c *Core) Post(f func(now time.Time)) error {
+	select {
+	case <-c.stopped:
+		return ErrStopped
+	default:
+	}
+	select {
+	case c.control <- f:
+		return nil
+	default:
+		return ErrFull
+	}
+}
+
+// The fates of what Do posted: the core and the caller both reach for it, one of them gets it.
+const (
+	waiting = iota
+	taken
+	abandoned
+)
+
+// Do runs f on the core's goroutine and waits for it. With an error f has not run and will not, so that the caller may
+// undo what it prepared; but for a panic of f itself, which Do reports too.
+func (c *Core) Do(ctx context.Context, f func(now time.Time)) error {
+	if c.runner.Load() == goroutine() {
+		return ErrOwnLoop
+	}
+	var fate atomic.Int32
+	sound, done := false, make(chan struct{})
+	err := c.Post(func(now time.Time) {
+		if fate.CompareAndSwap(waiting, taken) {
+			defer close(done)
+			f(now)
+			sound = true
+		}
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-c.stopped:
+		err = ErrStopped
+	}
+	if err != nil && fate.CompareAndSwap(waiting, abandoned) {
+		return err
+	}
+	<-done // it is running, or has run
+	if !sound {
+		return errNotSound
+	}
+	return nil
+}
+
+// goroutine is the number of the calling goroutine: the only way to find a caller that would wait for itself.
+func goroutine() uint64 {
+	var buf [64]byte
+	text, _, _ := bytes.Cut(bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine ")), []byte(" "))
+	n, _ := strconv.ParseUint(string(text), 10, 64)
+	return n
+}
+
+// unreachable is word of an ICMP error.
+type unreachable struct {
+	iface  uint16
+	remote netip.AddrPort
+}
+
+// hintsMost bounds the ICMP errors that wait. Strangers can cause them, so they have an inbox of their own: neither the
+// administrator nor the relay finds theirs full.
+const hintsMost = 256
+
+// Unreachable tells the core that what an interface sent to an address did not arrive (an ICMP error). It never blocks;
+// a hint that is lost costs a timer, not a call.
+func (c *Core) Unreachable(iface uint16, remote netip.AddrPort) {
+	select {
+	case c.hints <- unreachable{iface, remote}:
+	default:
+	}
+}
