@@ -120,11 +120,18 @@ func (w *world) remove() {
 	removeNamespaces(func(name string) bool { return strings.HasPrefix(name, w.name+"-") })
 }
 
-// removeNamespaces removes those that match, and with them their interfaces.
+// removeNamespaces removes those that match, and with them their interfaces and whoever still runs there: a daemon's
+// children outlive the process that was started.
 func removeNamespaces(match func(string) bool) {
 	out, _ := exec.Command("ip", "netns", "list").Output()
 	for _, line := range strings.Split(string(out), "\n") {
 		if name, _, _ := strings.Cut(line, " "); name != "" && match(name) {
+			pids, _ := exec.Command("ip", "netns", "pids", name).Output()
+			for _, pid := range strings.Fields(string(pids)) {
+				if n, err := strconv.Atoi(pid); err == nil {
+					_ = unix.Kill(n, unix.SIGKILL)
+				}
+			}
 			_ = exec.Command("ip", "netns", "delete", name).Run()
 		}
 	}
