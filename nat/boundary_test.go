@@ -124,3 +124,37 @@ func FuzzForbiddenDestination(f *testing.F) {
 		}
 	})
 }
+
+func TestPrivate(t *testing.T) {
+	for s, want := range map[string]bool{
+		"10.0.0.0": true, "10.255.255.255": true, "11.0.0.0": false, "9.255.255.255": false,
+		"172.15.255.255": false, "172.16.0.0": true, "172.31.255.255": true, "172.32.0.0": false,
+		"192.167.255.255": false, "192.168.0.0": true, "192.168.255.255": true, "192.169.0.0": false,
+		"100.63.255.255": false, "100.64.0.0": true, "100.127.255.255": true, "100.128.0.0": false,
+		"fbff::": false, "fc00::": true, "fdff:ffff::1": true, "fe00::": false, "2001:db8::1": false,
+		"::ffff:10.0.0.1": true, "::ffff:203.0.113.1": false, "127.0.0.1": false, "169.254.1.1": false,
+	} {
+		if got := Private(addr(s)); got != want {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+	if Private(netip.Addr{}) {
+		t.Error("no address is not private")
+	}
+}
+
+// TestUnroutableIsAlien: what cannot be meant for us without a latch is no destination with one either.
+func TestUnroutableIsAlien(t *testing.T) {
+	internal := NewRanges(DefaultInternal...)
+	pool := []string{"10.0.0.1", "10.0.0.2", "192.168.1.1", "100.64.0.1", "203.0.113.1", "203.0.113.2", "2001:db8::1", "fd00::1", "::ffff:203.0.113.1"}
+	for _, a := range pool {
+		for _, s := range pool {
+			if Unroutable(addr(a), addr(s), internal) && !Alien(addr(a), addr(s), internal) {
+				t.Errorf("%s told by %s", a, s)
+			}
+			if a == s && Alien(addr(a), addr(s), internal) {
+				t.Errorf("%s told by itself", a)
+			}
+		}
+	}
+}

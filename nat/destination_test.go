@@ -12,56 +12,58 @@ var ownAddrs = [2][]netip.Addr{
 	Inside:  {addr("10.0.0.2")},
 }
 
+// destinations are addresses and why they are forbidden from outside and from inside; empty: they are not.
+var destinations = []struct {
+	a                string
+	whyOut, whyInner string // empty: allowed
+}{
+	{"203.0.113.20", "", ""},
+	{"192.168.1.34", "", ""}, // private is alien, not forbidden
+	{"100.64.3.4", "", ""},
+	{"2001:db8:20::5", "", ""},
+	{"fd00:10::10", "", ""},
+	{"10.0.0.10", "", ""},
+	{"127.0.0.1", "loopback", "loopback"},
+	{"127.255.0.9", "loopback", "loopback"},
+	{"::1", "loopback", "loopback"},
+	{"::ffff:127.0.0.1", "loopback", "loopback"},
+	{"64:ff9b::127.0.0.1", "loopback", "loopback"},
+	{"2002:7f00:1::", "loopback", "loopback"},
+	{"0.0.0.0", "unspecified", "unspecified"},
+	{"::", "unspecified", "unspecified"},
+	{"::ffff:0.0.0.0", "unspecified", "unspecified"},
+	{"0.1.2.3", "this network", "this network"},
+	{"169.254.1.1", "link-local", "link-local"},
+	{"169.254.169.254", "cloud metadata", "cloud metadata"},
+	{"::ffff:169.254.169.254", "cloud metadata", "cloud metadata"},
+	{"64:ff9b::169.254.169.254", "cloud metadata", "cloud metadata"},
+	{"100.100.100.200", "cloud metadata", "cloud metadata"},
+	{"fd00:ec2::254", "cloud metadata", "cloud metadata"},
+	{"168.63.129.16", "cloud metadata", "cloud metadata"},
+	{"fe80::1", "link-local", "link-local"},
+	{"fe80::1%eth0", "an address of one link", "an address of one link"},
+	{"2001:db8::1%eth0", "an address of one link", "an address of one link"},
+	{"fec0::1", "site-local", "site-local"},
+	{"224.0.0.1", "multicast", "multicast"},
+	{"239.255.255.250", "multicast", "multicast"},
+	{"ff02::1", "multicast", "multicast"},
+	{"255.255.255.255", "broadcast", "broadcast"},
+	{"240.0.0.1", "reserved", "reserved"},
+	{"::10.0.0.10", "an IPv4 address in the deprecated IPv6 form", "an IPv4 address in the deprecated IPv6 form"},
+	{"::ffff:0:10.0.0.10", "an IPv4 address in translated form", "an IPv4 address in translated form"},
+	{"100::1", "discard-only", "discard-only"},
+	{"203.0.113.10", "our own address", "our own address"},
+	{"198.51.100.5", "our own address", "our own address"},
+	{"2001:db8::10", "our own address", "our own address"},
+	{"::ffff:203.0.113.10", "our own address", "our own address"},
+	{"64:ff9b::203.0.113.10", "our own address", "our own address"},
+	{"10.0.0.2", "our own address", ""}, // inside it may be a hairpin: the relay judges by port
+}
+
 func TestForbiddenDestination(t *testing.T) {
 	outside := DestinationRules{Side: Outside, Bind: addr("203.0.113.10"), Own: ownAddrs}
 	inside := DestinationRules{Side: Inside, Bind: addr("10.0.0.2"), Own: ownAddrs}
-	tests := []struct {
-		a                string
-		whyOut, whyInner string // empty: allowed
-	}{
-		{"203.0.113.20", "", ""},
-		{"192.168.1.34", "", ""}, // private is alien, not forbidden
-		{"100.64.3.4", "", ""},
-		{"2001:db8:20::5", "", ""},
-		{"fd00:10::10", "", ""},
-		{"10.0.0.10", "", ""},
-		{"127.0.0.1", "loopback", "loopback"},
-		{"127.255.0.9", "loopback", "loopback"},
-		{"::1", "loopback", "loopback"},
-		{"::ffff:127.0.0.1", "loopback", "loopback"},
-		{"64:ff9b::127.0.0.1", "loopback", "loopback"},
-		{"2002:7f00:1::", "loopback", "loopback"},
-		{"0.0.0.0", "unspecified", "unspecified"},
-		{"::", "unspecified", "unspecified"},
-		{"::ffff:0.0.0.0", "unspecified", "unspecified"},
-		{"0.1.2.3", "this network", "this network"},
-		{"169.254.1.1", "link-local", "link-local"},
-		{"169.254.169.254", "cloud metadata", "cloud metadata"},
-		{"::ffff:169.254.169.254", "cloud metadata", "cloud metadata"},
-		{"64:ff9b::169.254.169.254", "cloud metadata", "cloud metadata"},
-		{"100.100.100.200", "cloud metadata", "cloud metadata"},
-		{"fd00:ec2::254", "cloud metadata", "cloud metadata"},
-		{"168.63.129.16", "cloud metadata", "cloud metadata"},
-		{"fe80::1", "link-local", "link-local"},
-		{"fe80::1%eth0", "an address of one link", "an address of one link"},
-		{"2001:db8::1%eth0", "an address of one link", "an address of one link"},
-		{"fec0::1", "site-local", "site-local"},
-		{"224.0.0.1", "multicast", "multicast"},
-		{"239.255.255.250", "multicast", "multicast"},
-		{"ff02::1", "multicast", "multicast"},
-		{"255.255.255.255", "broadcast", "broadcast"},
-		{"240.0.0.1", "reserved", "reserved"},
-		{"::10.0.0.10", "an IPv4 address in the deprecated IPv6 form", "an IPv4 address in the deprecated IPv6 form"},
-		{"::ffff:0:10.0.0.10", "an IPv4 address in translated form", "an IPv4 address in translated form"},
-		{"100::1", "discard-only", "discard-only"},
-		{"203.0.113.10", "our own address", "our own address"},
-		{"198.51.100.5", "our own address", "our own address"},
-		{"2001:db8::10", "our own address", "our own address"},
-		{"::ffff:203.0.113.10", "our own address", "our own address"},
-		{"64:ff9b::203.0.113.10", "our own address", "our own address"},
-		{"10.0.0.2", "our own address", ""}, // inside it may be a hairpin: the relay judges by port
-	}
-	for _, tt := range tests {
+	for _, tt := range destinations {
 		for _, r := range []DestinationRules{outside, inside} {
 			want := tt.whyOut
 			if r.Side == Inside {

@@ -248,3 +248,48 @@ func TestFindSDPInGeneratedBodies(t *testing.T) {
 		}
 	})
 }
+
+// TestRejectProperties: whatever mixture of streams is carried and declined, in whatever order, nothing of the other
+// side shows, each stream keeps its place, and the carried ones keep what describes their codecs.
+func TestRejectProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		in := descriptions().Draw(t, "description")
+		s := must2(in)
+		var order []int
+		for i := range s.Len() {
+			order = append(order, i)
+		}
+		if len(order) > 0 {
+			order = rapid.Permutation(order).Draw(t, "order")
+		}
+		carried := map[int]bool{}
+		for _, i := range order {
+			if carried[i] = rapid.Bool().Draw(t, "carried"); carried[i] {
+				s.SetMedia(i, ours, 30000, 30001)
+			} else {
+				s.Reject(i)
+			}
+		}
+		s.DropCandidates()
+		s.SetOrigin("-", 1, 1, ours)
+		out := s.Bytes()
+		for h := range Addresses(out) {
+			if a := literal(string(h)); a != ours && !unspecified(a) {
+				t.Fatalf("shows %s:\n%s", h, out)
+			}
+		}
+		again := must2(out)
+		if again.Len() != len(order) {
+			t.Fatalf("%d streams of %d", again.Len(), len(order))
+		}
+		for i := range again.Len() {
+			was, is := must2(in).At(i), again.At(i)
+			if carried[i] == is.Rejected() || !slices.Equal(was.Formats, is.Formats) || was.Proto != is.Proto {
+				t.Fatalf("stream %d: %+v, was %+v", i, is, was)
+			}
+			if carried[i] && !is.Addr.IsValid() {
+				t.Fatalf("stream %d has no address:\n%s", i, out)
+			}
+		}
+	})
+}

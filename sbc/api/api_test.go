@@ -141,7 +141,7 @@ func TestRefusals(t *testing.T) {
 		{"PUT", "/v1/status", "", 404, "no such request: PUT /v1/status"},
 		{"POST", "/v1/bans", `{"address":"x"}`, 400, `"x" is no address`},
 		{"POST", "/v1/bans", `{}`, 400, "no address"},
-		{"POST", "/v1/bans", `{"adress":"192.0.2.1"}`, 400, "unknown field"},
+		{"POST", "/v1/bans", `{"addr":"192.0.2.1"}`, 400, "unknown field"},
 		{"POST", "/v1/bans", `{`, 400, "cannot be read"},
 		{"POST", "/v1/bans", "", 400, "cannot be read"},
 		{"POST", "/v1/bans", `"` + strings.Repeat("x", maxBody) + `"`, 413, "too large"},

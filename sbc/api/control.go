@@ -137,7 +137,7 @@ type Stream struct {
 	Inside  StreamLeg `json:"inside"`
 }
 
-// StreamLeg is one side of a stream; the addresses are those of DESIGN §2.
+// StreamLeg is one side of a stream: our bound address, the one its SDP named, and the one learned from its packets.
 type StreamLeg struct {
 	Local     string  `json:"local"`
 	Signalled string  `json:"signalled,omitempty"`
