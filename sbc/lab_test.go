@@ -66,6 +66,12 @@ func (l *ledger) all() []tu.CDR {
 	return append([]tu.CDR(nil), l.cdrs...)
 }
 
+func (l *ledger) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cdrs = nil
+}
+
 // lab is the whole program on a network in memory, with a provider and two PBX nodes.
 type lab struct {
 	t        *testing.T
@@ -79,6 +85,8 @@ type lab struct {
 	pbx      *demo.Agent
 	other    *demo.Agent
 	running  sync.WaitGroup
+	gateGone sync.WaitGroup
+	stopGate context.CancelFunc
 	stop     context.CancelFunc
 	ctx      context.Context
 }
@@ -108,7 +116,10 @@ func newGate(t *testing.T, yaml string, options natlab.Options) *lab {
 	}
 	l.gate = gate
 	l.net.Observe(l.ladder.note)
-	l.running.Go(func() { gate.Run(l.ctx) })
+	ctx, stop := context.WithCancel(l.ctx)
+	l.stopGate = stop
+	l.gateGone.Go(func() { gate.Run(ctx) })
+	l.running.Go(l.gateGone.Wait)
 	return l
 }
 

@@ -38,6 +38,12 @@ var endings = []struct {
 	{"glare", demo.Script{Reinvite: time.Second, Hold: hold(sdpAt(providerAt.Addr(), 4000)), Hangup: 5 * time.Second}, demo.Script{Answer: 100 * time.Millisecond, Reinvite: time.Second, Hold: hold(sdpAt(pbxAt.Addr(), 4002))}, 200, "caller"},
 }
 
+// scriptOf answers every call alike.
+func scriptOf(s demo.Script, sdp []byte) func(*message.Message) demo.Script {
+	s.SDP = sdp
+	return func(*message.Message) demo.Script { return s }
+}
+
 func hold(sdp []byte) []byte { return append(bytes.Clone(sdp), "a=sendonly\r\n"...) }
 
 func TestCallsOfEveryEnding(t *testing.T) {
