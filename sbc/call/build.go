@@ -2,9 +2,11 @@ package call
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
+	"sallyport/media/sdp"
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
 	"sallyport/sbc/header"
@@ -98,6 +100,7 @@ func (c *Call) respond(to int, tx tu.TxID, m *message.Message, do []tu.Action) [
 func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
 	near := 1 - from
 	m := message.Reply(req, far.Status, far.Reason)
+	m.Headers = slices.Grow(m.Headers, len(far.Headers)+3)
 	dir := c.direction(from)
 	header.Copy(dir, far, m, hostsFor(dir, c.legs[near].hop))
 	if far.Status < 300 {
@@ -109,15 +112,43 @@ func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
 	return m
 }
 
-// copyBody passes a body as it is: INFO, MESSAGE, NOTIFY and the like carry text that is not ours to edit.
+// copyBody passes a body that is no offer or answer: INFO, MESSAGE, NOTIFY and the like carry text that is not ours to edit.
 func copyBody(out, in *message.Message) {
 	if len(in.Body) == 0 {
 		return
 	}
-	out.Body = in.Body
-	if ct := contentType(in); ct != "" {
-		out.Set("Content-Type", ct)
+	body, ok := mute(contentType(in), in.Body)
+	if !ok {
+		return
 	}
+	out.Body = body
+	out.Set("Content-Type", contentType(in))
+}
+
+// mute takes addresses and ports out of session descriptions that are no offer or answer, as in the 200 to an OPTIONS: they
+// say what a peer can do, not where (RFC 3264 §9). One that cannot be read does not pass, nor a body of no type.
+func mute(kind string, body []byte) ([]byte, bool) {
+	if kind == "" {
+		return nil, false
+	}
+	out, done := []byte(nil), 0
+	for start, end := range sdp.Parts(kind, body) {
+		s, err := sdp.Parse(body[start:end])
+		if err != nil {
+			return nil, false
+		}
+		for i := range s.Len() {
+			s.Reject(i)
+		}
+		s.DropCandidates()
+		s.SetOrigin("-", 1, 1, netip.IPv4Unspecified())
+		out = append(append(out, body[done:start]...), s.Bytes()...)
+		done = end
+	}
+	if done == 0 {
+		return body, true
+	}
+	return append(out, body[done:]...), true
 }
 
 // hopOf is where a request of a dialog with a leg goes now.

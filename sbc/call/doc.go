@@ -6,8 +6,9 @@
 // routes no number and reserves no port: it asks for these by action and hears an event.
 //
 // One file holds one phase: setup (INVITE in, route, ports), attempt (INVITE out, failover), provisional and answer (what
-// the callee says), ack, cancel, dialog (requests of an established call), offer (re-INVITE and UPDATE with glare), bye,
-// abort. media.go edits SDP and aims the relay; build.go writes messages; record.go keeps the CDR.
+// the callee says), ack, cancel, indialog and relay (requests of a dialog on their way to the other leg), offer (re-INVITE
+// and UPDATE with glare), bye, abort. media.go edits SDP and aims the relay; build.go writes messages; record.go keeps the
+// CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by event.
 //
 //	routing → reserving → inviting → ringing → answered → established → ending
 //	   └─────────┴───────────┴──────────┴──── refused, cancelled ─────────┘

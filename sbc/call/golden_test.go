@@ -126,29 +126,14 @@ func (p *player) event(line string) []tu.Action {
 		m := p.request(caller, plain[0], p.tagOf(caller, w), p.next(caller, w), nil)
 		return p.step(p.arrive(caller, m, elsewhere))
 	case "routed":
-		ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"]), Peer: w["peer"]}
-		for _, name := range plain {
-			h := stageHop(name)
-			if d, err := time.ParseDuration(w["ring"]); err == nil {
-				h.Peer.RingTimeout = d
-			}
-			ev.Hops = append(ev.Hops, h)
-		}
-		return p.step(ev)
+		return p.routed(plain, w)
 	case "reserved":
 		n, _ := strconv.Atoi(plain[0])
 		return p.step(p.reserved(n))
 	case "trying":
 		return p.step(tu.Trying{Ref: p.client(w, callee).ref})
 	case "failed":
-		code, _ := strconv.Atoi(plain[0])
-		x := p.client(w, callee)
-		x.final = code
-		ev := tu.Failed{Ref: x.ref, Code: code, Why: reason.Timeout}
-		if w["why"] != "" {
-			ev.Why = reason.Reason(w["why"])
-		}
-		return p.step(ev)
+		return p.failed(plain[0], w)
 	case "tick":
 		return p.tick(plain[0])
 	case "hangup":
@@ -168,6 +153,29 @@ func (p *player) event(line string) []tu.Action {
 	}
 	p.t.Fatalf("unknown event %q", line)
 	return nil
+}
+
+func (p *player) routed(names []string, w words) []tu.Action {
+	ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"]), Peer: w["peer"]}
+	for _, name := range names {
+		h := stageHop(name)
+		if d, err := time.ParseDuration(w["ring"]); err == nil {
+			h.Peer.RingTimeout = d
+		}
+		ev.Hops = append(ev.Hops, h)
+	}
+	return p.step(ev)
+}
+
+func (p *player) failed(status string, w words) []tu.Action {
+	code, _ := strconv.Atoi(status)
+	x := p.client(w, callee)
+	x.final = code
+	ev := tu.Failed{Ref: x.ref, Code: code, Why: reason.Timeout}
+	if w["why"] != "" {
+		ev.Why = reason.Reason(w["why"])
+	}
+	return p.step(ev)
 }
 
 // tick lets time pass; a Tick comes when the deadline does.
@@ -259,7 +267,12 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	}
 	m := p.request(l, what, tag, p.next(l, w), body)
 	p.adorn(m, w)
-	return p.step(p.arrive(l, m, netip.AddrPort{}))
+	ev := p.arrive(l, m, netip.AddrPort{})
+	if w["from"] != "" {
+		h := stageHop(w["from"])
+		ev.Flow.Remote, ev.Peer = h.Flow.Remote, h.Peer
+	}
+	return p.step(ev)
 }
 
 // adorn adds what an event says of a message beside its body: Header=value with _ for a blank, maxforwards=, text=.
@@ -267,6 +280,16 @@ func (p *player) adorn(m *message.Message, w words) {
 	for _, k := range slices.Sorted(mapKeys(w)) {
 		v := strings.ReplaceAll(w[k], "_", " ")
 		switch {
+		case k == "uri", k == "from-uri":
+			u, err := message.ParseURI(v)
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			if k == "uri" {
+				m.URI, m.To.URI = u, u
+			} else {
+				m.From.URI = u
+			}
 		case k == "maxforwards":
 			m.MaxForwards = w.number(k, 0)
 		case k == "text":

@@ -26,6 +26,7 @@ func (c *Call) cdrName(p *tu.Peer) {
 		c.cdr.Trunk = p.Name
 	case tu.KindNode:
 		c.cdr.Node = p.Name
+	case tu.KindPhone: // its address of record stands in From or To
 	}
 }
 

@@ -80,12 +80,13 @@ func (c *Call) dialogState(leg int) string {
 
 func (c *Call) state() string {
 	switch c.phase {
-	case routing, reserving, inviting:
+	case unborn, routing, reserving, inviting:
 		return "trying"
 	case ringing:
 		return "ringing"
 	case ending:
 		return "ending"
+	case answered, established:
 	}
 	for i := range c.legs {
 		for _, a := range c.legs[i].media.aims {

@@ -1,0 +1,121 @@
+package call
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"sallyport/nat"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// request builds a request of a peer; tag tells which dialog: of the caller's ours, of the callee's its own.
+func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *message.Message {
+	at := s.hop[l].Flow.Remote
+	m := &message.Message{
+		Method: method, URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String(), Port: 5080},
+		Via:  []message.Via{{Transport: "UDP", Host: at.Addr().String(), Branch: fmt.Sprint("z9hG4bK", len(s.order)), RPort: -1}},
+		CSeq: cseq, MaxForwards: 70, Body: body,
+		Headers: []message.Header{{Name: "User-Agent", Value: "FreeSWITCH"}},
+	}
+	if l == caller {
+		id, mine := "inside-id", "pbxtag" // so that a leak is seen
+		if s.hop[l].Peer.Side == nat.Outside {
+			id, mine = "outside-id", "itsptag"
+		}
+		m.CallID = id + "@" + at.Addr().String()
+		m.From = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+49401", Host: at.Addr().String()}, Tag: mine}
+		m.To = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+4930123", Host: gate[s.hop[l].Peer.Side].String()}, Tag: tag}
+	} else {
+		for _, ref := range s.refs {
+			if x := s.clients[ref]; x.leg == callee {
+				m.CallID, m.From, m.To = x.msg.CallID, x.msg.To, x.msg.From
+			}
+		}
+		m.From.Tag = tag
+	}
+	if method == "INVITE" || method == "UPDATE" || method == "NOTIFY" {
+		m.Add("Contact", "<sip:"+legNames[l]+"@"+at.String()+">")
+	}
+	if len(body) > 0 {
+		m.Add("Content-Type", "application/sdp")
+	}
+	return m
+}
+
+// arrive makes an Arrived event of a request.
+func (s *stage) arrive(l int, m *message.Message, from netip.AddrPort) tu.Arrived {
+	tx := tu.TxID(len(s.order) + 1)
+	s.servers[tx] = &server{leg: l, msg: m}
+	s.order = append(s.order, tx)
+	h := s.hop[l]
+	ev := tu.Arrived{Tx: tx, Msg: m, Flow: h.Flow, Peer: h.Peer, Here: h.Here}
+	if from.IsValid() {
+		ev.Flow.Remote, ev.Peer = from, nil
+	}
+	return ev
+}
+
+// response builds a response of a peer to a request of ours, and notes what it makes due.
+func (s *stage) response(x *client, status int, tag string, body []byte) tu.Answered {
+	m := message.Reply(x.msg, status, "")
+	m.To.Tag = x.msg.To.Tag
+	if m.To.Tag == "" {
+		m.To.Tag = tag
+	}
+	at := x.hop.Flow.Remote
+	if x.msg.Method == "INVITE" && status < 300 || x.msg.Method == "UPDATE" && status < 300 {
+		m.Add("Contact", "<sip:"+legNames[x.leg]+"@"+at.String()+">")
+	}
+	if len(body) > 0 {
+		m.Add("Content-Type", "application/sdp")
+		m.Body = body
+	}
+	m.Add("Server", "FreeSWITCH")
+	if status >= 200 {
+		x.final = status
+		if x.msg.Method == "INVITE" && status < 300 {
+			ack := *x.msg
+			ack.To.Tag = m.To.Tag
+			s.want[ackKey(&ack)] = true
+			delete(s.byed, m.CallID+" "+m.From.Tag+" "+m.To.Tag) // it lives in spite of a BYE while it was early
+		}
+	} else {
+		x.rang = true
+	}
+	return tu.Answered{Ref: x.ref, Msg: m, Flow: x.hop.Flow}
+}
+
+// reserve answers a Reserve.
+func (s *stage) reserved(n int) tu.Reserved {
+	var out []tu.Stream
+	for range n {
+		out = append(out, tu.Stream{Local: [2]netip.AddrPort{
+			netip.AddrPortFrom(gate[0], uint16(s.port)), netip.AddrPortFrom(gate[1], uint16(s.port)),
+		}})
+		s.port += 2
+	}
+	return tu.Reserved{Streams: out}
+}
+
+// describe writes a session description: kind:port[:direction][@address], several with commas.
+func describe(at netip.AddrPort, spec string) []byte {
+	if spec == "bad" {
+		return []byte("v=0\r\nm=audio x\r\n")
+	}
+	var b strings.Builder
+	host := at.Addr().String()
+	if s, h, ok := strings.Cut(spec, "@"); ok {
+		spec, host = s, h
+	}
+	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n", at.Addr(), host)
+	for line := range strings.SplitSeq(spec, ",") {
+		f := append(strings.Split(line, ":"), "", "")
+		fmt.Fprintf(&b, "m=%s %s RTP/AVP 0\r\n", f[0], f[1])
+		if f[2] != "" {
+			fmt.Fprintf(&b, "a=%s\r\n", f[2])
+		}
+	}
+	return []byte(b.String())
+}
