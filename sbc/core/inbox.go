@@ -26,7 +26,8 @@ const (
 func (c *Core) Deliver(in Inbound) Delivery {
 	level, size := len(c.network), cap(c.network)
 	pressed := level >= size*3/4
-	if pressed || c.gauges.Busy.Load() > busyLimit {
+	// The busy ratio is one of wall time, of which other programs on the machine may steal: it counts with a backlog only.
+	if pressed || level >= size/16 && c.gauges.Busy.Load() > busyLimit {
 		switch fresh := c.isFresh(in); {
 		case fresh && level >= size*7/8:
 			c.gauges.InboxDropped.Add(1)

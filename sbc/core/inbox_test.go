@@ -58,13 +58,18 @@ func TestDeliverUnderPressure(t *testing.T) {
 				}
 			}
 			r := level(t, 0)
+			r.Gauges().Busy.Store(busyLimit + 1)
+			if got := r.Deliver(Inbound{Msg: tt.msg, Flow: outer}); got != Accepted {
+				t.Errorf("above the limit without a backlog: %v", got)
+			}
+			r = level(t, 2)
 			r.Gauges().Busy.Store(busyLimit)
 			if got := r.Deliver(Inbound{Msg: tt.msg, Flow: outer}); got != Accepted {
 				t.Errorf("at the limit: %v", got)
 			}
 			r.Gauges().Busy.Store(busyLimit + 1)
 			if got := r.Deliver(Inbound{Msg: tt.msg, Flow: outer}); got != tt.busy {
-				t.Errorf("above the limit: %v, want %v", got, tt.busy)
+				t.Errorf("above the limit with a backlog: %v, want %v", got, tt.busy)
 			}
 		})
 	}
@@ -109,7 +114,8 @@ func TestPostIsBounded(t *testing.T) {
 	cfg.Limits.Internal = 2
 	r.Core = New(cfg)
 	nothing := func(time.Time) {}
-	if r.Post(nothing) != nil || r.Post(nothing) != nil || !errors.Is(r.Post(nothing), ErrFull) {
+	first, second, third := r.Post(nothing), r.Post(nothing), r.Post(nothing)
+	if first != nil || second != nil || !errors.Is(third, ErrFull) {
 		t.Error("not bounded by 2")
 	}
 	if err := r.Do(t.Context(), nothing); !errors.Is(err, ErrFull) {

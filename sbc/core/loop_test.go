@@ -36,25 +36,37 @@ func (r *rig) deliver(in Inbound) {
 	}
 }
 
+// look waits until everything has come to rest, and looks at it on the core's goroutine.
+func (r *rig) look(f func()) {
+	r.t.Helper()
+	synctest.Wait()
+	if err := r.Do(r.t.Context(), func(time.Time) { f() }); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // TestLoop: messages, timers, functions and ICMP errors through the real loop.
 func TestLoop(t *testing.T) {
 	live(t, func(t *testing.T, r *rig) {
 		r.script = bridge
 		r.deliver(Inbound{Msg: request("INVITE", "c", "1", ""), Flow: outer})
-		synctest.Wait()
-		if got := r.lines(); got != "100 1 INVITE 203.0.113.20:5060, INVITE 10.0.0.10:5060" {
-			t.Error(got)
+		sent := func(want string) {
+			t.Helper()
+			r.look(func() {
+				if got := r.lines(); got != want {
+					t.Error(got)
+				}
+			})
 		}
+		sent("100 1 INVITE 203.0.113.20:5060, INVITE 10.0.0.10:5060")
 		time.Sleep(1600 * time.Millisecond) // Timer A: 0.5 s and 1.5 s
-		synctest.Wait()
-		if got := r.lines(); got != "INVITE 10.0.0.10:5060, INVITE 10.0.0.10:5060" {
-			t.Error(got)
-		}
+		sent("INVITE 10.0.0.10:5060, INVITE 10.0.0.10:5060")
 		r.Unreachable(2, inner.Remote)
-		synctest.Wait()
-		if got := r.users[0].kinds(); got != "Arrived INVITE, Routed, Reserved, Failed 503 timeout" {
-			t.Error(got)
-		}
+		r.look(func() {
+			if got := r.users[0].kinds(); got != "Arrived INVITE, Routed, Reserved, Failed 503 timeout" {
+				t.Error(got)
+			}
+		})
 		if r.Gauges().Users.Load() != 1 || r.Gauges().Streams.Load() != 1 {
 			t.Error("gauges lag")
 		}
@@ -83,44 +95,47 @@ func TestOrderIsKept(t *testing.T) {
 				r.deliver(Inbound{Msg: request("CANCEL", id, id, ""), Flow: outer})
 			}
 		}
-		synctest.Wait()
-		for i, a := range r.users {
-			want := "Arrived INVITE, Routed, Reserved"
-			if i%2 == 0 {
-				want += ", Cancelled"
-			}
-			if i < r.ports && a.kinds() != want {
-				t.Fatalf("user %d heard %s", i, a.kinds())
-			}
-		}
 		var answers []Inbound
-		for _, p := range r.sent {
-			if strings.HasPrefix(p.text, "INVITE") {
-				for _, code := range []int{180, 200} {
-					answers = append(answers, Inbound{Msg: r.answer(p, code, "callee"), Flow: inner})
+		r.look(func() {
+			for i, a := range r.users[:r.ports] {
+				want := "Arrived INVITE, Routed, Reserved"
+				if i%2 == 0 {
+					want += ", Cancelled"
+				}
+				if a.kinds() != want {
+					t.Errorf("user %d heard %s", i, a.kinds())
 				}
 			}
-		}
-		r.sent = nil
-		for _, in := range answers {
-			r.deliver(in)
-		}
-		synctest.Wait()
-		for i, a := range r.users[:r.ports] {
-			if got := a.kinds(); !strings.HasSuffix(got, ", Answered 180, Answered 200") {
-				t.Fatalf("user %d heard %s", i, got)
-			}
-		}
-		for i, p := range r.sent {
-			if strings.HasPrefix(p.text, "SIP/2.0 200") {
-				id := p.field("Call-ID")
-				for _, q := range r.sent[i:] {
-					if strings.HasPrefix(q.text, "SIP/2.0 180") && q.field("Call-ID") == id {
-						t.Fatalf("180 behind 200 of call %s", id)
+			for _, p := range r.sent {
+				if strings.HasPrefix(p.text, "INVITE") {
+					for _, code := range []int{180, 200} {
+						answers = append(answers, Inbound{Msg: r.answer(p, code, "callee"), Flow: inner})
 					}
 				}
 			}
+			r.sent = nil
+		})
+		for _, in := range answers {
+			r.deliver(in)
 		}
+		r.look(func() {
+			for i, a := range r.users[:r.ports] {
+				if got := a.kinds(); !strings.HasSuffix(got, ", Answered 180, Answered 200") {
+					t.Errorf("user %d heard %s", i, got)
+				}
+			}
+			answered := map[string]bool{}
+			for _, p := range r.sent {
+				id := p.field("Call-ID")
+				if strings.HasPrefix(p.text, "SIP/2.0 180") && answered[id] {
+					t.Errorf("180 behind 200 of call %s", id)
+				}
+				answered[id] = answered[id] || strings.HasPrefix(p.text, "SIP/2.0 200")
+			}
+			if len(answered) < r.ports {
+				t.Errorf("%d calls answered", len(answered))
+			}
+		})
 	})
 }
 
@@ -214,7 +229,7 @@ func TestABadMessageDoesNotEndTheLoop(t *testing.T) {
 			r.deliver(Inbound{Msg: impossible(), Flow: outer})
 		}
 		r.deliver(Inbound{Msg: request("INVITE", "good", "1", ""), Flow: outer})
-		synctest.Wait()
+		r.look(func() {})
 		if got := r.lines(); !strings.HasSuffix(got, "100 1 INVITE 203.0.113.20:5060, INVITE 10.0.0.10:5060") || strings.Count(got, "500 1 INVITE") != 50 {
 			t.Error(got)
 		}
