@@ -4,6 +4,7 @@ package epoll
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -11,7 +12,13 @@ import (
 )
 
 // queue carries commands to the worker. It holds at most one for each leg, the latest, so it is bounded by the table.
+//
+// A command does not wake the worker, which would cost more than the command: the worker takes the commands before the
+// datagrams of each wait, so a datagram that comes after a Point meets the leg that was pointed, and silence is the
+// same whenever it is pointed. Many commands ring, and the wait ends by itself a few times a second.
 type queue struct {
+	waiting atomic.Bool // something is pending, or the queue is stopped
+
 	mu      sync.Mutex
 	pending []media.Command
 	spare   []media.Command
@@ -39,15 +46,20 @@ func (q *queue) post(c media.Command) {
 	}
 	q.pending = append(q.pending, c)
 	q.place[c.Leg] = int32(len(q.pending))
-	if len(q.pending) == 1 {
+	q.waiting.Store(true)
+	if len(q.pending) == ringAt {
 		q.ring()
 	}
 }
+
+// ringAt is how many commands wake the worker.
+const ringAt = 64
 
 func (q *queue) stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
+	q.waiting.Store(true)
 	q.ring()
 }
 
@@ -66,5 +78,6 @@ func (q *queue) take() (commands []media.Command, stopped bool) {
 		q.place[commands[i].Leg] = 0
 	}
 	q.pending, q.spare = q.spare[:0], commands
+	q.waiting.Store(q.stopped)
 	return commands, q.stopped
 }

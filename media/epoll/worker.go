@@ -17,6 +17,7 @@ const (
 	wakeIndex = -1  // the eventfd's place in an event, where sockets have their leg
 	batch     = 256 // events of one wait
 	rawWait   = 100 // ms: bounds how long a stop of the world waits for a raw wait
+	lazyWait  = 200 // ms: how long commands may wait while nothing arrives
 	largest   = 2048
 )
 
@@ -59,9 +60,12 @@ func (w *worker) serve() (stopped bool) {
 		now := int64(time.Since(w.base)) // one reading for the whole batch
 		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
 		for i := range n {
-			if w.events[i].Fd == wakeIndex && w.commands(now) {
-				return true
+			if w.events[i].Fd == wakeIndex {
+				w.hear()
 			}
+		}
+		if w.queue.waiting.Load() && w.commands(now) {
+			return true
 		}
 		for i := range n {
 			if leg := w.events[i].Fd; leg != wakeIndex {
@@ -80,7 +84,7 @@ func (w *worker) wait() int {
 	if n := w.poll(unix.RawSyscall6, 0); n > 0 {
 		return n
 	}
-	return w.poll(unix.Syscall6, -1)
+	return w.poll(unix.Syscall6, lazyWait)
 }
 
 type syscall6 func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err unix.Errno)
@@ -93,10 +97,14 @@ func (w *worker) poll(call syscall6, ms int) int {
 	return int(n)
 }
 
-// commands carries out what signalling wants.
-func (w *worker) commands(now int64) (stopped bool) {
+// hear takes the ring of the eventfd.
+func (w *worker) hear() {
 	var count [8]byte
 	_, _ = unix.Read(w.wakeFD, count[:])
+}
+
+// commands carries out what signalling wants.
+func (w *worker) commands(now int64) (stopped bool) {
 	list, stopped := w.queue.take()
 	for i := range list {
 		w.engine.Apply(now, &list[i])

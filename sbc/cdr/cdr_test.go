@@ -173,7 +173,7 @@ func TestRotationByTime(t *testing.T) {
 		}
 		// No call ends for a day: what is too old goes all the same; the current file stays.
 		time.Sleep(24 * time.Hour)
-		synctest.Wait()
+		settle()
 		if _, names = read(t, c.Directory); len(names) != 1 {
 			t.Errorf("files after a day %q", names)
 		}
@@ -195,7 +195,7 @@ func TestRotationBySize(t *testing.T) {
 		for i := range 12000 {
 			w.Write(record(i))
 			if i%batch == 0 {
-				synctest.Wait()
+				settle()
 			}
 		}
 		if err := w.Close(); err != nil {
@@ -310,4 +310,10 @@ func BenchmarkWrite(b *testing.B) {
 	for b.Loop() {
 		w.Write(r)
 	}
+}
+
+// settle lets a batch come together and be written.
+func settle() {
+	time.Sleep(gatherFor)
+	synctest.Wait()
 }

@@ -22,7 +22,7 @@ func TestDirectoryCannotBeMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := &warnings{}
 		w := New(c, time.Now, told.warn)
-		synctest.Wait()
+		settle()
 		if told.contain("cdr.directory") != 1 || !w.Counters().Failing {
 			t.Errorf("start-up says %q", told.all())
 		}
@@ -40,7 +40,7 @@ func TestDirectoryCannotBeMade(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(retryAfter)
-		synctest.Wait()
+		settle()
 		if told.contain("written again") != 1 || told.contain("5 were lost") != 1 {
 			t.Errorf("recovery says %q", told.all()[len(told.all())-1])
 		}
@@ -65,12 +65,12 @@ func TestStartUpFailureEndsWithoutACall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		told := &warnings{}
 		w := New(c, time.Now, told.warn)
-		synctest.Wait()
+		settle()
 		if err := os.Remove(blocker); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(retryAfter)
-		synctest.Wait()
+		settle()
 		if told.contain("written again") != 1 || w.Counters().Failing {
 			t.Errorf("says %q", told.all())
 		}
@@ -113,7 +113,7 @@ func TestDiskFull(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := &warnings{}
 				w := New(c, time.Now, told.warn)
-				synctest.Wait()
+				settle()
 				w.files.open = func(path string) (file, error) {
 					f, err := openFile(path)
 					if err != nil {
@@ -124,7 +124,7 @@ func TestDiskFull(t *testing.T) {
 				for i := range 100 {
 					w.Write(record(i))
 				}
-				synctest.Wait()
+				settle()
 				if got := w.Counters(); !got.Failing || got.Waiting == 0 || told.contain("no space") != 1 {
 					t.Fatalf("counters %+v, warnings %q", got, told.all())
 				}
@@ -163,7 +163,7 @@ func TestFileMovedAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(c, time.Now, func(err error) { t.Error(err) })
 		w.Write(record(0))
-		synctest.Wait()
+		settle()
 		if err := os.RemoveAll(c.Directory); err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +186,7 @@ func TestCloseWhileTheDiskRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(c, time.Now, func(error) {})
 		w.Write(record(0))
-		synctest.Wait()
+		settle()
 		start := time.Now()
 		if err := w.Close(); err == nil || time.Since(start) != 0 {
 			t.Errorf("%v after %v", err, time.Since(start))
@@ -200,7 +200,7 @@ func TestCloseWhileTheDiskRefuses(t *testing.T) {
 func TestCloseWhileTheDiskHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := New(config(t), time.Now, func(error) {})
-		synctest.Wait()
+		settle()
 		hang := make(chan struct{})
 		w.files.open = func(string) (file, error) { <-hang; return nil, syscall.EIO }
 		w.Write(record(0))

@@ -71,8 +71,11 @@ func (w *Writer) Write(r tu.CDR) {
 	} else {
 		w.queue = append(w.queue, r)
 	}
+	news := len(w.queue) == 1 || len(w.queue) >= gatherMost
 	w.mu.Unlock()
-	w.signal()
+	if news {
+		w.signal()
+	}
 }
 
 func (w *Writer) signal() {
@@ -132,6 +135,7 @@ func (w *Writer) run() {
 			timer.Reset(purgeEvery - w.now().Sub(w.purgedAt))
 			select {
 			case <-w.wake:
+				w.gather(timer)
 			case <-timer.C:
 			}
 			continue
@@ -139,6 +143,30 @@ func (w *Writer) run() {
 		w.pause(timer)
 	}
 }
+
+// gatherFor is how long the first record of a batch waits for others: a write for each call would cost more than the call.
+const gatherFor = 50 * time.Millisecond
+
+// gather lets records come together. Close does not wait for it.
+func (w *Writer) gather(timer *time.Timer) {
+	timer.Reset(gatherFor)
+	for {
+		select {
+		case <-timer.C:
+			return
+		case <-w.wake:
+			w.mu.Lock()
+			hurry := w.closed || len(w.queue) >= gatherMost
+			w.mu.Unlock()
+			if hurry {
+				return
+			}
+		}
+	}
+}
+
+// gatherMost is how many records wait for no others.
+const gatherMost = 1024
 
 // pause waits for the next try. New records do not shorten it, Close does.
 func (w *Writer) pause(timer *time.Timer) {
