@@ -2,11 +2,13 @@ package sbc
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
 	"sallyport/nat"
+	"sallyport/policy"
 	"sallyport/sbc/call"
 	"sallyport/sbc/core"
 	"sallyport/sbc/header"
@@ -22,11 +24,20 @@ type assembly struct {
 	world    *world
 	book     *trunk.Book
 	calls    map[tu.UserID]*call.Call
-	probes   map[string]tu.UserID
+	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
 	rate     rate
+	left     []policy.Peer // what the configuration no longer names and calls still need
+	handed   []uint16      // interfaces that changed hands while calls were on them
 	draining bool
 	total    uint64
+}
+
+// probe is a running probe and what it was made of.
+type probe struct {
+	user  tu.UserID
+	cfg   trunk.ProbeConfig
+	began time.Time // zero: its silence has been told
 }
 
 // rate bounds new calls a second over all sources.
@@ -77,8 +88,9 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived)
 		// The guard lets nobody in whom no rule names; what still comes here gets silence.
 		return nil, core.Answer{Why: reason.Stranger}
 	case m.Method == "OPTIONS":
-		return nil, a.options(ev.Peer)
-	case a.draining:
+		return nil, a.options(ev)
+	case a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface):
+		// A listener that the configuration no longer has serves its dialogs and nothing else.
 		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
 	case m.Method != "INVITE":
 		return nil, core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
@@ -105,12 +117,15 @@ func (a *assembly) realm(f nat.Flow) nat.Realm {
 }
 
 // options answers a peer that asks whether we live: a trunk means the PBX behind us, the PBX the trunks.
-func (a *assembly) options(p *tu.Peer) core.Answer {
+func (a *assembly) options(ev tu.Arrived) core.Answer {
 	beyond := tu.KindNode
-	if p.Kind == tu.KindNode {
+	if ev.Peer.Kind == tu.KindNode {
 		beyond = tu.KindTrunk
 	}
-	if a.draining || !a.book.Available(beyond) {
+	if a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface) {
+		return core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
+	}
+	if !a.book.Available(beyond) {
 		return core.Answer{Code: 503, Why: reason.NoPBX, RetryAfter: 10}
 	}
 	return core.Answer{Code: 200, Headers: []message.Header{
@@ -141,7 +156,7 @@ func (a *assembly) Route(_ time.Time, r tu.Route) tu.Routed {
 func (a *assembly) listed(hops []tu.Hop) []tu.Hop {
 	kept := hops[:0]
 	for _, h := range hops {
-		if !a.world.isOwnListener(h.Flow.Remote) {
+		if !slices.Contains(h.Peer.Never, h.Flow.Remote) {
 			kept = append(kept, h)
 		}
 	}
@@ -180,16 +195,46 @@ func (a *assembly) SameSystem(sentTo, from nat.Flow) bool {
 	return i != nil && sentTo.Interface == from.Interface && a.book.Same(i.Side, sentTo.Remote.Addr(), from.Remote.Addr())
 }
 
-// startProbes gives each address with an interval its probe, and retires those that are no longer wanted.
+// startProbes gives each address with an interval its probe. One that asks as before goes on with what it has counted;
+// those that are no longer wanted are retired.
 func (a *assembly) startProbes() {
-	for id, user := range a.probes {
-		a.sbc.core.Tell(user, tu.Hangup{})
-		delete(a.probes, id)
+	for id, p := range a.probes {
+		if want, ok := a.world.probes[id]; !ok || !want.Same(&p.cfg) {
+			a.sbc.core.Tell(p.user, tu.Hangup{})
+			delete(a.probes, id)
+		}
 	}
 	for id, cfg := range a.world.probes {
+		if _, runs := a.probes[id]; runs {
+			continue
+		}
 		state := a.book.State(id)
-		a.probes[id] = a.sbc.core.Start(func(_ tu.UserID, seed tu.Seed) tu.User {
+		user := a.sbc.core.Start(func(_ tu.UserID, seed tu.Seed) tu.User {
 			return trunk.NewProbe(cfg, state, seed, a.sbc.tags)
 		})
+		a.probes[id] = probe{user: user, cfg: cfg, began: a.sbc.now()}
+	}
+}
+
+// complain warns, once, of each address that has not answered since it was asked first: it is used all the same, and
+// nothing else would tell of a wrong address.
+func (a *assembly) complain(now time.Time) {
+	for id, p := range a.probes {
+		patience := time.Duration(max(p.cfg.Failures, 1))*p.cfg.Interval + time.Second
+		if p.began.IsZero() || now.Sub(p.began) < patience || a.book.State(id) != trunk.Unknown {
+			continue
+		}
+		p.began = time.Time{}
+		a.probes[id] = p
+		peer, place := p.cfg.Hop.Peer, "pbx.nodes"
+		if peer.Kind == tu.KindTrunk {
+			place = "trunks[" + peer.Name + "].peers"
+		}
+		if path := a.world.snap.Path(); path != "" {
+			place = path + ": " + place
+		}
+		a.sbc.log.Warn(place+": "+p.cfg.Hop.Flow.Remote.String()+" has not answered one OPTIONS; calls are sent there all the same\n"+
+			"  hint: is the address right, does it run, and does it accept SIP from "+p.cfg.Hop.Here.Signal.String()+"?",
+			zap.String("node", p.cfg.Hop.Flow.Remote.String()), zap.String("side", peer.Side.String()))
 	}
 }

@@ -6,7 +6,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"sallyport/nat/natlab"
+	"sallyport/sbc"
 	"sallyport/sbc/demo"
 	"sallyport/sbc/message"
 )
@@ -79,4 +83,30 @@ func (l *lab) states() string {
 		s = append(s, n.State)
 	}
 	return strings.Join(s, " ")
+}
+
+// TestASilentPeerIsTold: a PBX that never answers is used, and the log says so once, with the key and what to look at.
+func TestASilentPeerIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, seen := observer.New(zap.WarnLevel)
+		l := newGate(t, probing, natlab.Options{Seed: 1}, func(o *sbc.Options) { o.Log = zap.New(core) })
+		defer l.close()
+		l.agent("pbx", pbxAt, 1)
+		time.Sleep(10 * time.Minute)
+		told := map[string]int{}
+		for _, e := range seen.All() {
+			if strings.Contains(e.Message, "has not answered one OPTIONS") && strings.Contains(e.Message, "hint: ") {
+				told[e.ContextMap()["node"].(string)]++
+			}
+		}
+		if len(told) != 2 || told[otherPBXAt.String()] != 1 || told[providerAt.String()] != 1 {
+			t.Errorf("told of %v", told)
+		}
+		if text := seen.FilterMessageSnippet(otherPBXAt.String()).All()[0].Message; !strings.Contains(text, "pbx.nodes") || !strings.Contains(text, pbxSocket.String()) {
+			t.Errorf("said %q", text)
+		}
+		if got := l.states(); got != "up unknown" {
+			t.Errorf("nodes are %s", got)
+		}
+	})
 }

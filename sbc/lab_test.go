@@ -102,15 +102,19 @@ func newLab(t *testing.T, yaml string, options natlab.Options) *lab {
 }
 
 // newGate is the program alone on its network: the test plays the peers. It must run inside a bubble.
-func newGate(t *testing.T, yaml string, options natlab.Options) *lab {
+func newGate(t *testing.T, yaml string, options natlab.Options, change ...func(*sbc.Options)) *lab {
 	t.Helper()
 	l := &lab{t: t, net: natlab.New(options)}
 	l.ctx, l.stop = context.WithCancel(t.Context())
 	l.relay = sim.New(nil, l.sounds.take)
-	gate, err := sbc.New(parse(t, yaml), sbc.Options{
+	opt := sbc.Options{
 		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3},
 		Listen: func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
-	})
+	}
+	for _, f := range change {
+		f(&opt)
+	}
+	gate, err := sbc.New(parse(t, yaml), opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,11 @@ package sbc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,35 +44,29 @@ func (s *SBC) announce() {
 func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Change, error) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	old := s.snap.Load()
-	changes := config.Diff(old, snap)
+	changes := config.Diff(s.snap.Load(), snap)
 	rules, err := policy.Compile(snap.Policy.Guard())
 	if err != nil {
+		return changes, err
+	}
+	if err := s.relayStays(snap); err != nil {
 		return changes, err
 	}
 	var live []nat.Interface
 	if err := s.core.Do(ctx, func(time.Time) { live = s.assembly.live() }); err != nil {
 		return changes, err
 	}
-	snap.Interfaces = config.Renumber(live, snap.Interfaces)
-	var opened []nat.Interface
-	for _, f := range snap.Interfaces {
-		if !has(live, f.ID) {
-			opened = append(opened, f)
-		}
-	}
-	if err := s.sockets.Add(opened...); err != nil {
+	next, handed := renumber(live, snap.Interfaces)
+	snap.Interfaces = next
+	undo, err := s.openSockets(live, next, handed)
+	if err != nil {
 		return changes, err
 	}
 	w := newWorld(snap, s.tags)
-	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w) }); err != nil {
-		for _, f := range opened {
-			s.sockets.Remove(f.ID)
-		}
-		return changes, err
+	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
+		return changes, errors.Join(err, undo())
 	}
 	s.guard.SetRules(s.now(), rules)
-	s.guard.SetPeers(w.guardPeers())
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 	s.snap.Store(snap)
@@ -77,6 +75,71 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	}
 	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
 	return changes, nil
+}
+
+// relayStays refuses what a running relay cannot follow: its sockets were opened at the start, and a call that is told
+// another address would have no audio.
+func (s *SBC) relayStays(snap *config.Snapshot) error {
+	var errs []error
+	for side, addrs := range s.relayed.Addresses {
+		if !slices.Equal(addrs, snap.Media.Addresses[side]) {
+			errs = append(errs, fmt.Errorf("%s.address: media is bound to %s and cannot move to %s while the program runs\n"+
+				"  hint: keep the address, or drain and restart", nat.Side(side), join(addrs), join(snap.Media.Addresses[side])))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func join(addrs []netip.Addr) string {
+	var list []string
+	for _, a := range addrs {
+		list = append(list, a.String())
+	}
+	return strings.Join(list, ", ")
+}
+
+// renumber gives the wanted interfaces the numbers of the live sockets that they stand for. An address and port that
+// another side or realm has from now on keeps its number too: it is handed over, and calls on it go on.
+func renumber(live, wanted []nat.Interface) (next []nat.Interface, handed []uint16) {
+	next = config.Renumber(live, wanted)
+	for i := range next {
+		f := &next[i]
+		if has(live, f.ID) {
+			continue
+		}
+		at := slices.IndexFunc(live, func(l nat.Interface) bool { return l.Bind == f.Bind && l.Transport == f.Transport })
+		if at >= 0 {
+			f.ID = live[at].ID
+			handed = append(handed, f.ID)
+		}
+	}
+	return next, handed
+}
+
+// openSockets opens what is new and opens anew what is handed over, whose socket reads for its old realm. With an error
+// everything is as before; undo makes it so later.
+func (s *SBC) openSockets(live, next []nat.Interface, handed []uint16) (undo func() error, err error) {
+	var opened, before []nat.Interface
+	for _, f := range next {
+		if slices.Contains(handed, f.ID) || !has(live, f.ID) {
+			opened = append(opened, f)
+		}
+	}
+	for _, f := range live {
+		if slices.Contains(handed, f.ID) {
+			before = append(before, f)
+			s.sockets.Remove(f.ID)
+		}
+	}
+	if err := s.sockets.Add(opened...); err != nil {
+		return nil, errors.Join(err, s.sockets.Add(before...))
+	}
+	return func() error {
+		for _, f := range opened {
+			s.sockets.Remove(f.ID)
+		}
+		return s.sockets.Add(before...)
+	}, nil
 }
 
 func has(list []nat.Interface, id uint16) bool {
@@ -97,28 +160,89 @@ func (a *assembly) live() []nat.Interface {
 	return out
 }
 
-// swap changes the world. Interfaces that are gone from it stay until their last call ends.
-func (a *assembly) swap(w *world) {
+// swap changes the world. Interfaces that are gone from it stay until their last call ends, and so does what the guard
+// knows of the peers of calls: "a removed trunk's calls live on".
+func (a *assembly) swap(w *world, handed []uint16) {
 	for id, f := range a.world.interfaces {
 		if _, kept := w.interfaces[id]; !kept {
 			w.interfaces[id] = f
 		}
 	}
+	was := append(a.world.guardPeers(), a.left...)
 	a.book = trunk.NewBook(w.systems, a.book)
 	a.world = w
+	a.handed = append(a.handed, handed...)
+	a.left = a.stillNeeded(was)
+	a.sbc.guard.SetPeers(append(w.guardPeers(), a.left...))
 	a.startProbes()
 }
 
-// retire closes interfaces that the configuration no longer has, once no call uses them.
-func (a *assembly) retire() {
-	for id := range a.world.interfaces {
-		if has(a.world.snap.Interfaces, id) || a.used(id) {
+// closeUnused closes interfaces that the configuration no longer has, once no call uses them. No reload may come between:
+// it would give their numbers to others.
+func (s *SBC) closeUnused(ctx context.Context) {
+	if !s.reloading.TryLock() {
+		return // a second later then
+	}
+	defer s.reloading.Unlock()
+	var unused []uint16
+	err := s.core.Do(ctx, func(time.Time) {
+		for id := range s.assembly.world.interfaces {
+			if !has(s.assembly.world.snap.Interfaces, id) && !s.assembly.used(id) {
+				unused = append(unused, id)
+				delete(s.assembly.world.interfaces, id)
+			}
+		}
+	})
+	if err != nil {
+		return // the core is full, or has ended; what it may still delete the end closes
+	}
+	for _, id := range unused {
+		s.sockets.Remove(id)
+	}
+}
+
+// forget drops peers that the configuration no longer has, once no call needs them.
+func (a *assembly) forget() {
+	if len(a.left) == 0 {
+		return
+	}
+	if still := a.stillNeeded(a.left); len(still) < len(a.left) {
+		a.left = still
+		a.sbc.guard.SetPeers(append(a.world.guardPeers(), still...))
+	}
+}
+
+// stillNeeded are the peers of which some call has a leg and that the configuration does not name; a peer of an
+// interface that was handed over counts at its new realm. Their answers are heard; a new call of theirs is a stranger's.
+func (a *assembly) stillNeeded(was []policy.Peer) []policy.Peer {
+	legs := map[string]bool{} // side and name of the peer
+	a.handed = slices.DeleteFunc(a.handed, func(id uint16) bool { return !a.used(id) })
+	for _, c := range a.calls {
+		for _, l := range c.View().Legs {
+			legs[l.Side.String()+" "+l.Peer] = true
+		}
+	}
+	now := a.world.guardPeers()
+	var need []policy.Peer
+	for _, p := range was {
+		if !legs[p.Side.String()+" "+p.Name] {
 			continue
 		}
-		delete(a.world.interfaces, id)
-		// Its reader may be waiting for the core's inbox; it must not wait for the core itself.
-		a.sbc.running.Go(func() { a.sbc.sockets.Remove(id) })
+		add := func(realm nat.Realm) {
+			p.Realm = realm
+			same := func(o policy.Peer) bool { return o.Prefix == p.Prefix && o.Side == p.Side && o.Realm == p.Realm }
+			if !slices.ContainsFunc(now, same) && !slices.ContainsFunc(need, same) {
+				need = append(need, p)
+			}
+		}
+		add(p.Realm)
+		for _, id := range a.handed {
+			if f := a.world.interfaces[id]; f.Side == p.Side {
+				add(f.Realm)
+			}
+		}
 	}
+	return need
 }
 
 func (a *assembly) used(id uint16) bool {

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -61,6 +62,7 @@ type SBC struct {
 	guard    *policy.Guard
 	leaks    leaks
 	plane    *media.Plane
+	relayed  config.Media // what the relay was opened with
 	sockets  *transport.Set
 	core     *core.Core
 	assembly *assembly
@@ -89,7 +91,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	}
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
-		probes: map[string]tu.UserID{}, since: map[string]time.Time{},
+		probes: map[string]probe{}, since: map[string]time.Time{},
 	}
 	s.core = core.New(core.Config{
 		Assembly: s.assembly, Sender: sender{s}, Media: s.plane, Leaks: &s.leaks, Live: s.guard.Live(), Now: opt.Now,
@@ -167,10 +169,14 @@ func (s *SBC) openRelay(snap *config.Snapshot) error {
 	}
 	seed := int64(s.opt.Key[0]) | int64(s.opt.Key[1])<<8 | int64(s.opt.Key[2])<<16 | int64(s.opt.Key[3])<<24
 	plane, err := media.New(cfg, s.opt.Relay, seed)
-	if err != nil {
+	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("media: %w\n  hint: not an address of this machine: set outside.address and inside.address to its own; "+
+			"what the world sees goes into external_address", err)
+	case err != nil:
 		return fmt.Errorf("media: %w", err)
 	}
-	s.plane = plane
+	s.plane, s.relayed = plane, *m
 	return nil
 }
 
@@ -212,7 +218,11 @@ func (s *SBC) tick(ctx context.Context) {
 				_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
 			}
 		}
-		_ = s.core.Post(func(time.Time) { s.assembly.retire() })
+		_ = s.core.Post(func(now time.Time) {
+			s.assembly.forget()
+			s.assembly.complain(now)
+		})
+		s.closeUnused(ctx)
 	}
 }
 

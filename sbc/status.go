@@ -9,7 +9,6 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/api"
-	"sallyport/sbc/config"
 )
 
 // Gauges are what the gate holds at a moment, for tests, `sbc status` and metrics.
@@ -51,7 +50,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	snap := s.snap.Load()
 	out := api.Status{
 		Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Config: snap.Path(), Counts: c.counts(),
-		Media: c.media(snap),
+		Media: c.media(),
 	}
 	var live []nat.Interface
 	if err := s.core.Do(ctx, func(time.Time) { live, out.Draining = s.assembly.live(), s.assembly.draining }); err != nil {
@@ -82,10 +81,10 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	return out, nil
 }
 
-func (c control) media(snap *config.Snapshot) api.Media {
+func (c control) media() api.Media {
 	m := c.plane.Gauges()
 	return api.Media{
-		Ports: fmt.Sprintf("%d-%d", snap.Media.FirstPort, snap.Media.LastPort), Backend: "epoll", Pairs: m.Reserved + m.Free,
+		Ports: fmt.Sprintf("%d-%d", c.relayed.FirstPort, c.relayed.LastPort), Backend: "epoll", Pairs: m.Reserved + m.Free,
 		Free: m.Free, Resting: m.Resting, High: m.HighWater, Missing: m.Missing,
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sallyport/nat/natlab"
@@ -15,6 +16,9 @@ import (
 	"sallyport/sbc/scan"
 	"sallyport/sbc/tu"
 )
+
+// externalAt is what the world sees of the gate where a test puts it behind NAT.
+var externalAt = netip.MustParseAddr("198.51.100.5")
 
 // wire is a peer played by hand: it sends what the test builds, and reads what arrives in its order. It does nothing of
 // itself: no retransmission, no automatic answer.
@@ -121,9 +125,13 @@ func (w *wire) quiet(d time.Duration, kinds ...string) {
 
 func (w *wire) send(to netip.AddrPort, m *message.Message) {
 	w.l.t.Helper()
+	if to.Addr() == externalAt {
+		to = netip.AddrPortFrom(gateOutside, to.Port()) // the 1:1 NAT in front of the gate
+	}
 	if _, err := w.conn.WriteToUDPAddrPort(write(w.l.t, m), to); err != nil {
 		w.l.t.Fatal(err)
 	}
+	synctest.Wait() // what follows cannot overtake it by another socket
 }
 
 func (w *wire) via() []message.Via {
@@ -219,9 +227,16 @@ func (l *lab) connectWith(from, to *wire, gate netip.AddrPort, offer, answer []b
 	arrived := to.want("INVITE")
 	to.reply(arrived, 180, nil, extra...)
 	to.reply(arrived, 200, answer, extra...)
-	callee = &party{wire: to, gate: contactOf(l.t, arrived)}
-	final := from.want("200 INVITE")
-	caller = &party{wire: from, gate: gate}
+	caller, callee = l.ends(from, to, gate, invite, arrived, from.want("200 INVITE"))
+	from.send(gate, caller.within("ACK", invite.CSeq))
+	to.want("ACK")
+	return caller, callee
+}
+
+// ends are the two dialogs of a call that has been answered.
+func (l *lab) ends(from, to *wire, gate netip.AddrPort, invite, arrived, final *message.Message) (caller, callee *party) {
+	l.t.Helper()
+	caller, callee = &party{wire: from, gate: gate}, &party{wire: to, gate: contactOf(l.t, arrived)}
 	var err error
 	if caller.dlg, err = dialog.UAC(invite, final); err != nil {
 		l.t.Fatal(err)
@@ -229,8 +244,6 @@ func (l *lab) connectWith(from, to *wire, gate netip.AddrPort, offer, answer []b
 	if callee.dlg, err = dialog.UAS(arrived, fmt.Sprintf("answer-%d-%d", to.at.Port(), arrived.CSeq)); err != nil {
 		l.t.Fatal(err)
 	}
-	from.send(gate, caller.within("ACK", invite.CSeq))
-	to.want("ACK")
 	return caller, callee
 }
 

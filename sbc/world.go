@@ -63,7 +63,7 @@ func (w *world) addPBX() {
 	peer := tu.Peer{
 		Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks, Host: p.Domain, Reach: reach,
 		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold},
-		AttemptTimeout: p.AttemptTimeout, TimerC: timerC,
+		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(),
 	}
 	for _, n := range p.Nodes {
 		if !n.Realms[nat.Trunks] {
@@ -86,7 +86,7 @@ func (w *world) addTrunk(t *config.Trunk) {
 		reach = append(reach, netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()))
 	}
 	peer := tu.Peer{
-		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach,
+		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach, Never: w.listeners(),
 		Media: tu.MediaPolicy{
 			Latch: tu.LatchOff, Sources: t.MediaSources, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold,
 		},
@@ -216,14 +216,13 @@ func (w *world) destinations() (rules [2]nat.DestinationRules) {
 	return rules
 }
 
-// isOwnListener reports whether a destination is one of our own sockets: a request is never sent there.
-func (w *world) isOwnListener(to netip.AddrPort) bool {
+// listeners are our own sockets, as bound and as advertised: a request is never sent there.
+func (w *world) listeners() []netip.AddrPort {
+	var out []netip.AddrPort
 	for _, f := range w.interfaces {
-		if f.Bind == to || f.Advertised == to {
-			return true
-		}
+		out = append(out, f.Bind, f.Advertised)
 	}
-	return false
+	return out
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -132,7 +132,7 @@ func cost(t *testing.T, c contender) float64 {
 		t.Fatal(err)
 	}
 	good := successful(caller)
-	if good < *volume*9/10 {
+	if good < *volume*99/100 {
 		t.Fatalf("%d of %d calls succeeded, sipp exits %d: the figure would mean nothing\n%s%s", good, *volume, caller.code, tail(filepath.Join(w.dir, caller.name+".errors")), working[0].tail())
 	}
 	spent := cpu(t, working) - before

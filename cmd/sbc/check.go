@@ -21,12 +21,13 @@ func newCheck() *cobra.Command {
 				flags.Config = args[0]
 			}
 			snap, report := config.Load(flags.Path(), flags)
-			var remarks []string
+			remarks := []string{}
 			if snap != nil {
-				var err error
-				if remarks, err = sbc.Remarks(snap); err != nil {
+				found, err := sbc.Remarks(snap)
+				if err != nil {
 					return &exitError{code: exitUsage, err: err}
 				}
+				remarks = append(remarks, found...)
 			}
 			if err := printReport(cmd, &report, remarks, asJSON); err != nil {
 				return err
@@ -51,10 +52,11 @@ func printReport(cmd *cobra.Command, report *config.Report, remarks []string, as
 			OK       bool             `json:"ok"`
 			Errors   []config.Problem `json:"errors"`
 			Warnings []config.Problem `json:"warnings"`
+			Notes    []config.Problem `json:"notes"`
 			Rules    []string         `json:"rules"`
-		}{report.OK(), report.Errors, report.Warnings, remarks})
+		}{report.OK(), report.Errors, report.Warnings, report.Notes, remarks})
 	}
-	if text := report.String(); text != "" {
+	if text := report.Full(); text != "" {
 		fmt.Fprintln(out, text)
 	}
 	for _, r := range remarks {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -33,7 +34,7 @@ func ask(use, short string, args cobra.PositionalArgs, f func(ctx context.Contex
 			}
 			defer c.Close()
 			if err := f(ctx, &a, c, cmd, args); err != nil {
-				if _, own := err.(*exitError); own {
+				if _, own := errors.AsType[*exitError](err); own {
 					return err
 				}
 				return &exitError{code: exitFailed, err: err}

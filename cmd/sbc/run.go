@@ -51,6 +51,9 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	defer release()
 	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security})
 	if err != nil {
+		if path := snap.Path(); path != "" {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
 		return &exitError{code: exitUsage, err: err}
 	}
 	ctx, stop := context.WithCancel(context.Background())
@@ -61,9 +64,11 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 		return &exitError{code: exitUsage, err: err}
 	}
 	var helpers sync.WaitGroup
-	helpers.Go(func() { attend(ctx, stop, gate, log, load) })
+	gone := make(chan struct{})
+	helpers.Go(func() { attend(ctx, stop, gone, gate, log, load) })
 	helpers.Go(served)
 	gate.Run(ctx)
+	close(gone)
 	helpers.Wait()
 	return nil
 }
@@ -94,35 +99,40 @@ func serve(ctx context.Context, control api.Control, named string, log *zap.Logg
 // loader reads the configuration, file and flags, as at the start.
 type loader func() (*config.Snapshot, config.Report)
 
-// attend serves signals: SIGTERM drains, SIGINT or a second one hangs up, a third one exits, SIGHUP reloads.
-func attend(ctx context.Context, stop func(), gate *sbc.SBC, log *zap.Logger, load loader) {
+// attend serves signals until the gate has gone: SIGTERM drains, SIGINT or a second one hangs up, one more exits at once,
+// SIGHUP reloads.
+func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SBC, log *zap.Logger, load loader) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
-	ending := false
+	defer signal.Stop(signals)
+	draining := false
 	for {
+		var sig os.Signal
 		select {
-		case <-ctx.Done():
+		case <-gone:
 			return
-		case sig := <-signals:
-			switch {
-			case sig == syscall.SIGHUP:
-				reload(ctx, gate, log, load)
-			case ending && ctx.Err() != nil:
-				os.Exit(exitFailed)
-			case ending || sig == syscall.SIGINT:
-				ending = true
+		case sig = <-signals:
+		}
+		switch {
+		case sig == syscall.SIGHUP:
+			reload(ctx, gate, log, load)
+		case ctx.Err() != nil:
+			log.Warn("a further signal: the program exits, what is left is not hung up")
+			_ = log.Sync()
+			os.Exit(exitFailed)
+		case draining || sig == syscall.SIGINT:
+			log.Info("hanging up")
+			stop()
+		default:
+			draining = true
+			wait := gate.DrainTimeout()
+			log.Info("draining: no new calls, " + wait.String() + " for those in progress")
+			go func() {
+				if left, err := gate.Drain(ctx, wait); err == nil && left > 0 {
+					log.Warn(fmt.Sprintf("%d calls are hung up: drain_timeout %s is over", left, wait))
+				}
 				stop()
-			default:
-				ending = true
-				wait := gate.DrainTimeout()
-				log.Info("draining: no new calls, " + wait.String() + " for those in progress")
-				go func() {
-					if left, err := gate.Drain(ctx, wait); err == nil && left > 0 {
-						log.Warn(fmt.Sprintf("%d calls are hung up: drain_timeout %s is over", left, wait))
-					}
-					stop()
-				}()
-			}
+			}()
 		}
 	}
 }

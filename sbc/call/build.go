@@ -166,15 +166,18 @@ func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
 	if err != nil || hop.Flow.Transport.Reliable() {
 		return hop.Flow
 	}
-	addr = addr.Unmap()
+	port := uri.Port
+	if port == 0 {
+		port = 5060
+	}
+	to := netip.AddrPortFrom(addr.Unmap(), port)
+	if slices.Contains(hop.Peer.Never, to) {
+		return hop.Flow // it would come back to us (RFC 3261 §16.3)
+	}
 	for _, p := range hop.Peer.Reach {
-		if p.Contains(addr) {
-			port := uri.Port
-			if port == 0 {
-				port = 5060
-			}
-			hop.Flow.Remote = netip.AddrPortFrom(addr, port)
-			return hop.Flow
+		if p.Contains(to.Addr()) {
+			hop.Flow.Remote = to
+			break
 		}
 	}
 	return hop.Flow

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/dialog"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -208,5 +209,34 @@ func TestClockSet(t *testing.T) {
 	r := p.c.close(began.Add(time.Minute), 200, "", "sbc")
 	if got := r.End.Round(0).Sub(r.Start.Round(0)); got != time.Minute || r.Duration != 60 {
 		t.Errorf("ended %v after its start, duration %v", got, r.Duration)
+	}
+}
+
+// TestNextHopStaysWithinReach: a Contact leads to the peer's own addresses and nowhere else, least of all back to us.
+func TestNextHopStaysWithinReach(t *testing.T) {
+	setUp := netip.MustParseAddrPort("10.0.0.10:5060")
+	hop := tu.Hop{
+		Flow: nat.Flow{Interface: 2, Remote: setUp},
+		Peer: &tu.Peer{
+			Reach: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Never: []netip.AddrPort{netip.MustParseAddrPort("10.0.0.2:5080")},
+		},
+	}
+	for _, tt := range []struct {
+		name string
+		uri  message.URI
+		want string
+	}{
+		{"another node", message.URI{Scheme: "sip", Host: "10.0.0.11", Port: 5070}, "10.0.0.11:5070"},
+		{"standard port", message.URI{Scheme: "sip", Host: "10.0.0.11"}, "10.0.0.11:5060"},
+		{"IPv4 in IPv6 clothes", message.URI{Scheme: "sip", Host: "::ffff:10.0.0.11", Port: 5070}, "10.0.0.11:5070"},
+		{"elsewhere", message.URI{Scheme: "sip", Host: "203.0.113.66", Port: 5060}, "10.0.0.10:5060"},
+		{"a host name", message.URI{Scheme: "sip", Host: "pbx.example.com"}, "10.0.0.10:5060"},
+		{"our own listener", message.URI{Scheme: "sip", Host: "10.0.0.2", Port: 5080}, "10.0.0.10:5060"},
+		{"another program on our machine", message.URI{Scheme: "sip", Host: "10.0.0.2", Port: 5060}, "10.0.0.2:5060"},
+	} {
+		d := dialog.Dialog{Target: tt.uri}
+		if got := nextHop(hop, &d); got.Remote.String() != tt.want || got.Interface != 2 {
+			t.Errorf("%s: %v, want %s", tt.name, got.Remote, tt.want)
+		}
 	}
 }

@@ -34,8 +34,9 @@ type Peer struct {
 	// Domain is the host of From towards the peer, if it is not our own address (BEHAVIOUR table: phones → PBX).
 	Domain string
 
-	Symmetric bool           // responses always to the source, whatever Via says
-	Reach     []netip.Prefix // next hops of in-dialog requests must lie within these, else the set-up's peer
+	Symmetric bool             // responses always to the source, whatever Via says
+	Reach     []netip.Prefix   // next hops of in-dialog requests must lie within these, else the set-up's peer
+	Never     []netip.AddrPort // our own listeners: nothing is ever sent there, whatever a Contact or route says
 
 	Media MediaPolicy
 
