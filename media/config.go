@@ -49,14 +49,6 @@ func (c Config) Validate() error {
 // Shared reports whether both sides draw from one pool.
 func (c Config) Shared() bool { return c.Addresses[0].Unmap() == c.Addresses[1].Unmap() }
 
-// Streams is how many streams the range holds at most.
-func (c Config) Streams() int {
-	if c.Shared() {
-		return c.layout().Pairs / 2
-	}
-	return c.layout().Pairs
-}
-
 func (c Config) layout() Layout {
 	first := int(c.First) + int(c.First)&1
 	l := Layout{

@@ -7,23 +7,21 @@ import "time"
 //
 // Times are nanoseconds since the Base of the Board.
 type Engine struct {
-	layout Layout
-	legs   []leg
-	rules  []rule
-	board  *Board
-	own    [2]Endpoint
-	first  uint16
-	ports  uint16
+	legs  []leg
+	rules []rule
+	board *Board
+	own   [2]Endpoint
+	first uint16
+	ports uint16
 }
 
 // NewEngine makes the table of a layout; base is the zero of its clock.
 func NewEngine(layout Layout, base time.Time) *Engine {
 	e := &Engine{
-		layout: layout,
-		legs:   make([]leg, layout.Legs()),
-		rules:  make([]rule, layout.Legs()),
-		board:  NewBoard(layout, base),
-		first:  uint16(layout.First), ports: uint16(layout.Pairs * 2),
+		legs:  make([]leg, layout.Legs()),
+		rules: make([]rule, layout.Legs()),
+		board: NewBoard(layout, base),
+		first: uint16(layout.First), ports: uint16(layout.Pairs * 2),
 	}
 	for side, a := range layout.Addresses {
 		e.own[side] = Endpoint16(a.As16(), 0)

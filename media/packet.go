@@ -77,6 +77,7 @@ func refusal(h *header, f flags, otherwise Rejection) Rejection {
 		if f&(flagControl|flagMux) == 0 {
 			return RejectedPort
 		}
+	case classRTP, classOpaque:
 	}
 	return otherwise
 }

@@ -6,7 +6,7 @@ import (
 )
 
 func TestAdvertise(t *testing.T) {
-	internal := NewRanges(DefaultInternal...)
+	internal := NewRanges(prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")...)
 	behind := &Interface{Bind: netip.MustParseAddrPort("10.0.0.2:5080"), Advertised: netip.MustParseAddrPort("198.51.100.5:5080")}
 	plain := &Interface{Bind: netip.MustParseAddrPort("203.0.113.10:5080"), Advertised: netip.MustParseAddrPort("203.0.113.10:5080")}
 	local := &Interface{Bind: netip.MustParseAddrPort("127.0.0.1:5080"), Advertised: netip.MustParseAddrPort("198.51.100.5:5080")}

@@ -7,39 +7,16 @@ import (
 	"slices"
 )
 
-// DefaultInternal are the private ranges of RFC 1918, internal where the configuration names none.
-var DefaultInternal = []netip.Prefix{
-	netip.MustParsePrefix("10.0.0.0/8"),
-	netip.MustParsePrefix("172.16.0.0/12"),
-	netip.MustParsePrefix("192.168.0.0/16"),
-}
-
-// Config is the part of the configuration that this room owns.
-type Config struct {
-	// InternalRanges are the networks whose hosts reach us without a translation in between: they are told the address
-	// that we are bound to. Judged by packet source.
-	InternalRanges []netip.Prefix
-}
-
-// Validate reports every range that cannot be meant, with what to write instead.
-func (c Config) Validate() error {
-	var errs []error
-	for i, p := range c.InternalRanges {
-		if err := checkRange(p); err != nil {
-			errs = append(errs, fmt.Errorf("internal_ranges[%d]: %w", i, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func checkRange(p netip.Prefix) error {
+// CheckRange tells why a network cannot be one of internal_ranges, with what to write instead; nil if it can. Hosts of
+// those reach us without a translation in between and are told the address that we are bound to.
+func CheckRange(p netip.Prefix) error {
 	switch a := p.Addr(); {
 	case !p.IsValid():
 		return errors.New("not a range; write ADDRESS/BITS, such as 10.0.0.0/8")
 	case a.Is4In6():
 		return fmt.Errorf("%v is IPv4 in IPv6 clothes; write the IPv4 range", p)
 	case p.Bits() == 0:
-		return fmt.Errorf("%v makes the whole Internet internal; name your networks", p)
+		return fmt.Errorf("%v makes the whole Internet internal", p)
 	case p.Masked() != p:
 		return fmt.Errorf("%v has host bits set; write %v, or %v for the one host", p, p.Masked(),
 			netip.PrefixFrom(a, a.BitLen()))
@@ -54,7 +31,7 @@ type Ranges struct {
 	sorted []netip.Prefix // by first address, none within another
 }
 
-// NewRanges makes a set. Host bits are cut, invalid prefixes are left out (Validate reports them).
+// NewRanges makes a set. Host bits are cut, invalid prefixes are left out.
 func NewRanges(prefixes ...netip.Prefix) Ranges {
 	all := make([]netip.Prefix, 0, len(prefixes))
 	for _, p := range prefixes {
@@ -77,9 +54,6 @@ func NewRanges(prefixes ...netip.Prefix) Ranges {
 	}
 	return Ranges{sorted: kept}
 }
-
-// Ranges is the set of the configuration.
-func (c Config) Ranges() Ranges { return NewRanges(c.InternalRanges...) }
 
 // Contains reports whether an address lies in the set; IPv4 in IPv6 clothes counts as IPv4, a zone is ignored. It does
 // not allocate.

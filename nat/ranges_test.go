@@ -70,30 +70,21 @@ func TestRangesAgreeWithTheNaive(t *testing.T) {
 	})
 }
 
-func TestConfigValidate(t *testing.T) {
-	if err := (Config{InternalRanges: DefaultInternal}).Validate(); err != nil {
-		t.Error(err)
-	}
-	if err := (Config{}).Validate(); err != nil {
-		t.Error(err)
-	}
-	bad := Config{InternalRanges: append(prefixes("10.0.0.2/8", "0.0.0.0/0", "::/0", "::ffff:10.0.0.0/104", "224.0.0.0/4", "10.1.0.0/16"), netip.Prefix{})}
-	err := bad.Validate()
-	if err == nil {
-		t.Fatal("no error")
-	}
-	for _, want := range []string{
-		"internal_ranges[0]: 10.0.0.2/8 has host bits set; write 10.0.0.0/8, or 10.0.0.2/32", "internal_ranges[1]: 0.0.0.0/0 makes",
-		"internal_ranges[2]: ::/0 makes", "internal_ranges[3]: ", "IPv4 in IPv6", "internal_ranges[4]: 224.0.0.0/4 is multicast", "internal_ranges[6]: not a range",
-	} {
-		if !strings.Contains(err.Error(), want) {
-			t.Errorf("%q lacks %q", err, want)
+func TestCheckRange(t *testing.T) {
+	for _, p := range prefixes("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8", "203.0.113.20/32") {
+		if err := CheckRange(p); err != nil {
+			t.Error(err)
 		}
 	}
-	if strings.Contains(err.Error(), "[5]") {
-		t.Errorf("a good range is blamed: %v", err)
+	for text, want := range map[string]string{
+		"10.0.0.2/8": "has host bits set; write 10.0.0.0/8, or 10.0.0.2/32", "0.0.0.0/0": "makes the whole Internet internal",
+		"::/0": "makes the whole Internet internal", "::ffff:10.0.0.0/104": "IPv4 in IPv6", "224.0.0.0/4": "is multicast", "ff00::/8": "is multicast",
+	} {
+		if err := CheckRange(netip.MustParsePrefix(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", text, err)
+		}
 	}
-	if r := bad.Ranges(); !r.Contains(addr("10.0.0.9")) {
-		t.Error("host bits are cut")
+	if err := CheckRange(netip.Prefix{}); err == nil || !strings.Contains(err.Error(), "not a range") {
+		t.Error(err)
 	}
 }

@@ -47,6 +47,8 @@ func (a *automaton) insert(p agentPattern, rule int32) {
 		accept.product = min(accept.product, rule)
 	case agentPrefix:
 		accept.prefix = min(accept.prefix, rule)
+	case agentRegex:
+		// Expressions are matched one by one; newAgentMatcher keeps them out of here.
 	}
 }
 

@@ -107,36 +107,41 @@ func (e *evidence) table(known bool) *dossierTable {
 // with calls f under lock with the dossier of a source, making room for it if need be. The second argument is the
 // dossier's records.
 func (e *evidence) with(known bool, source netip.Addr, now time.Duration, f func(*dossier, []record)) {
-	t := e.table(known)
-	key := source.As16()
-	n := int(maphash.Bytes(e.seed, key[:]) % uint64(len(t.sets)))
+	t, n, key := e.lock(known, source)
 	s := &t.sets[n]
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.find(key)
 	if i < 0 {
 		i = s.victim(now)
 		s.dossiers[i] = dossier{source: key, taken: true, first: now, last: now}
 	}
-	from := (n*evidenceWays + i) * t.each
-	f(&s.dossiers[i], t.records[from:from+t.each])
+	f(&s.dossiers[i], t.recordsOf(n, i))
 }
 
 // look calls f with the dossier of a source if there is one.
 func (e *evidence) look(known bool, source netip.Addr, f func(*dossier, []record)) bool {
-	t := e.table(known)
-	key := source.As16()
-	n := int(maphash.Bytes(e.seed, key[:]) % uint64(len(t.sets)))
+	t, n, key := e.lock(known, source)
 	s := &t.sets[n]
-	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.find(key)
-	if i < 0 {
-		return false
+	if i >= 0 {
+		f(&s.dossiers[i], t.recordsOf(n, i))
 	}
-	from := (n*evidenceWays + i) * t.each
-	f(&s.dossiers[i], t.records[from:from+t.each])
-	return true
+	return i >= 0
+}
+
+// lock locks the set that a source belongs to.
+func (e *evidence) lock(known bool, source netip.Addr) (t *dossierTable, set int, key [16]byte) {
+	t, key = e.table(known), source.As16()
+	set = int(maphash.Bytes(e.seed, key[:]) % uint64(len(t.sets)))
+	t.sets[set].mu.Lock()
+	return t, set, key
+}
+
+// recordsOf is the room for the records of a dossier.
+func (t *dossierTable) recordsOf(set, i int) []record {
+	from := (set*evidenceWays + i) * t.each
+	return t.records[from : from+t.each]
 }
 
 func (s *dossierSet) find(key [16]byte) int {

@@ -105,6 +105,8 @@ func (g *Guard) Check(p *Packet) Verdict {
 			i := p.Interface
 			g.state.counters.ignored[i.Side][i.Realm][i.Transport].Add(1)
 			return Verdict{Action: Ignore, Rule: -1, Shadow: -1, Limit: -1}
+		case scan.None, scan.Message, scan.Junk:
+			// Judged below: what is no message is malformed.
 		}
 	}
 	var s Subject

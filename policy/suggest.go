@@ -95,6 +95,8 @@ func (x *explainer) fixes() {
 		add("let the phone register first; phones.unregistered says what others meet")
 	case reason.Stranger:
 		x.fixStranger(add)
+	default:
+		// The guard gives no other reason to a source; those of a call are read in its record.
 	}
 }
 

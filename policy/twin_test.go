@@ -23,7 +23,6 @@ type twin struct {
 	admitted map[string]*twinRepeat
 	credits  map[netip.Addr][]time.Time // when each open challenge was passed
 	buckets  map[string]*idealBucket
-	warned   time.Time
 }
 
 type twinRepeat struct {

@@ -50,8 +50,12 @@ func agentWarnings(list []UserAgentConfig, shipped bool) (warnings []string) {
 		alone := singleAgent(e)
 		for _, name := range genuineAgents {
 			if !e.Shadow && alone.match([]byte(name)) >= 0 {
+				beside := ""
+				if shipped {
+					beside = " (write the other shipped rules out beside it)"
+				}
 				warnings = append(warnings, fmt.Sprintf("%s matches genuine phones (%s); to count them only: "+
-					"{ match: %q, mode: %s, shadow: true }", agentPath(i, shipped, e), name, e.Match, agentModeOf(e.Mode)))
+					"{ match: %q, mode: %s, shadow: true }%s", agentPath(i, shipped, e), name, e.Match, agentModeOf(e.Mode), beside))
 				break
 			}
 		}

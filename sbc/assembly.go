@@ -18,12 +18,13 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// assembly is what the core asks the program. All of it belongs to the core's goroutine.
+// assembly is what the core asks the program. All of it belongs to whoever has the core's turn.
 type assembly struct {
 	sbc      *SBC
 	world    *world
 	book     *trunk.Book
 	calls    map[tu.UserID]*call.Call
+	invites  map[tu.UserID]invite
 	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
 	rate     rate
@@ -38,7 +39,11 @@ type probe struct {
 	user  tu.UserID
 	cfg   trunk.ProbeConfig
 	began time.Time // zero: its silence has been told
+	said  string    // what became of its last question
 }
+
+// invite names the INVITE of a call, whose CANCEL the guard lets pass however long it rings.
+type invite struct{ callID, branch string }
 
 // rate bounds new calls a second over all sources.
 type rate struct {
@@ -106,6 +111,12 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived)
 	c := call.New(a.world.calls, seed)
 	a.calls[id] = c
 	a.total++
+	if in := (invite{m.CallID, m.Via[0].Branch}); a.sbc.guard.Live().AddInvite(in.callID, in.branch, ev.Flow.Remote.Addr()) {
+		if a.invites == nil {
+			a.invites = map[tu.UserID]invite{}
+		}
+		a.invites[id] = in
+	}
 	return c, core.Answer{}
 }
 
@@ -165,9 +176,16 @@ func (a *assembly) listed(hops []tu.Hop) []tu.Hop {
 
 // Health takes what a probe found.
 func (a *assembly) Health(now time.Time, h tu.Health) {
-	state := trunk.Down
-	if h.Up {
+	if p, ok := a.probes[h.Peer]; ok {
+		p.said = h.Answer
+		a.probes[h.Peer] = p
+	}
+	state := trunk.Unknown
+	switch {
+	case h.Up:
 		state = trunk.Up
+	case h.Known:
+		state = trunk.Down
 	}
 	if a.book.Report(h.Peer, state) {
 		a.since[h.Peer] = now
@@ -187,7 +205,13 @@ func (a *assembly) Record(r tu.CDR) {
 }
 
 // Ended hears that a user is gone.
-func (a *assembly) Ended(id tu.UserID, _ tu.User) { delete(a.calls, id) }
+func (a *assembly) Ended(id tu.UserID, _ tu.User) {
+	delete(a.calls, id)
+	if in, ok := a.invites[id]; ok {
+		a.sbc.guard.Live().RemoveInvite(in.callID, in.branch)
+		delete(a.invites, id)
+	}
+}
 
 // SameSystem reports whether two flows of one interface belong to one peer system.
 func (a *assembly) SameSystem(sentTo, from nat.Flow) bool {
@@ -202,6 +226,10 @@ func (a *assembly) startProbes() {
 		if want, ok := a.world.probes[id]; !ok || !want.Same(&p.cfg) {
 			a.sbc.core.Tell(p.user, tu.Hangup{})
 			delete(a.probes, id)
+			if !ok { // nobody asks any more: nothing is known
+				a.book.Report(id, trunk.Unknown)
+				delete(a.since, id)
+			}
 		}
 	}
 	for id, cfg := range a.world.probes {
@@ -226,14 +254,8 @@ func (a *assembly) complain(now time.Time) {
 		}
 		p.began = time.Time{}
 		a.probes[id] = p
-		peer, place := p.cfg.Hop.Peer, "pbx.nodes"
-		if peer.Kind == tu.KindTrunk {
-			place = "trunks[" + peer.Name + "].peers"
-		}
-		if path := a.world.snap.Path(); path != "" {
-			place = path + ": " + place
-		}
-		a.sbc.log.Warn(place+": "+p.cfg.Hop.Flow.Remote.String()+" has not answered one OPTIONS; calls are sent there all the same\n"+
+		peer := p.cfg.Hop.Peer
+		a.sbc.log.Warn(a.world.snap.Place(a.world.key(&p.cfg.Hop))+": "+p.cfg.Hop.Flow.Remote.String()+" has not answered one OPTIONS; calls are sent there all the same\n"+
 			"  hint: is the address right, does it run, and does it accept SIP from "+p.cfg.Hop.Here.Signal.String()+"?",
 			zap.String("node", p.cfg.Hop.Flow.Remote.String()), zap.String("side", peer.Side.String()))
 	}

@@ -57,7 +57,7 @@ func (c control) Call(ctx context.Context, name string) (api.Call, error) {
 	return out, err
 }
 
-// describe runs on the core's goroutine.
+// describe runs in the core's turn.
 func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
 	v := x.View()
 	out := api.Call{
@@ -118,13 +118,13 @@ func (c control) Trunks(ctx context.Context) ([]api.Trunk, error) {
 	return out, err
 }
 
-// peers runs on the core's goroutine.
+// peers runs in the core's turn.
 func (c control) peers(s *trunk.System) []api.Peer {
 	var out []api.Peer
 	for _, h := range s.Hops {
 		p := api.Peer{
 			Address: h.Flow.Remote.String(), Transport: h.Flow.Transport.String(), State: c.assembly.book.State(h.ID).String(),
-			Since: c.assembly.since[h.ID],
+			Since: c.assembly.since[h.ID], Answer: c.assembly.probes[h.ID].said,
 		}
 		out = append(out, p)
 	}
@@ -229,7 +229,9 @@ func (c control) Reload(ctx context.Context, dryRun bool) (api.ReloadResult, err
 		return out, nil
 	}
 	changes := config.Diff(c.snap.Load(), snap)
-	if !dryRun {
+	if err := c.relayStays(snap); err != nil {
+		out.Errors = append(out.Errors, api.Problem{Text: err.Error()})
+	} else if !dryRun {
 		var err error
 		if changes, err = c.SBC.Reload(ctx, snap); err != nil {
 			out.Errors = append(out.Errors, api.Problem{Text: err.Error()})

@@ -106,6 +106,43 @@ func TestACallAsTheAdministratorSeesIt(t *testing.T) {
 	})
 }
 
+// TestStatusTellsWhatDecides: rules that decided, shadow rules that would have, and what was refused behind the guard.
+func TestStatusTellsWhatDecides(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newGate(t, rewritten(t, labConfig, "policy: { rate_limits: [] }", `limits: { calls: 1 }
+policy:
+  rate_limits: []
+  strangers: { trunks: answer }
+  deny_user_agents: [ { match: scanner, mode: contains }, { match: tried, mode: exact, shadow: true } ]
+`), natlab.Options{Seed: 1})
+		defer l.close()
+		itsp, pbx, stranger := l.wire(providerAt), l.wire(pbxAt), l.wire(strangerAt)
+		for _, agent := range []string{"a scanner", "a scanner", "tried"} {
+			stranger.send(trunkSocket, stranger.request("OPTIONS", trunkSocket, "1", field("User-Agent: "+agent)))
+		}
+		a, b := l.connect(itsp, pbx, trunkSocket)
+		over := itsp.request("INVITE", trunkSocket, "+4930124")
+		itsp.send(trunkSocket, over)
+		if r := itsp.final(trunkSocket, over); r.Status != 503 {
+			t.Errorf("one call too many: %d", r.Status)
+		}
+		s, err := l.gate.Control(nil).Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []api.Rule{
+			{Path: "policy.deny_user_agents[0]", Name: "scanner", Hits: 2}, {Path: "policy.deny_user_agents[1]", Name: "tried", Shadow: 1},
+		}
+		if !slices.Equal(s.Rules, want) {
+			t.Errorf("rules %+v", s.Rules)
+		}
+		if !slices.Contains(s.Counts, api.Count{Action: "refuse", Reason: "no-capacity", Count: 1}) {
+			t.Errorf("counts %+v", s.Counts)
+		}
+		hangup(a, b)
+	})
+}
+
 // TestStatus: listeners, pool, counts, capped tables and the audit.
 func TestStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -129,6 +166,9 @@ func TestStatus(t *testing.T) {
 			return c.Side == "outside" && c.Action == "drop" && c.Count == 3
 		}) {
 			t.Errorf("counts %+v", s.Counts)
+		}
+		if !slices.Contains(s.Audit, api.Gauge{Name: "internal errors of readers"}) {
+			t.Errorf("audit %+v", s.Audit)
 		}
 		if len(s.Off) != 1 || !strings.Contains(s.Off[0], "rate_limits") {
 			t.Errorf("off: %v", s.Off)

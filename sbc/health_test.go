@@ -20,14 +20,14 @@ var probing = strings.NewReplacer("health: { interval: 0 }", "health: { interval
 
 func TestHealth(t *testing.T) {
 	for _, tt := range []struct {
-		name string
-		fail func(l *lab, down bool)
+		name, answer string
+		fail         func(l *lab, down bool)
 	}{
-		{"gone (ICMP)", func(l *lab, down bool) {
+		{"cut off", "no answer", func(l *lab, down bool) {
 			l.net.Host(pbxAt.Addr()).Down(down)
 			l.net.Host(otherPBXAt.Addr()).Down(down)
 		}},
-		{"swallows", func(l *lab, down bool) {
+		{"swallows", "no answer", func(l *lab, down bool) {
 			loss := 0.0
 			if down {
 				loss = 1
@@ -55,6 +55,9 @@ func TestHealth(t *testing.T) {
 				if got := l.states(); got != "down down" {
 					t.Errorf("nodes are %s", got)
 				}
+				if got := l.answers(); got != tt.answer+", "+tt.answer {
+					t.Errorf("their last answers: %s", got)
+				}
 				if code := place(); code != 503 {
 					t.Errorf("with both nodes down: %d", code)
 				}
@@ -62,6 +65,9 @@ func TestHealth(t *testing.T) {
 				time.Sleep(10 * time.Second)
 				if got := l.states(); got != "up up" {
 					t.Errorf("nodes are %s", got)
+				}
+				if got := l.answers(); got != "200 OK, 200 OK" {
+					t.Errorf("their last answers: %s", got)
 				}
 				if code := place(); code != 200 {
 					t.Errorf("with both nodes up again: %d", code)
@@ -85,6 +91,40 @@ func (l *lab) states() string {
 	return strings.Join(s, " ")
 }
 
+// answers are what became of the last question to each PBX node, in file order.
+func (l *lab) answers() string {
+	l.t.Helper()
+	nodes, err := l.gate.Control(nil).Nodes(l.ctx)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	var s []string
+	for _, n := range nodes {
+		s = append(s, n.Answer)
+	}
+	return strings.Join(s, ", ")
+}
+
+// TestNobodyAsksAnyMore: a node that was down when the probes were switched off is unknown, and so used again in its turn.
+func TestNobodyAsksAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newGate(t, probing, natlab.Options{Seed: 1})
+		defer l.close()
+		l.agent("pbx", pbxAt, 1)
+		l.net.Host(otherPBXAt.Addr()) // it has a closed port
+		time.Sleep(10 * time.Second)
+		l.net.Host(pbxAt.Addr()).Down(true)
+		time.Sleep(20 * time.Second)
+		if got := l.states() + ", " + l.answers(); got != "down unknown, no answer, unreachable" {
+			t.Errorf("nodes are %s", got)
+		}
+		l.mustReload(rewritten(t, probing, "interval: 2s", "interval: 0"))
+		if got := l.states() + l.answers(); got != "unknown unknown, " {
+			t.Errorf("nodes are %s", got)
+		}
+	})
+}
+
 // TestASilentPeerIsTold: a PBX that never answers is used, and the log says so once, with the key and what to look at.
 func TestASilentPeerIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -102,7 +142,7 @@ func TestASilentPeerIsTold(t *testing.T) {
 		if len(told) != 2 || told[otherPBXAt.String()] != 1 || told[providerAt.String()] != 1 {
 			t.Errorf("told of %v", told)
 		}
-		if text := seen.FilterMessageSnippet(otherPBXAt.String()).All()[0].Message; !strings.Contains(text, "pbx.nodes") || !strings.Contains(text, pbxSocket.String()) {
+		if text := seen.FilterMessageSnippet(otherPBXAt.String()).All()[0].Message; !strings.HasPrefix(text, "lab.yaml:9:18: pbx.nodes[1].address: ") || !strings.Contains(text, pbxSocket.String()) {
 			t.Errorf("said %q", text)
 		}
 		if got := l.states(); got != "up unknown" {

@@ -147,9 +147,13 @@ func TestNothingShows(t *testing.T) {
 						to.want("ACK")
 					case "cancelled":
 						cancel := *invite
-						cancel.Method, cancel.Body, cancel.Headers = "CANCEL", nil, extra[from]
+						why := field(`Reason: SIP;cause=200;text="Call completed elsewhere, by ` + from.at.Addr().String() + `"`)
+						cancel.Method, cancel.Body, cancel.Headers = "CANCEL", nil, append(append([]message.Header{}, extra[from]...), why)
 						from.send(gate, &cancel)
 						c := to.want("CANCEL")
+						if got, _ := c.Get("Reason"); !strings.HasPrefix(got, `SIP;cause=200;text="Call completed elsewhere, by `) {
+							t.Errorf("the CANCEL's Reason is %q", got)
+						}
 						to.reply(c, 200, nil, early...)
 						to.reply(arrived, 487, nil, early...)
 						from.final(gate, invite)

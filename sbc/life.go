@@ -60,7 +60,7 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	snap.Interfaces = next
 	undo, err := s.openSockets(live, next, handed)
 	if err != nil {
-		return changes, err
+		return changes, snap.Placed(err)
 	}
 	w := newWorld(snap, s.tags)
 	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
@@ -83,8 +83,8 @@ func (s *SBC) relayStays(snap *config.Snapshot) error {
 	var errs []error
 	for side, addrs := range s.relayed.Addresses {
 		if !slices.Equal(addrs, snap.Media.Addresses[side]) {
-			errs = append(errs, fmt.Errorf("%s.address: media is bound to %s and cannot move to %s while the program runs\n"+
-				"  hint: keep the address, or drain and restart", nat.Side(side), join(addrs), join(snap.Media.Addresses[side])))
+			errs = append(errs, fmt.Errorf("%s: media is bound to %s and cannot move to %s while the program runs\n"+
+				"  hint: keep the address, or drain and restart", snap.Place(nat.Side(side).String()+".address"), join(addrs), join(snap.Media.Addresses[side])))
 		}
 	}
 	return errors.Join(errs...)

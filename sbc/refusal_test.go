@@ -298,3 +298,42 @@ func TestExternalAddressOfATrunk(t *testing.T) {
 		})
 	}
 }
+
+// TestACancelIsNeverLimited: a rule on the trunk leaves no room for it, and it has rung for longer than the guard
+// remembers requests.
+func TestACancelIsNeverLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newGate(t, rewritten(t, labConfig, "rate_limits: []",
+			`rate_limits: [ { name: itsp, range: 203.0.113.20, realms: [trunks], limits: { INVITE: 9/second, "*": 1/hour }, burst: 1 } ]`),
+			natlab.Options{Seed: 1})
+		defer l.close()
+		itsp, pbx := l.wire(providerAt), l.wire(pbxAt)
+		invite := withBody(itsp.request("INVITE", trunkSocket, "+4930123"), sdpAt(providerAt.Addr(), 4000))
+		itsp.send(trunkSocket, invite)
+		arrived := pbx.want("INVITE")
+		pbx.reply(arrived, 180, nil)
+		itsp.want("180 INVITE")
+		time.Sleep(2 * time.Minute)
+		for range 2 {
+			itsp.send(trunkSocket, itsp.request("OPTIONS", trunkSocket, "x")) // the bucket is empty
+		}
+		itsp.want("200 OPTIONS")
+		itsp.quiet(time.Second)
+		cancel := *invite
+		cancel.Method, cancel.Body, cancel.Headers = "CANCEL", nil, nil
+		itsp.send(trunkSocket, &cancel)
+		pbx.reply(pbx.want("CANCEL"), 200, nil)
+		pbx.reply(arrived, 487, nil)
+		itsp.final(trunkSocket, invite)
+		l.empty()
+		s, err := l.gate.Control(nil).Status(l.ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, limit := range s.Limits {
+			if limit.Name == "live dialogs and INVITEs" && limit.Level != 0 {
+				t.Errorf("left in the live set: %+v", limit)
+			}
+		}
+	})
+}

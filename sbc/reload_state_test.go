@@ -223,3 +223,23 @@ func TestReloadsUnderLoad(t *testing.T) {
 		}
 	})
 }
+
+// TestTheRelayStays: a reload that moves the relay is refused, and a dry run says so.
+func TestTheRelayStays(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newGate(t, labConfig, natlab.Options{Seed: 1})
+		defer l.close()
+		moved := rewritten(t, labConfig, "outside: { address: 203.0.113.10,", "outside: { address: 203.0.113.11,")
+		for _, dry := range []bool{true, false} {
+			r, err := l.gate.Control(func() (*config.Snapshot, config.Report) {
+				return config.Parse("lab.yaml", []byte(moved), config.Flags{})
+			}).Reload(l.ctx, dry)
+			if err != nil || r.Applied || len(r.Errors) != 1 || !strings.HasPrefix(r.Errors[0].Text, "lab.yaml:2:21: outside.address: media is bound to 203.0.113.10") {
+				t.Errorf("dry %v: %v %+v", dry, err, r)
+			}
+			if len(r.Changes) != 1 || r.Changes[0].When != "restart" {
+				t.Errorf("dry %v: %+v", dry, r.Changes)
+			}
+		}
+	})
+}

@@ -5,7 +5,6 @@ import (
 
 	"sallyport/nat"
 	"sallyport/policy"
-	"sallyport/sbc/config"
 )
 
 // guardPeers is who the guard knows: trunks at their realm outside, nodes and the PBX's other sources inside.
@@ -37,13 +36,4 @@ func (w *world) guardPeers() []policy.Peer {
 		}
 	}
 	return out
-}
-
-// Remarks are what `sbc check` says of a valid configuration's rules: which shadows which, and which meet genuine phones.
-func Remarks(snap *config.Snapshot) ([]string, error) {
-	rules, err := policy.Compile(snap.Policy.Guard())
-	if err != nil {
-		return nil, err
-	}
-	return rules.Warnings(), nil
 }

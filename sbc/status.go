@@ -9,6 +9,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/api"
+	"sallyport/sbc/reason"
 )
 
 // Gauges are what the gate holds at a moment, for tests, `sbc status` and metrics.
@@ -50,7 +51,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	snap := s.snap.Load()
 	out := api.Status{
 		Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Config: snap.Path(), Counts: c.counts(),
-		Media: c.media(),
+		Rules: c.rules(), Media: c.media(),
 	}
 	var live []nat.Interface
 	if err := s.core.Do(ctx, func(time.Time) { live, out.Draining = s.assembly.live(), s.assembly.draining }); err != nil {
@@ -74,7 +75,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	out.Calls = api.CallGauge{Now: g.Calls, High: g.PortsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
 	out.Limits = c.limits(&g)
-	out.Audit = audit(&g)
+	out.Audit = append(audit(&g), c.edges()...)
 	if len(snap.Policy.Limits) == 0 {
 		out.Off = append(out.Off, "rate limits: policy.rate_limits is absent or empty, nobody is limited")
 	}
@@ -95,6 +96,20 @@ func (c control) counts() []api.Count {
 		out = append(out, api.Count{
 			Side: n.Side.String(), Realm: n.Realm.String(), Action: n.Action.String(), Reason: string(n.Reason), Count: n.Count,
 		})
+	}
+	refused := &c.core.Gauges().Refused
+	for i, r := range reason.All {
+		if n := refused[i].Load(); n > 0 {
+			out = append(out, api.Count{Action: "refuse", Reason: string(r), Count: uint64(n)})
+		}
+	}
+	return out
+}
+
+func (c control) rules() []api.Rule {
+	out := []api.Rule{}
+	for _, h := range c.guard.RuleHits() {
+		out = append(out, api.Rule{Path: h.Rule.Path, Name: h.Rule.Name, Hits: h.Enforced, Shadow: h.Shadow})
 	}
 	return out
 }
@@ -129,4 +144,24 @@ func audit(g *Gauges) []api.Gauge {
 		{Name: "messages dropped, inbox full", Value: int64(g.InboxDropped)},
 		{Name: "datagrams not sent", Value: int64(g.SendErrors)},
 	}
+}
+
+// edges is what the sockets and the call records have lost.
+func (c control) edges() []api.Gauge {
+	var panics, kernel, unsent, unread int64
+	for _, k := range c.sockets.Counters() {
+		panics, kernel = panics+int64(k.Panics), kernel+int64(k.KernelDrops)
+		unsent, unread = unsent+int64(k.Lost+k.Failed), unread+int64(k.ReadErrors)
+	}
+	out := []api.Gauge{
+		{Name: "internal errors of readers", Value: panics, Bad: panics > 0},
+		{Name: "datagrams dropped by the kernel", Value: kernel},
+		{Name: "datagrams refused by the kernel", Value: unsent},
+		{Name: "socket read errors", Value: unread},
+	}
+	if c.files != nil {
+		lost := int64(c.files.Counters().Lost)
+		out = append(out, api.Gauge{Name: "call records lost", Value: lost, Bad: lost > 0})
+	}
+	return out
 }

@@ -106,6 +106,17 @@ func (w *world) addTrunk(t *config.Trunk) {
 	w.table.Trunks = append(w.table.Trunks, route.Trunk{Name: t.Name, Match: t.Outbound})
 }
 
+// key is where the configuration names a hop.
+func (w *world) key(h *tu.Hop) string {
+	if h.Peer.Kind == tu.KindNode {
+		i := slices.IndexFunc(w.snap.PBX.Nodes, func(n config.Node) bool { return n.Address == h.Flow.Remote })
+		return "pbx.nodes[" + itoa(i) + "].address"
+	}
+	i := slices.IndexFunc(w.snap.Trunks, func(t config.Trunk) bool { return t.Name == h.Peer.Name })
+	j := slices.IndexFunc(w.snap.Trunks[i].Peers, func(p config.Peer) bool { return p.Address == h.Flow.Remote })
+	return "trunks[" + itoa(i) + "].peers[" + itoa(j) + "].address"
+}
+
 // hostPort leaves the standard port out, as peers write their own address.
 func hostPort(a netip.AddrPort) string {
 	if a.Port() != 5060 {

@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"sallyport/sbc"
 	"sallyport/sbc/config"
 )
 
@@ -21,15 +20,7 @@ func newCheck() *cobra.Command {
 				flags.Config = args[0]
 			}
 			snap, report := config.Load(flags.Path(), flags)
-			remarks := []string{}
-			if snap != nil {
-				found, err := sbc.Remarks(snap)
-				if err != nil {
-					return &exitError{code: exitUsage, err: err}
-				}
-				remarks = append(remarks, found...)
-			}
-			if err := printReport(cmd, &report, remarks, asJSON); err != nil {
+			if err := printReport(cmd, &report, asJSON); err != nil {
 				return err
 			}
 			if snap == nil {
@@ -43,7 +34,7 @@ func newCheck() *cobra.Command {
 	return cmd
 }
 
-func printReport(cmd *cobra.Command, report *config.Report, remarks []string, asJSON bool) error {
+func printReport(cmd *cobra.Command, report *config.Report, asJSON bool) error {
 	out := cmd.OutOrStdout()
 	if asJSON {
 		e := json.NewEncoder(out)
@@ -53,14 +44,10 @@ func printReport(cmd *cobra.Command, report *config.Report, remarks []string, as
 			Errors   []config.Problem `json:"errors"`
 			Warnings []config.Problem `json:"warnings"`
 			Notes    []config.Problem `json:"notes"`
-			Rules    []string         `json:"rules"`
-		}{report.OK(), report.Errors, report.Warnings, report.Notes, remarks})
+		}{report.OK(), report.Errors, report.Warnings, report.Notes})
 	}
 	if text := report.Full(); text != "" {
 		fmt.Fprintln(out, text)
-	}
-	for _, r := range remarks {
-		fmt.Fprintln(out, "rules: "+r)
 	}
 	if report.OK() {
 		fmt.Fprintln(out, "the configuration is valid")

@@ -51,10 +51,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	defer release()
 	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security})
 	if err != nil {
-		if path := snap.Path(); path != "" {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
-		return &exitError{code: exitUsage, err: err}
+		return &exitError{code: exitUsage, err: snap.Placed(err)}
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -5,6 +5,7 @@ package epoll
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -154,5 +155,5 @@ func (g *generator) meet(lines *bufio.Scanner, peers [2]netip.AddrPort) error {
 			peers[side] = netip.AddrPortFrom(peers[side].Addr().Next(), peers[side].Port())
 		}
 	}
-	return fmt.Errorf("the relay ended before it was ready: %v", lines.Err())
+	return errors.Join(errors.New("the relay ended before it was ready"), lines.Err())
 }

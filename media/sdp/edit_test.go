@@ -77,7 +77,7 @@ func TestNothingOfTheOtherSide(t *testing.T) {
 				t.Errorf("%s shows %q:\n%s", name, secret, out)
 			}
 		}
-		for h := range Addresses([]byte(out)) {
+		for h := range addresses([]byte(out)) {
 			if a := literal(string(h)); a != ours && !unspecified(a) {
 				t.Errorf("%s names %q", name, h)
 			}
@@ -239,12 +239,13 @@ func TestRejectAll(t *testing.T) {
 		if out.Len() != n {
 			t.Fatalf("%s: %d streams of %d", name, out.Len(), n)
 		}
-		for i, m := range out.Media() {
+		for i := range out.Len() {
+			m := out.At(i)
 			if was := must(t, in).At(i); !m.Rejected() || m.Type != was.Type || m.Proto != was.Proto || !slices.Equal(m.Formats, was.Formats) {
 				t.Errorf("%s stream %d: %+v", name, i, m)
 			}
 		}
-		for h := range Addresses(s.Bytes()) {
+		for h := range addresses(s.Bytes()) {
 			if a := literal(string(h)); a != ours && !unspecified(a) {
 				t.Errorf("%s names %q", name, h)
 			}

@@ -74,15 +74,6 @@ func hasFold(s, prefix string) bool {
 // Len is the number of m= lines, rejected ones included.
 func (s *Session) Len() int { return len(s.media) }
 
-// Media reads all streams in order.
-func (s *Session) Media() []Media {
-	all := make([]Media, len(s.media))
-	for i := range s.media {
-		all[i] = s.At(i)
-	}
-	return all
-}
-
 // At reads stream i, counted from 0. It panics where there is none.
 func (s *Session) At(i int) Media {
 	sec := s.media[i]

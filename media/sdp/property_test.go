@@ -62,7 +62,7 @@ func TestRewriteProperties(t *testing.T) {
 		n := s.Len()
 		rewrite(s)
 		out := s.Bytes()
-		for h := range Addresses(out) {
+		for h := range addresses(out) {
 			if a := literal(string(h)); a != ours && !unspecified(a) {
 				t.Fatalf("shows %s:\n%s", h, out)
 			}

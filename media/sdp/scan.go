@@ -6,23 +6,6 @@ import (
 	"net/netip"
 )
 
-// Addresses yields every address literal and host name in the o=, c=, a=rtcp, a=candidate and a=remote-candidates
-// lines of a description, as parts of b. It needs no well-formed description and keeps no copy: it is the leak guard's
-// look at what leaves.
-func Addresses(b []byte) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) {
-		for at := 0; at < len(b); {
-			l, next := nextLine(b, at)
-			for h := range hosts(l) {
-				if !yield(l[h.from:h.to:h.to]) {
-					return
-				}
-			}
-			at = next
-		}
-	}
-}
-
 // Replace puts an address in the place of every host of which leaks is true, and changes the addrtype before it with
 // it. A line of candidates that holds one is taken out: its port would be wrong at any other address. Without a hit b
 // itself comes back; else a copy and the number of hits.
@@ -59,13 +42,6 @@ func Replace(b []byte, leaks func(host []byte) bool, by netip.Addr) ([]byte, int
 		return b, 0
 	}
 	return append(out, b[copied:]...), hits
-}
-
-// ReplaceAddress is Replace for one address, however it is spelt.
-func ReplaceAddress(b []byte, old, by netip.Addr) []byte {
-	old = old.Unmap()
-	out, _ := Replace(b, func(host []byte) bool { return literal(string(host)) == old }, by)
-	return out
 }
 
 // nextLine is the line that begins at an index, without its end, and the index of the one behind it.

@@ -9,7 +9,7 @@ import (
 )
 
 func hostsOf(b []byte) (all []string) {
-	for h := range Addresses(b) {
+	for h := range addresses(b) {
 		all = append(all, string(h))
 	}
 	return all
@@ -52,7 +52,7 @@ func TestAddresses(t *testing.T) {
 	if got := hostsOf(all); !slices.Equal(got, []string{"10.0.0.1", "10.0.0.1", "10.0.0.3"}) {
 		t.Errorf("%q", got)
 	}
-	for range Addresses(all) {
+	for range addresses(all) {
 		break // stopping early is allowed
 	}
 }
@@ -71,10 +71,10 @@ func TestReplaceAddress(t *testing.T) {
 	}
 	for _, tt := range tests {
 		in := []byte("v=0\n" + tt.line + "\r\nt=0 0")
-		if got, want := string(ReplaceAddress(in, old, new4)), "v=0\n"+tt.by4+"\r\nt=0 0"; got != want {
+		if got, want := string(replaceAddress(in, old, new4)), "v=0\n"+tt.by4+"\r\nt=0 0"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
-		if got, want := string(ReplaceAddress(in, old, new6)), "v=0\n"+tt.by6+"\r\nt=0 0"; got != want {
+		if got, want := string(replaceAddress(in, old, new6)), "v=0\n"+tt.by6+"\r\nt=0 0"; got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}
@@ -160,7 +160,7 @@ func BenchmarkAddresses(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		n := 0
-		for h := range Addresses(in) {
+		for h := range addresses(in) {
 			n += len(h)
 		}
 	}

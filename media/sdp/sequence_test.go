@@ -35,7 +35,7 @@ func (l *leg) tell(t *testing.T, in []byte, ports ...uint16) string {
 		return s.Bytes()
 	}
 	out := edit()
-	if l.told != nil && !Equal(out, l.told) {
+	if l.told != nil && !bytes.Equal(out, l.told) {
 		l.version++
 		out = edit()
 	}
@@ -82,7 +82,7 @@ func TestOfferAnswerSequence(t *testing.T) {
 				t.Errorf("%s: no %q in\n%s", st.name, w, got)
 			}
 		}
-		for h := range Addresses([]byte(got)) {
+		for h := range addresses([]byte(got)) {
 			if a := literal(string(h)); a != st.to.addr && !unspecified(a) {
 				t.Errorf("%s: shows %s", st.name, h)
 			}
@@ -207,7 +207,7 @@ func TestAddressesAgreeWithTheNaive(t *testing.T) {
 	})
 	in := corpus(t)["polycom-offer"]
 	if n := testing.AllocsPerRun(100, func() {
-		for range Addresses(in) {
+		for range addresses(in) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -273,7 +273,7 @@ func TestRejectProperties(t *testing.T) {
 		s.DropCandidates()
 		s.SetOrigin("-", 1, 1, ours)
 		out := s.Bytes()
-		for h := range Addresses(out) {
+		for h := range addresses(out) {
 			if a := literal(string(h)); a != ours && !unspecified(a) {
 				t.Fatalf("shows %s:\n%s", h, out)
 			}

@@ -223,9 +223,6 @@ func (s *Session) Connection() (host string, ok bool) {
 	return c.host, ok
 }
 
-// Equal reports whether two descriptions are the same bytes: a session refresh that changes nothing.
-func Equal(a, b []byte) bool { return bytes.Equal(a, b) }
-
 // find is the index of the first line of a type in a section, or -1.
 func find(sec []line, letter byte) int {
 	for i := range sec {

@@ -118,12 +118,6 @@ func TestConnection(t *testing.T) {
 	}
 }
 
-func TestEqual(t *testing.T) {
-	if !Equal(base(), base()) || Equal(base(), base("a=x")) {
-		t.Error("Equal is byte for byte")
-	}
-}
-
 func BenchmarkRewrite(b *testing.B) {
 	in := corpus(b)["polycom-offer"]
 	b.ReportAllocs()

@@ -278,8 +278,7 @@ func TestErrorsKeepTheirStatus(t *testing.T) {
 	}{
 		{NotFound("", "x"), 404},
 		{BadRequest("", "x"), 400},
-		{Conflict("", "x"), 409},
-		{fmt.Errorf("wrapped: %w", Conflict("", "x")), 409},
+		{fmt.Errorf("wrapped: %w", NotFound("", "x")), 404},
 		{context.DeadlineExceeded, 504},
 		{errors.New("x"), 500},
 	} {

@@ -22,7 +22,7 @@ const maxAnswer = 64 << 20
 
 // Client asks a running program. It is safe for use by several goroutines.
 type Client struct {
-	path string
+	path string // of the socket, for errors
 	http *http.Client
 }
 
@@ -60,9 +60,6 @@ func newClient(path string) *Client {
 	}
 	return &Client{path: path, http: &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConns: 1}}}
 }
-
-// Path is the socket.
-func (c *Client) Path() string { return c.path }
 
 // Close lets go of idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }

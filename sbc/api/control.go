@@ -46,6 +46,7 @@ type Status struct {
 	Media      Media       `json:"media"`
 	Busy       float64     `json:"core_busy_ratio"` // 0 to 1
 	Counts     []Count     `json:"counts"`          // refusals and admissions since the start
+	Rules      []Rule      `json:"rules"`           // the rules in force, in the order of the file
 	Limits     []Limit     `json:"limits"`          // every capped table
 	Audit      []Gauge     `json:"audit"`           // what must be zero once all calls have ended, and what must never happen
 	Off        []string    `json:"off,omitempty"`   // what the configuration leaves off, one clause each
@@ -81,13 +82,21 @@ type Media struct {
 	Missing int    `json:"missing,omitempty"` // ports that other programs hold
 }
 
-// Count is how often something was decided.
+// Count is how often something was decided: by the guard, with side and realm, or later, of an admitted request.
 type Count struct {
-	Side   string `json:"side"`
-	Realm  string `json:"realm"`
-	Action string `json:"action"` // allow, reject, drop
+	Side   string `json:"side,omitempty"`
+	Realm  string `json:"realm,omitempty"`
+	Action string `json:"action"` // allow, reject, drop; refuse: later
 	Reason string `json:"reason"`
 	Count  uint64 `json:"count"`
+}
+
+// Rule is one rule of the policy and how often it decided since the start.
+type Rule struct {
+	Path   string `json:"path"` // policy.rate_limits[2]; that of the list for a shipped one
+	Name   string `json:"name"`
+	Hits   uint64 `json:"hits"`
+	Shadow uint64 `json:"shadow_hits,omitempty"` // what a shadow rule would have refused
 }
 
 // Limit is one capped table: its level, the most it ever held, and where it ends.

@@ -32,11 +32,6 @@ func BadRequest(hint, format string, args ...any) error {
 	return &Error{Status: http.StatusBadRequest, What: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// Conflict says that the request is understood and cannot be done as things stand.
-func Conflict(hint, format string, args ...any) error {
-	return &Error{Status: http.StatusConflict, What: fmt.Sprintf(format, args...), Hint: hint}
-}
-
 // asError gives any error a status.
 func asError(err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {

@@ -54,7 +54,11 @@ func sampleStatus() Status {
 		Calls:  CallGauge{Now: 12, High: 40, Total: 9001},
 		Media:  Media{Ports: "30000-31000", Backend: "epoll", Pairs: 1000, Free: 970, Resting: 6, High: 80, Missing: 2},
 		Busy:   0.031,
-		Counts: []Count{{"outside", "trunks", "drop", "stranger", 512}, {"outside", "trunks", "allow", "allow", 1024}},
+		Counts: []Count{{"outside", "trunks", "drop", "stranger", 512}, {"outside", "trunks", "allow", "allow", 1024}, {Action: "refuse", Reason: "no-route", Count: 3}},
+		Rules: []Rule{
+			{Path: "policy.white_list[0]", Name: "192.0.2.7"}, {Path: "policy.rate_limits[0]", Name: "everybody", Hits: 12},
+			{Path: "policy.rate_limits[1]", Name: "tried", Shadow: 7},
+		},
 		Limits: []Limit{{"transactions", 24, 90, 65536}, {"limiter sources", 0, 3, 65536}},
 		Audit:  []Gauge{{Name: "panics"}, {Name: "leaks repaired", Value: 2, Bad: true}},
 		Off:    []string{"rate limits: policy.rate_limits is absent"},

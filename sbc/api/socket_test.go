@@ -151,7 +151,7 @@ func TestDialSaysWhoIsMissing(t *testing.T) {
 	}
 	live := listenOrFail(t, filepath.Join(dir, "live.sock"))
 	c, err := Dial(t.Context(), []string{dead, live.Addr().String()})
-	if err != nil || c.Path() != live.Addr().String() {
+	if err != nil || c.path != live.Addr().String() {
 		t.Fatalf("%v", err)
 	}
 	_ = live.Close()

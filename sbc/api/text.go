@@ -49,12 +49,29 @@ func (s *Status) Text(zone *time.Location) string {
 		rows = append(rows, []string{s.Interfaces[i].Side + "/" + s.Interfaces[i].Realm, s.Interfaces[i].text()})
 	}
 	for _, c := range s.Counts {
-		rows = append(rows, []string{c.Action, fmt.Sprintf("%d %s/%s %s", c.Count, c.Side, c.Realm, c.Reason)})
+		where := ""
+		if c.Side != "" {
+			where = c.Side + "/" + c.Realm + " "
+		}
+		rows = append(rows, []string{c.Action, fmt.Sprintf("%d %s%s", c.Count, where, c.Reason)})
+	}
+	for i := range s.Rules {
+		if r := &s.Rules[i]; r.Hits+r.Shadow > 0 {
+			rows = append(rows, []string{"rule", r.text()})
+		}
 	}
 	for _, off := range s.Off {
 		rows = append(rows, []string{"off", off})
 	}
 	return table(rows)
+}
+
+func (r *Rule) text() string {
+	text := fmt.Sprintf("%s %q: decided %d times", r.Path, r.Name, r.Hits)
+	if r.Shadow > 0 {
+		text = fmt.Sprintf("%s %q: would have refused %d (shadow)", r.Path, r.Name, r.Shadow)
+	}
+	return text
 }
 
 func (c *CallGauge) text() string {

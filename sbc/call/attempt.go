@@ -47,7 +47,7 @@ func (c *Call) giveUp(quiet bool, do []tu.Action) []tu.Action {
 	}
 	a.given = true
 	c.attemptAt = time.Time{}
-	return append(do, tu.Cancel{Ref: a.ref, Quiet: quiet})
+	return append(do, c.cancel(callee, a.ref, quiet))
 }
 
 // nextHop sends the INVITE to the next hop of the plan; code and why tell how the last one failed.

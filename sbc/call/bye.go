@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sallyport/sbc/header"
+	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
 
@@ -17,7 +18,7 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 	do = c.answer(from, ev.Tx, ev.Msg, 200, do)
 	switch {
 	case c.won < 0:
-		return c.byeEarly(now, i, do)
+		return c.byeEarly(now, i, ev.Msg, do)
 	case i != c.won:
 		c.pairs[i].over = true // a fork's: it is not the call
 		return do
@@ -35,7 +36,7 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 
 // byeEarly takes the caller's BYE on an early dialog (RFC 3261 §15). If it is the only one, it means the INVITE, as a CANCEL
 // does; else that one dialog ends, and the others ring on.
-func (c *Call) byeEarly(now time.Time, i int, do []tu.Action) []tu.Action {
+func (c *Call) byeEarly(now time.Time, i int, m *message.Message, do []tu.Action) []tu.Action {
 	if c.phase == ending || c.pairs[i].over {
 		return do
 	}
@@ -49,6 +50,7 @@ func (c *Call) byeEarly(now time.Time, i int, do []tu.Action) []tu.Action {
 			Ref: c.newBye(), Msg: d.Request("BYE", 0), Hop: c.hopOf(callee, d), Hide: &c.legs[caller].brought,
 		})
 	}
+	c.why = reasonOf(m)
 	return c.refuse(now, 487, "", "caller", do)
 }
 

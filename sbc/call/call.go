@@ -104,6 +104,7 @@ type Call struct {
 	attemptAt, ringAt, timerC time.Time
 	byeCaller                 bool             // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
 	cause                     *message.Message // the BYE that ended the call, for what the other leg's should say
+	why                       string           // Reason of the CANCEL, or early BYE, that ends the call
 
 	cdr      tu.CDR
 	answerAt time.Time

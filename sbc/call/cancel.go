@@ -1,8 +1,10 @@
 package call
 
 import (
+	"strings"
 	"time"
 
+	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
 
@@ -13,13 +15,48 @@ func (c *Call) cancelled(now time.Time, ev tu.Cancelled, do []tu.Action) []tu.Ac
 		if c.invite == nil {
 			return do
 		}
+		c.why = reasonOf(ev.Msg)
 		return c.refuse(now, 487, "", "caller", do)
 	}
 	for i := range c.relays {
 		if r := &c.relays[i]; r.tx == ev.Tx && !r.closed && r.req.Method == "INVITE" {
 			r.timerC = time.Time{}
-			return append(do, tu.Cancel{Ref: r.ref})
+			c.why = reasonOf(ev.Msg)
+			do = append(do, c.cancel(1-r.from, r.ref, false))
+			c.why = ""
+			return do
 		}
 	}
 	return do
+}
+
+// cancel gives an INVITE to a leg up. Why the other leg did so goes with it (RFC 3326): of a call that was "completed
+// elsewhere" a phone shows no missed call.
+func (c *Call) cancel(to int, ref tu.Ref, quiet bool) tu.Cancel {
+	a := tu.Cancel{Ref: ref, Quiet: quiet, Reason: c.why}
+	if a.Reason != "" {
+		a.Side, a.Hide = c.legs[to].peer.Side, &c.legs[1-to].brought
+	}
+	return a
+}
+
+// reasonMost bounds a Reason that is passed on, in bytes; a longer one is left out.
+const reasonMost = 512
+
+// reasonOf is the Reason of a message: of several values a list (RFC 3326 §2).
+func reasonOf(m *message.Message) string {
+	if m == nil {
+		return ""
+	}
+	var values []string
+	for _, h := range m.Headers {
+		if h.Name == "Reason" {
+			values = append(values, h.Value)
+		}
+	}
+	why := strings.Join(values, ", ")
+	if len(why) > reasonMost {
+		return ""
+	}
+	return why
 }

@@ -331,7 +331,9 @@ func (p *player) follow(l int, what string, w words, body []byte) []tu.Action {
 	}
 	switch what {
 	case "CANCEL":
-		return p.step(tu.Cancelled{Tx: tx})
+		m := p.request(l, "CANCEL", "", x.msg.CSeq, nil)
+		p.adorn(m, w)
+		return p.step(tu.Cancelled{Tx: tx, Msg: m})
 	case "NOACK":
 		x.acked = true
 		return p.step(tu.NotAcked{Tx: tx})

@@ -44,7 +44,7 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	if c.offered = described(m); len(m.Body) > 0 && !c.offered {
 		return c.refuseWith(now, 415, "", "sbc", do, acceptSDP)
 	}
-	return append(do, tu.Route{Msg: m, Peer: a.peer, Side: a.peer.Side, Real: a.peer.Realm})
+	return append(do, tu.Route{Msg: m, Peer: a.peer})
 }
 
 // routed takes the plan and asks for ports: none before the first SDP leaves, no call (DESIGN promise 8).

@@ -25,10 +25,14 @@ func (p *player) show(a tu.Action) string {
 		}
 		return fmt.Sprintf("%c> ACK %s cseq=%d%s%s", leg, a.Msg.URI, a.Msg.CSeq, p.to(a.Hop), p.details(a.Msg, true))
 	case tu.Cancel:
+		s := fmt.Sprintf("cancel [%d]", a.Ref)
 		if a.Quiet {
-			return fmt.Sprintf("cancel [%d] quiet", a.Ref)
+			s += " quiet"
 		}
-		return fmt.Sprintf("cancel [%d]", a.Ref)
+		if a.Reason != "" {
+			s += fmt.Sprintf(" %s Reason:<%s>", a.Side, a.Reason)
+		}
+		return s
 	case tu.OpenDialog:
 		return fmt.Sprintf("open %s %s from %s", a.Side, p.name(a.Local, 'T'), a.Source)
 	case tu.Route:

@@ -54,8 +54,14 @@ func (w *warnings) contain(text string) int {
 	return n
 }
 
+// daily is what the configuration has by default: a file a day, 90 days, 1 GiB.
+func daily() Config {
+	const day = 24 * time.Hour
+	return Config{Directory: "/var/log/sbc", Format: "jsonl", Rotate: day, Keep: 90 * day, MaxSize: 1 << 30}
+}
+
 func config(t *testing.T) Config {
-	c := Default()
+	c := daily()
 	c.Directory = filepath.Join(t.TempDir(), "cdr")
 	return c
 }
@@ -277,7 +283,7 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Keep = time.Hour }, "at least rotate"},
 		{func(c *Config) { c.MaxSize = 1000 }, "4MiB"},
 	} {
-		conf := Default()
+		conf := daily()
 		c.change(&conf)
 		err := conf.Validate()
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
@@ -286,22 +292,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-func TestMemory(t *testing.T) {
-	var m Memory
-	for i := range maxMemory + 10 {
-		m.Write(record(i))
-	}
-	got := m.Records()
-	if m.Total() != maxMemory+10 || len(got) > maxMemory || got[len(got)-1].Call != record(maxMemory+9).Call {
-		t.Errorf("%d of %d, last %s", len(got), m.Total(), got[len(got)-1].Call)
-	}
-	if err := m.Close(); err != nil {
-		t.Error(err)
-	}
-}
-
 func BenchmarkWrite(b *testing.B) {
-	c := Default()
+	c := daily()
 	c.Directory = b.TempDir()
 	w := New(c, time.Now, func(err error) { b.Error(err) })
 	defer w.Close()

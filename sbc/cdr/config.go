@@ -16,12 +16,6 @@ type Config struct {
 	MaxSize   int64         // bytes of all files together, the oldest go first; 0: no bound
 }
 
-// Default is the configuration of CONFIG: a file a day, 90 days, 1 GiB.
-func Default() Config {
-	const day = 24 * time.Hour
-	return Config{Directory: "/var/log/sbc", Format: "jsonl", Rotate: day, Keep: 90 * day, MaxSize: 1 << 30}
-}
-
 // smallestSize makes a file, an eighth of it, larger than one write.
 const smallestSize = 4 << 20
 

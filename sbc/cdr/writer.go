@@ -149,20 +149,7 @@ const gatherFor = 50 * time.Millisecond
 
 // gather lets records come together. Close does not wait for it.
 func (w *Writer) gather(timer *time.Timer) {
-	timer.Reset(gatherFor)
-	for {
-		select {
-		case <-timer.C:
-			return
-		case <-w.wake:
-			w.mu.Lock()
-			hurry := w.closed || len(w.queue) >= gatherMost
-			w.mu.Unlock()
-			if hurry {
-				return
-			}
-		}
-	}
+	w.wait(timer, gatherFor, func() bool { return w.closed || len(w.queue) >= gatherMost })
 }
 
 // gatherMost is how many records wait for no others.
@@ -170,16 +157,21 @@ const gatherMost = 1024
 
 // pause waits for the next try. New records do not shorten it, Close does.
 func (w *Writer) pause(timer *time.Timer) {
-	timer.Reset(retryAfter)
+	w.wait(timer, retryAfter, func() bool { return w.closed })
+}
+
+// wait lets a time go by, unless there is reason to hurry, which is asked under the lock.
+func (w *Writer) wait(timer *time.Timer, d time.Duration, hurry func() bool) {
+	timer.Reset(d)
 	for {
 		select {
 		case <-timer.C:
 			return
 		case <-w.wake:
 			w.mu.Lock()
-			closed := w.closed
+			now := hurry()
 			w.mu.Unlock()
-			if closed {
+			if now {
 				return
 			}
 		}

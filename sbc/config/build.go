@@ -7,7 +7,7 @@ import (
 )
 
 // build resolves a valid document.
-func build(path string, d *Document) *Snapshot {
+func build(path string, d *Document, from *origin) *Snapshot {
 	return &Snapshot{
 		Interfaces: interfaces(d),
 		Internal:   d.InternalRanges.Prefixes(),
@@ -24,6 +24,7 @@ func build(path string, d *Document) *Snapshot {
 		Socket:     d.Admin.Socket,
 		doc:        d,
 		path:       path,
+		from:       from,
 	}
 }
 

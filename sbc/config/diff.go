@@ -16,29 +16,6 @@ type Change struct {
 	Tag  string `json:"tag"`  // when it counts: live, new calls, listener, restart
 }
 
-// String is the change as `reload --diff` prints it.
-func (c Change) String() string {
-	switch {
-	case c.Old == "":
-		return fmt.Sprintf("+ %s: %s (%s)", c.Path, c.New, c.Tag)
-	case c.New == "":
-		return fmt.Sprintf("- %s: %s (%s)", c.Path, c.Old, c.Tag)
-	}
-	return fmt.Sprintf("~ %s: %s → %s (%s)", c.Path, c.Old, c.New, c.Tag)
-}
-
-// Render is a diff in lines, or "no change".
-func Render(changes []Change) string {
-	if len(changes) == 0 {
-		return "no change"
-	}
-	lines := make([]string, len(changes))
-	for i, c := range changes {
-		lines[i] = c.String()
-	}
-	return strings.Join(lines, "\n")
-}
-
 // Diff lists what differs, in the order of the file. It reads the struct tags and compares nothing by hand: a new key is
 // in it from the day it stands in the Document.
 func Diff(old, new *Snapshot) []Change {

@@ -51,7 +51,7 @@ func TestDiffNamesTheKeyAndWhenItCounts(t *testing.T) {
 			t.Errorf("%q does not stand in the file", c.old)
 			continue
 		}
-		if got := Render(Diff(mustParse(t, string(data)), mustParse(t, next))); got != c.want {
+		if got := render(Diff(mustParse(t, string(data)), mustParse(t, next))); got != c.want {
 			t.Errorf("%s → %s:\n%s\nwant:\n%s", c.old, c.new, got, c.want)
 		}
 	}
@@ -66,12 +66,12 @@ policy: { rate_limits: [] }
 trunks:
 `
 	a, b := "  - { name: a, peers: [ { address: 203.0.113.20 } ] }\n", "  - { name: b, peers: [ { address: 203.0.113.30 } ] }\n"
-	got := Render(Diff(mustParse(t, head+a+b), mustParse(t, head+b+a)))
+	got := render(Diff(mustParse(t, head+a+b), mustParse(t, head+b+a)))
 	if want := "~ trunks (order): [a, b] → [b, a] (live)"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	// A new element in front is no change of order.
-	got = Render(Diff(mustParse(t, head+a), mustParse(t, head+b+a)))
+	got = render(Diff(mustParse(t, head+a), mustParse(t, head+b+a)))
 	if strings.Contains(got, "order") || !strings.HasPrefix(got, "+ trunks[b]") {
 		t.Error(got)
 	}

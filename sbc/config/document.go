@@ -27,7 +27,7 @@ type Document struct {
 
 // OutsideSection is the door to the Internet.
 type OutsideSection struct {
-	Address         Addrs            `yaml:"address" reload:"listener"`                     // bound here: one, or one per family
+	Address         Addrs            `yaml:"address" reload:"restart"`                      // bound here: one, or one per family
 	ExternalAddress Addrs            `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
 	Phones          OutsideListeners `yaml:"phones"`
 	Trunks          OutsideListeners `yaml:"trunks"`
@@ -35,7 +35,7 @@ type OutsideSection struct {
 
 // InsideSection is the door to the PBX.
 type InsideSection struct {
-	Address Addrs           `yaml:"address" reload:"listener"`
+	Address Addrs           `yaml:"address" reload:"restart"`
 	Phones  InsideListeners `yaml:"phones"` // the PBX reaches roaming phones here
 	Trunks  InsideListeners `yaml:"trunks"` // the PBX reaches trunks here
 }

@@ -35,7 +35,7 @@ func TestFlagsAloneDescribeADeployment(t *testing.T) {
 	if snap == nil || len(report.Warnings) != 0 {
 		t.Fatalf("%s", report.String())
 	}
-	d := snap.Document()
+	d := snap.document()
 	for what, pair := range map[string][2]string{
 		"outside":   {d.Outside.Address[0].String(), "203.0.113.10"},
 		"external":  {snap.Interfaces[0].Advertised.String(), "198.51.100.5:5060"},

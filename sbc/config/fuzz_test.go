@@ -54,9 +54,9 @@ func FuzzLoad(f *testing.F) {
 func readsBack(t *testing.T, snap *Snapshot) {
 	t.Helper()
 	if d := Diff(snap, snap); len(d) != 0 {
-		t.Fatalf("differs from itself:\n%s", Render(d))
+		t.Fatalf("differs from itself:\n%s", render(d))
 	}
-	out, err := Marshal(snap.Document())
+	out, err := marshal(snap.document())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,9 +65,9 @@ func readsBack(t *testing.T, snap *Snapshot) {
 		t.Fatalf("what was written is refused:\n%s\n%s", report.String(), out)
 	}
 	if d := Diff(snap, back); len(d) != 0 {
-		t.Fatalf("reads back as another:\n%s\n%s", Render(d), out)
+		t.Fatalf("reads back as another:\n%s\n%s", render(d), out)
 	}
-	if second, err := Marshal(back.Document()); err != nil || !bytes.Equal(out, second) {
+	if second, err := marshal(back.document()); err != nil || !bytes.Equal(out, second) {
 		t.Fatalf("%v; written twice:\n%s\n%s", err, out, second)
 	}
 }

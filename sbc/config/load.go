@@ -1,13 +1,10 @@
 package config
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-
-	"go.yaml.in/yaml/v4"
 )
 
 // maxFile bounds the file: the largest deployment fits many times.
@@ -77,21 +74,5 @@ func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
 	if !report.OK() {
 		return nil, report
 	}
-	return build(name, doc), report
-}
-
-// Marshal writes a document as a file that Parse reads back to the same document; defaults are written out.
-func Marshal(d *Document) ([]byte, error) {
-	var out bytes.Buffer
-	dumper, err := yaml.NewDumper(&out, yaml.WithFlowSimpleCollections(), yaml.WithLineWidth(-1))
-	if err != nil {
-		return nil, fmt.Errorf("configuration cannot be written: %w", err)
-	}
-	if err := dumper.Dump(d); err != nil {
-		return nil, fmt.Errorf("configuration cannot be written: %w", err)
-	}
-	if err := dumper.Close(); err != nil {
-		return nil, fmt.Errorf("configuration cannot be written: %w", err)
-	}
-	return out.Bytes(), nil
+	return build(name, doc, from), report
 }

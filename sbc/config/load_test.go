@@ -15,8 +15,8 @@ import (
 // sameDocument compares documents by their text, which holds everything.
 func sameDocument(t *testing.T, a, b *Document) {
 	t.Helper()
-	x, errX := Marshal(a)
-	y, errY := Marshal(b)
+	x, errX := marshal(a)
+	y, errY := marshal(b)
 	if errX != nil || errY != nil {
 		t.Fatal(errX, errY)
 	}
@@ -33,7 +33,7 @@ func TestGoodFilesLoadAndReadBack(t *testing.T) {
 				t.Fatalf("refused:\n%s", report.String())
 			}
 			golden(t, strings.TrimSuffix(path, ".yaml")+".warnings.txt", warningsOf(path, report))
-			out, err := Marshal(snap.Document())
+			out, err := marshal(snap.document())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,12 +41,12 @@ func TestGoodFilesLoadAndReadBack(t *testing.T) {
 			if back == nil {
 				t.Fatalf("does not read back:\n%s\n%s", report.String(), out)
 			}
-			sameDocument(t, snap.Document(), back.Document())
+			sameDocument(t, snap.document(), back.document())
 			if d := Diff(snap, back); len(d) != 0 {
-				t.Errorf("differs from what it wrote:\n%s", Render(d))
+				t.Errorf("differs from what it wrote:\n%s", render(d))
 			}
-			if d := Diff(snap, snap); len(d) != 0 || Render(d) != "no change" {
-				t.Errorf("differs from itself:\n%s", Render(d))
+			if d := Diff(snap, snap); len(d) != 0 || render(d) != "no change" {
+				t.Errorf("differs from itself:\n%s", render(d))
 			}
 			if snap.Path() != path {
 				t.Errorf("path %q", snap.Path())
@@ -201,10 +201,10 @@ pbx: { domain: example.com, nodes: [ { address: 10.0.0.10 } ] }
 policy: { rate_limits: [], black_list: [ { range: 192.0.2.1, comment: x } ] }
 `)
 	rapid.Check(t, func(t *rapid.T) {
-		d := *base.Document()
+		d := *base.document()
 		d.Policy.BlackList = []BlackEntry{d.Policy.BlackList[0]}
 		d.Policy.BlackList[0].Comment = rapid.String().Draw(t, "comment")
-		out, err := Marshal(&d)
+		out, err := marshal(&d)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,7 +212,7 @@ policy: { rate_limits: [], black_list: [ { range: 192.0.2.1, comment: x } ] }
 		if back == nil {
 			t.Fatalf("%s\n%s", report.String(), out)
 		}
-		if got := back.Document().Policy.BlackList[0].Comment; got != d.Policy.BlackList[0].Comment {
+		if got := back.document().Policy.BlackList[0].Comment; got != d.Policy.BlackList[0].Comment {
 			t.Fatalf("%q came back as %q in\n%s", d.Policy.BlackList[0].Comment, got, out)
 		}
 	})

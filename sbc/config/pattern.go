@@ -1,6 +1,10 @@
 package config
 
-import "regexp"
+import (
+	"regexp"
+
+	"sallyport/sbc/route"
+)
 
 // maxPattern bounds a regular expression; RE2 runs in linear time, its program still costs memory.
 const maxPattern = 1024
@@ -23,7 +27,7 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 	if _, err := regexp.Compile(s); err != nil {
 		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
 	}
-	re, err := regexp.Compile(`\A(?:` + s + `)\z`)
+	re, err := route.Compile(s)
 	if err != nil {
 		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
 	}

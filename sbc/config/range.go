@@ -88,9 +88,6 @@ func (r Range) IsAny() bool { return r.any }
 // IsValid reports whether the range holds anything.
 func (r Range) IsValid() bool { return r.any || r.first.IsValid() }
 
-// Bounds returns the first and the last address; invalid ones for any.
-func (r Range) Bounds() (first, last netip.Addr) { return r.first, r.last }
-
 // Contains reports whether an address lies in the range.
 func (r Range) Contains(a netip.Addr) bool {
 	a = a.Unmap()

@@ -60,11 +60,3 @@ func (r Rate) String() string {
 	}
 	return strconv.Itoa(r.Count) + "/" + r.Per.String()
 }
-
-// PerSecond is the rate in events a second; 0 for the zero Rate.
-func (r Rate) PerSecond() float64 {
-	if r.Per <= 0 {
-		return 0
-	}
-	return float64(r.Count) / r.Per.Seconds()
-}

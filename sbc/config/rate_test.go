@@ -2,7 +2,6 @@ package config
 
 import (
 	"testing"
-	"time"
 )
 
 func TestRate(t *testing.T) {
@@ -21,20 +20,4 @@ func TestRate(t *testing.T) {
 		{text: "1000001/second", bad: "over", hint: "leave the method out"},
 		{text: "99999999999/second", bad: "whole number", hint: "15/minute"},
 	})
-}
-
-func TestRatePerSecond(t *testing.T) {
-	for _, c := range []struct {
-		rate Rate
-		want float64
-	}{
-		{Rate{}, 0},
-		{Rate{Count: 50, Per: time.Second}, 50},
-		{Rate{Count: 15, Per: time.Minute}, 0.25},
-		{Rate{Count: 36, Per: time.Hour}, 0.01},
-	} {
-		if got := c.rate.PerSecond(); got != c.want {
-			t.Errorf("%v: %v, want %v", c.rate, got, c.want)
-		}
-	}
 }

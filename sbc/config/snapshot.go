@@ -1,8 +1,11 @@
 package config
 
 import (
+	"errors"
+	"fmt"
 	"net/netip"
 	"regexp"
+	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -28,6 +31,7 @@ type Snapshot struct {
 
 	doc  *Document
 	path string
+	from *origin
 }
 
 // Media is the relay's configuration.
@@ -146,8 +150,29 @@ type Log struct {
 	Level, Format, SecurityFile string
 }
 
-// Document is the whole configuration as it could be written in a file. It is not to be changed.
-func (s *Snapshot) Document() *Document { return s.doc }
-
 // Path is the file that was read, or "" if flags said everything.
 func (s *Snapshot) Path() string { return s.path }
+
+// Place says where a key was written, as errors do: "sbc.yaml:12:5: pbx.nodes[0]". Of a key that was not it names the
+// nearest above.
+func (s *Snapshot) Place(key string) string {
+	return strings.TrimSuffix(s.from.problem(key, "", "").String(), ": ")
+}
+
+// Placed puts the place of the listener before each error that begins with an interface's name; before others the file.
+func (s *Snapshot) Placed(err error) error {
+	var out []error
+	for _, e := range parts(err) {
+		where := s.path
+		for i := range s.Interfaces {
+			if f := &s.Interfaces[i]; strings.HasPrefix(e.Error(), f.String()+": ") {
+				where = s.Place(f.Side.String() + "." + f.Realm.String() + "." + f.Transport.String())
+			}
+		}
+		if where != "" {
+			e = fmt.Errorf("%s: %w", where, e)
+		}
+		out = append(out, e)
+	}
+	return errors.Join(out...)
+}

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"sallyport/nat"
 )
 
 // checker judges a decoded document as a whole. Every method goes on after an error.
@@ -78,6 +80,12 @@ func (c *checker) sides() {
 	for i, r := range c.doc.InternalRanges {
 		if r.IsAny() {
 			c.fail(index("internal_ranges", i), "name your own networks", "any would make every address internal")
+			continue
+		}
+		for _, p := range r.Prefixes() {
+			if err := nat.CheckRange(p); err != nil {
+				c.fail(index("internal_ranges", i), "name your own networks", "%s", err)
+			}
 		}
 	}
 	c.private()

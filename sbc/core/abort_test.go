@@ -247,7 +247,7 @@ func TestAUserThatNeverRests(t *testing.T) {
 		if a.invite.Msg.CallID == "good" {
 			return []tu.Action{a.reply(180)}
 		}
-		return []tu.Action{tu.Route{Msg: a.invite.Msg, Side: nat.Outside}}
+		return []tu.Action{tu.Route{Msg: a.invite.Msg}}
 	}
 	r.hear(outer, request("INVITE", "c", "1", ""))
 	r.hear(outer, request("INVITE", "good", "2", ""))

@@ -102,7 +102,7 @@ func (b *bench) Step(_ time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 			return append(do, b.answer(&ev, 200), tu.Send{Ref: 2, Msg: outgoing("BYE", b.callID, b.tag, 2), Hop: hop(nat.Inside)})
 		}
 		b.invite = ev
-		return append(do, b.answer(&ev, 100), tu.Route{Msg: ev.Msg, Side: nat.Outside})
+		return append(do, b.answer(&ev, 100), tu.Route{Msg: ev.Msg})
 	case tu.Routed:
 		return append(do, tu.Reserve{Streams: 1})
 	case tu.Reserved:

@@ -2,6 +2,7 @@ package core
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -54,7 +55,7 @@ type Live interface {
 	Remove(tag string)
 }
 
-// Assembly is what the program around the core decides for it. Its methods run on the core's goroutine.
+// Assembly is what the program around the core decides for it. Its methods run in the core's turn.
 type Assembly interface {
 	// Identify names the peer system behind a flow by its transport source (nil for a stranger), how it sees us, and the
 	// side it stands on.
@@ -113,11 +114,17 @@ type Gauges struct {
 // Core is the loop and what it owns. Make one with New, start it with Run, feed it with Deliver and Do.
 type Core struct {
 	cfg     Config
-	network chan Inbound
+	network inbox
 	control chan func(now time.Time)
 	hints   chan unreachable
+	bell    chan struct{} // rouses Run
 	stopped chan struct{}
-	runner  atomic.Uint64 // the goroutine of Run
+
+	// turn is held by whoever is the core at a moment: Run, or a goroutine that delivers. All that follows is its.
+	turn    sync.Mutex
+	wanted  atomic.Int32 // Run waits for its turn
+	running bool
+	alarmAt time.Time // when Run's timer rings
 
 	table   *transaction.Table
 	users   map[tu.UserID]*user
@@ -135,7 +142,6 @@ type Core struct {
 	raw          []byte               // scratch of write
 
 	round  uint64 // of settle
-	rounds uint64 // of the loop
 	faults int    // ticks of the table that failed in a row
 	meter  meter
 
@@ -199,7 +205,8 @@ func New(cfg Config) *Core {
 	}
 	return &Core{
 		cfg:     cfg,
-		network: make(chan Inbound, cfg.Limits.Inbox),
+		network: newInbox(cfg.Limits.Inbox),
+		bell:    make(chan struct{}, 1),
 		control: make(chan func(time.Time), cfg.Limits.Internal),
 		hints:   make(chan unreachable, hintsMost),
 		stopped: make(chan struct{}),

@@ -106,28 +106,24 @@ func TestMeter(t *testing.T) {
 	var m meter
 	var g Gauges
 	now := began
-	after := func(d time.Duration) time.Time { now = now.Add(d); return now }
-	m.roll(now, &g)
-	// 900 ms of work, timers and messages alike, 100 ms of sleep.
-	m.sleep(after(400 * time.Millisecond))
-	m.rise(after(100 * time.Millisecond))
-	m.roll(after(499*time.Millisecond), &g)
+	turn := func(sleep, work time.Duration) {
+		from := now.Add(sleep)
+		now = m.turn(from, from.Add(work), &g)
+	}
+	turn(0, 400*time.Millisecond)
+	turn(100*time.Millisecond, 499*time.Millisecond)
 	if g.Busy.Load() != 0 {
 		t.Errorf("%d before a second is over", g.Busy.Load())
 	}
-	m.roll(after(time.Millisecond), &g)
+	turn(0, time.Millisecond)
 	if g.Busy.Load() != 900 {
 		t.Errorf("%d, want 900", g.Busy.Load())
 	}
-	// A long sleep is over.
-	m.sleep(now)
-	m.rise(after(time.Hour))
-	m.roll(now, &g)
+	turn(time.Hour, 0)
 	if g.Busy.Load() != 0 {
 		t.Errorf("%d after an hour's sleep", g.Busy.Load())
 	}
-	// Never asleep.
-	m.roll(after(3*time.Second), &g)
+	turn(0, 3*time.Second)
 	if g.Busy.Load() != 1000 {
 		t.Errorf("%d without sleep", g.Busy.Load())
 	}

@@ -137,7 +137,7 @@ func bridge(a *actor, now time.Time, ev tu.Event) []tu.Action {
 	switch ev := ev.(type) {
 	case tu.Arrived:
 		if ev.Msg.Method == "INVITE" {
-			return []tu.Action{a.reply(100), tu.Route{Msg: ev.Msg, Peer: ev.Peer, Side: ev.Peer.Side}}
+			return []tu.Action{a.reply(100), tu.Route{Msg: ev.Msg, Peer: ev.Peer}}
 		}
 		return []tu.Action{ // BYE of the caller
 			a.replyTo(ev, 200), tu.Send{Ref: 2, Msg: outgoing("BYE", a.ids.CallID(), a.ids.Tag(), 2), Hop: hop(nat.Inside)},

@@ -18,7 +18,7 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	case tu.SendAck:
 		c.sendAck(a)
 	case tu.Cancel:
-		c.effects = c.table.Cancel(now, uint64(u.id), uint32(a.Ref), a.Quiet, c.effects)
+		c.cancel(now, u, a)
 	case tu.OpenDialog:
 		c.openDialog(u, a)
 	case tu.CloseDialog:

@@ -1,12 +1,9 @@
 package core
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/netip"
-	"runtime"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -24,7 +21,7 @@ const (
 // Deliver hands a message to the core from any goroutine. It never blocks: from three quarters of the inbox on new
 // INVITEs are refused, in the last eighth every request outside a dialog is dropped, so that dialogs go on.
 func (c *Core) Deliver(in Inbound) Delivery {
-	level, size := len(c.network), cap(c.network)
+	level, size := c.network.level(), c.network.size()
 	pressed := level >= size*3/4
 	// The busy ratio is one of wall time, of which other programs on the machine may steal: it counts with a backlog only.
 	if pressed || level >= size/16 && c.gauges.Busy.Load() > busyLimit {
@@ -37,14 +34,13 @@ func (c *Core) Deliver(in Inbound) Delivery {
 			return Busy
 		}
 	}
-	select {
-	case c.network <- in:
-		raise(&c.gauges.InboxHigh, int64(level+1))
-		return Accepted
-	default:
+	if !c.network.push(in) {
 		c.gauges.InboxDropped.Add(1)
 		return Dropped
 	}
+	raise(&c.gauges.InboxHigh, int64(level+1))
+	c.pump()
+	return Accepted
 }
 
 // isFresh reports whether a message asks for something new. A To tag that we never gave out makes no dialog.
@@ -60,11 +56,10 @@ func (c *Core) isFresh(in Inbound) bool {
 var (
 	ErrFull     = errors.New("core: the control inbox is full; try again")
 	ErrStopped  = errors.New("core: the loop has ended")
-	ErrOwnLoop  = errors.New("core: Do was called on the core's own goroutine, which would wait for itself; call the function directly")
 	errNotSound = errors.New("core: the function panicked; the log has its stack")
 )
 
-// Post runs f on the core's goroutine, soon. It never blocks. Functions are served before messages; who posts word that
+// Post runs f in the core's turn, soon. It never blocks. Functions are served before messages; who posts word that
 // may get lost (a media hint, a sweep) says it again, who must know uses Do.
 func (c *Core) Post(f func(now time.Time)) error {
 	select {
@@ -87,12 +82,10 @@ const (
 	abandoned
 )
 
-// Do runs f on the core's goroutine and waits for it. With an error f has not run and will not, so that the caller may
-// undo what it prepared; but for a panic of f itself, which Do reports too.
+// Do runs f in the core's turn and waits for it. With an error f has not run and will not, so that the caller may
+// undo what it prepared; but for a panic of f itself, which Do reports too. It must not be called in the core's turn, from
+// an Assembly method or a posted function: it would wait for itself.
 func (c *Core) Do(ctx context.Context, f func(now time.Time)) error {
-	if c.runner.Load() == goroutine() {
-		return ErrOwnLoop
-	}
 	var fate atomic.Int32
 	sound, done := false, make(chan struct{})
 	err := c.Post(func(now time.Time) {
@@ -120,14 +113,6 @@ func (c *Core) Do(ctx context.Context, f func(now time.Time)) error {
 		return errNotSound
 	}
 	return nil
-}
-
-// goroutine is the number of the calling goroutine: the only way to find a caller that would wait for itself.
-func goroutine() uint64 {
-	var buf [64]byte
-	text, _, _ := bytes.Cut(bytes.TrimPrefix(buf[:runtime.Stack(buf[:], false)], []byte("goroutine ")), []byte(" "))
-	n, _ := strconv.ParseUint(string(text), 10, 64)
-	return n
 }
 
 // unreachable is word of an ICMP error.

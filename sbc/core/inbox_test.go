@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/nat"
 	"sallyport/sbc/message"
 )
 
@@ -19,7 +20,7 @@ func level(t *testing.T, n int) *rig {
 	cfg.Limits.Inbox = 32
 	r.Core = New(cfg)
 	for i := range n {
-		r.network <- Inbound{Msg: request("BYE", fmt.Sprint(i), "x", "t"), Flow: outer}
+		r.network.push(Inbound{Msg: request("BYE", fmt.Sprint(i), "x", "t"), Flow: outer})
 	}
 	return r
 }
@@ -78,15 +79,15 @@ func TestDeliverUnderPressure(t *testing.T) {
 func TestDeliverDoesNotAllocate(t *testing.T) {
 	r := level(t, 0)
 	in := Inbound{Msg: request("INVITE", "c", "1", ""), Flow: outer}
-	if n := testing.AllocsPerRun(100, func() { r.Deliver(in); <-r.network }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.Deliver(in); r.network.pop() }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 	for range 24 {
-		r.network <- in
+		r.network.push(in)
 	}
 	ids := testIDs()
 	in.Msg = request("BYE", "c", "1", ids.Tag())
-	if n := testing.AllocsPerRun(100, func() { r.Deliver(in); <-r.network }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.Deliver(in); r.network.pop() }); n != 0 {
 		t.Errorf("under pressure: %v allocations", n)
 	}
 }
@@ -144,11 +145,6 @@ func TestDo(t *testing.T) {
 	}
 	if err := r.Do(t.Context(), func(time.Time) { panic("in Do") }); !errors.Is(err, errNotSound) {
 		t.Errorf("a panic is told as %v", err)
-	}
-	// A core that waits for itself would wait for ever.
-	var inside error
-	if err := r.Do(t.Context(), func(time.Time) { inside = r.Do(context.Background(), func(time.Time) {}) }); err != nil || !errors.Is(inside, ErrOwnLoop) {
-		t.Errorf("%v, inside %v", err, inside)
 	}
 	stop()
 	if err := r.Do(context.Background(), func(time.Time) { t.Error("ran") }); !errors.Is(err, ErrStopped) {
@@ -214,4 +210,54 @@ func TestDoBeforeTheLoopBegins(t *testing.T) {
 	stop := run(t, r.Core)
 	wg.Wait()
 	stop()
+}
+
+// TestInbox: first in, first out, and bounded, however often it wraps.
+func TestInbox(t *testing.T) {
+	q := newInbox(4)
+	in, out := 0, 0
+	for step := range 100 {
+		for range 1 + step%5 {
+			if q.push(Inbound{Flow: nat.Flow{Conn: uint64(in)}}) != (in-out < 4) {
+				t.Fatalf("push at level %d", in-out)
+			}
+			if in-out < 4 {
+				in++
+			}
+		}
+		for range 1 + step%3 {
+			got, ok := q.pop()
+			if ok != (in > out) || ok && got.Flow.Conn != uint64(out) {
+				t.Fatalf("pop: %v %v at level %d, want %d", got.Flow.Conn, ok, in-out, out)
+			}
+			if ok {
+				out++
+			}
+		}
+		if q.level() != in-out {
+			t.Fatalf("level %d, want %d", q.level(), in-out)
+		}
+	}
+}
+
+// TestWhoDeliversIsTheCore: with nobody else at it, a message has been worked off when Deliver returns; before Run and
+// after it nobody is the core.
+func TestWhoDeliversIsTheCore(t *testing.T) {
+	r := newRig(t)
+	in := Inbound{Msg: request("OPTIONS", "c", "1", ""), Flow: outer}
+	r.Deliver(in)
+	if r.network.level() != 1 {
+		t.Error("worked off before Run")
+	}
+	r.network.pop()
+	r.running = true
+	r.Deliver(in)
+	if r.network.level() != 0 || len(r.users) != 1 {
+		t.Errorf("%d wait, %d users", r.network.level(), len(r.users))
+	}
+	r.wanted.Add(1) // the loop waits for its turn: it goes first
+	r.Deliver(in)
+	if r.network.level() != 1 {
+		t.Error("the loop was overtaken")
+	}
 }

@@ -5,75 +5,149 @@ import (
 	"time"
 )
 
-// Run is the loop. It ends with the context; a core runs once.
+// Run is the loop: it runs what is due and what was posted, and messages that nobody else works off. It ends with the
+// context; a core runs once.
 func (c *Core) Run(ctx context.Context) {
-	c.runner.Store(goroutine())
 	defer c.stop()
 	a := alarm{timer: time.NewTimer(never)}
 	defer a.timer.Stop()
+	var got errand
 	for ctx.Err() == nil {
-		now := c.cfg.Now()
-		c.meter.roll(now, &c.gauges)
-		c.advance(now)
-		if c.serve(now) {
-			if c.rounds++; c.rounds%64 == 0 {
-				c.measure()
-			}
+		if c.cycle(&a, got) {
+			got = errand{}
 			continue
 		}
-		c.measure()
-		a.set(now, c.wake(now))
-		c.meter.sleep(now)
-		c.await(ctx, &a)
+		got = c.await(ctx, &a)
 	}
+}
+
+// errand is what woke the loop, to be done in its turn.
+type errand struct {
+	f    func(now time.Time)
+	hint *unreachable
+}
+
+// cycle is one turn of the loop: timers, functions, ICMP errors, messages. It reports whether more waits.
+func (c *Core) cycle(a *alarm, got errand) (more bool) {
+	c.wanted.Add(1)
+	c.turn.Lock()
+	c.wanted.Add(-1)
+	defer func() {
+		c.turn.Unlock()
+		// Looked at after the turn is given back: who delivers meanwhile and finds it taken relies on this look.
+		more = c.network.level() > 0 || len(c.control) > 0 || len(c.hints) > 0
+	}()
+	began := c.cfg.Now()
+	c.running = true
+	if got.f != nil {
+		c.call(began, got.f)
+	}
+	if got.hint != nil {
+		c.unreachable(began, *got.hint)
+	}
+	c.advance(began)
+	c.serve()
+	c.drain()
+	c.measure()
+	now := c.meter.turn(began, c.cfg.Now(), &c.gauges)
+	a.set(now, c.wake(now))
+	c.alarmAt = a.at
+	return false
 }
 
 func (c *Core) stop() {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	c.running = false
 	c.measure()
-	c.runner.Store(0)
 	close(c.stopped)
 }
 
-// serve does one thing that waits, without waiting itself: functions first.
-func (c *Core) serve(now time.Time) bool {
-	select {
-	case f := <-c.control:
-		c.call(now, f)
-		return true
-	default:
+// serveMost is how many functions and hints are served before messages have their turn.
+const serveMost = 64
+
+// serve runs what was posted: functions first.
+func (c *Core) serve() {
+	for range serveMost {
+		select {
+		case f := <-c.control:
+			c.call(c.cfg.Now(), f)
+			continue
+		default:
+		}
+		select {
+		case h := <-c.hints:
+			c.unreachable(c.cfg.Now(), h)
+		default:
+			return
+		}
 	}
-	select {
-	case h := <-c.hints:
-		c.unreachable(now, h)
-	case in := <-c.network:
-		c.receive(now, in)
-	default:
+}
+
+// drainMost is how many messages one turn works off.
+const drainMost = 64
+
+// drain works off messages in their order of arrival, until Run wants its turn.
+func (c *Core) drain() {
+	for range drainMost {
+		in, ok := c.network.pop()
+		if !ok {
+			return
+		}
+		c.receive(c.cfg.Now(), in)
+		if c.wanted.Load() > 0 {
+			return
+		}
+	}
+}
+
+// pump lets the goroutine that delivers be the core for a turn, if nobody is: it saves handing each message to another
+// thread, which costs more than working it off. Messages stay in order, for all leave the inbox in somebody's turn.
+func (c *Core) pump() {
+	for c.network.level() > 0 && c.wanted.Load() == 0 && c.turn.TryLock() {
+		if !c.pumped() {
+			return
+		}
+	}
+}
+
+// pumped is one turn of a goroutine that delivers. It reports whether it may have another one.
+func (c *Core) pumped() bool {
+	defer c.turn.Unlock()
+	if !c.running {
 		return false
 	}
-	return true
+	began := c.cfg.Now()
+	c.drain()
+	c.measure()
+	now := c.meter.turn(began, c.cfg.Now(), &c.gauges)
+	more := c.network.level() > 0
+	if next := c.wake(now); more || !next.IsZero() && next.Before(c.alarmAt) {
+		c.rouse() // its reader has a socket to read, and timers are the loop's
+	}
+	return !more
 }
 
-// await sleeps until there is something to do, and does it.
-func (c *Core) await(ctx context.Context, a *alarm) {
+// rouse makes Run look around.
+func (c *Core) rouse() {
 	select {
-	case <-ctx.Done():
-		c.rise()
-	case <-a.timer.C:
-		a.at = time.Time{}
-		c.rise()
-	case f := <-c.control:
-		c.call(c.rise(), f)
-	case h := <-c.hints:
-		c.unreachable(c.rise(), h)
-	case in := <-c.network:
-		c.receive(c.rise(), in)
+	case c.bell <- struct{}{}:
+	default:
 	}
 }
 
-func (c *Core) rise() time.Time {
-	now := c.cfg.Now()
-	c.meter.rise(now)
-	return now
+// await sleeps until there is something to do.
+func (c *Core) await(ctx context.Context, a *alarm) (got errand) {
+	select {
+	case <-ctx.Done():
+	case <-a.timer.C:
+		a.at = time.Time{}
+	case <-c.bell:
+	case got.f = <-c.control:
+	case h := <-c.hints:
+		got.hint = &h
+	}
+	return got
 }
 
 // call runs a function that was posted.

@@ -11,30 +11,23 @@ const busyLimit = 800
 // second is over which the busy ratio is measured.
 const second = time.Second
 
-// meter measures which part of each second the loop did not sleep: messages, timers and functions alike.
+// meter measures which part of each second somebody was the core.
 type meter struct {
-	since, asleep time.Time // asleep is zero while awake
-	slept         time.Duration
+	since  time.Time
+	worked time.Duration
 }
 
-func (m *meter) sleep(now time.Time) { m.asleep = now }
-
-func (m *meter) rise(now time.Time) {
-	m.slept += now.Sub(m.asleep)
-	m.asleep = time.Time{}
-}
-
-// roll publishes the ratio once a second.
-func (m *meter) roll(now time.Time, g *Gauges) {
+// turn adds a turn that ends now, and publishes the ratio once a second.
+func (m *meter) turn(began, now time.Time, g *Gauges) time.Time {
 	if m.since.IsZero() {
-		m.since = now
+		m.since = began
 	}
-	span := now.Sub(m.since)
-	if span < second {
-		return
+	m.worked += now.Sub(began)
+	if span := now.Sub(m.since); span >= second {
+		g.Busy.Store(min(max(0, int64(m.worked*1000/span)), 1000))
+		m.since, m.worked = now, 0
 	}
-	g.Busy.Store(min(max(0, int64((span-m.slept)*1000/span)), 1000))
-	m.since, m.slept = now, 0
+	return now
 }
 
 // measure copies what the core holds to its gauges.

@@ -198,7 +198,11 @@ func (f fakeAssembly) Route(_ time.Time, r tu.Route) tu.Routed {
 	if f.r.route != nil {
 		return f.r.route(r)
 	}
-	return tu.Routed{Hops: []tu.Hop{hop(r.Side.Other())}}
+	from := nat.Outside
+	if r.Peer != nil {
+		from = r.Peer.Side
+	}
+	return tu.Routed{Hops: []tu.Hop{hop(from.Other())}}
 }
 
 func (f fakeAssembly) Health(_ time.Time, h tu.Health) { f.r.healths = append(f.r.healths, h) }

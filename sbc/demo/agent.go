@@ -45,9 +45,8 @@ type Agent struct {
 	lastID uint64
 	now    time.Time
 
-	mu     sync.Mutex
-	queue  []func()
-	closed bool
+	mu    sync.Mutex
+	queue []func()
 }
 
 // NewAgent makes an agent on a connection. Run starts it.
@@ -168,6 +167,8 @@ func (a *Agent) apply(effects []transaction.Effect) {
 			a.call(e.User, func(c *Call) { c.response(e.Ref, e.Msg) })
 		case transaction.Timeout, transaction.Failed:
 			a.call(e.User, func(c *Call) { c.failed(e.Ref) })
+		case transaction.StrayAck, transaction.Full, transaction.LateAnswer:
+			// Nothing an agent on a quiet network would act on.
 		}
 	}
 }

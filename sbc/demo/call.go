@@ -60,7 +60,6 @@ type Call struct {
 
 	invite *message.Message
 	server transaction.ID
-	caller bool
 	final  bool   // the INVITE has its final answer
 	giving bool   // we sent a CANCEL
 	stands bool   // the first ACK was sent or came
@@ -81,7 +80,7 @@ func (a *Agent) newCall(s Script) *Call {
 // Call starts a call to a number at an address. It must run on the agent's goroutine (Do).
 func (a *Agent) Call(number string, to netip.AddrPort, s Script) *Call {
 	c := a.newCall(s)
-	c.caller, c.peer = true, to
+	c.peer = to
 	m := &message.Message{
 		Method: "INVITE", URI: sipURI(number, to), CallID: a.ids.CallID() + "@" + a.Addr.Addr().String(), CSeq: 1, MaxForwards: 70,
 		From: message.NameAddr{URI: sipURI(a.number(), a.Addr), Tag: c.tag}, To: message.NameAddr{URI: sipURI(number, to)},
@@ -93,7 +92,7 @@ func (a *Agent) Call(number string, to netip.AddrPort, s Script) *Call {
 		a.after(s.Cancel, func() {
 			if !c.final {
 				c.giving = true
-				a.apply(a.table.Cancel(a.now, c.id, refInvite, false, nil))
+				a.apply(a.table.Cancel(a.now, c.id, refInvite, false, "", nil))
 			}
 		})
 	}

@@ -18,11 +18,6 @@ const (
 	PBXToPhone
 )
 
-// String is the direction's name in tests and logs.
-func (d Direction) String() string {
-	return [...]string{"trunk to PBX", "PBX to trunk", "phone to PBX", "PBX to phone"}[d]
-}
-
 // Hosts are the host parts, host or host:port, that stand in a message towards its receiver (BEHAVIOUR §1).
 type Hosts struct {
 	RequestURI string

@@ -35,6 +35,11 @@ func testGuard() *Guard {
 
 var directions = []Direction{TrunkToPBX, PBXToTrunk, PhoneToPBX, PBXToPhone}
 
+// String is the direction's name in the tests.
+func (d Direction) String() string {
+	return [...]string{"trunk to PBX", "PBX to trunk", "phone to PBX", "PBX to phone"}[d]
+}
+
 // leaves is the side that a message of a direction leaves.
 func (d Direction) leaves() nat.Side {
 	if d == TrunkToPBX || d == PhoneToPBX {
@@ -125,12 +130,18 @@ func brought(m *message.Message) *tu.Secrets {
 	for _, n := range append(contacts, routes...) {
 		s.AddHost(n.URI.Host)
 	}
-	for h := range sdp.Addresses(m.Body) {
-		if a, err := netip.ParseAddr(string(h)); err == nil {
+	addBody(&s, m.Body)
+	return &s
+}
+
+// addBody notes the addresses of a description.
+func addBody(s *tu.Secrets, body []byte) {
+	sdp.Replace(body, func(host []byte) bool {
+		if a, err := netip.ParseAddr(string(host)); err == nil {
 			s.AddAddr(a)
 		}
-	}
-	return &s
+		return false
+	}, netip.Addr{})
 }
 
 func written(t testing.TB, m *message.Message) string {

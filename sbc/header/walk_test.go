@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"sallyport/media/sdp"
 	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -77,11 +76,7 @@ func (w *walk) notes(from int, m *message.Message) {
 			s.AddID(m.Via[i].Branch)
 		}
 	}
-	for h := range sdp.Addresses(m.Body) {
-		if a, err := netip.ParseAddr(string(h)); err == nil {
-			s.AddAddr(a)
-		}
-	}
+	addBody(s, m.Body)
 	s.AddHost(w.ends[from].addr)
 }
 

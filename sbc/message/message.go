@@ -80,16 +80,6 @@ func (m *Message) Tokens(name string) func(yield func(string) bool) {
 	}
 }
 
-// HasToken reports whether a list header field holds a token, in any case.
-func (m *Message) HasToken(name, token string) bool {
-	for t := range m.Tokens(name) {
-		if strings.EqualFold(t, token) {
-			return true
-		}
-	}
-	return false
-}
-
 // URI is a SIP, SIPS or tel URI (RFC 3261 §19.1, RFC 3966), or any other absolute URI kept opaque.
 type URI struct {
 	Scheme string // lower case: "sip", "sips", "tel", or another

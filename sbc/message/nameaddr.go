@@ -12,7 +12,7 @@ var (
 	errBare     = errors.New("URI with a comma or question mark that is not in angle brackets")
 	errTag      = errors.New("tag is not a token, or occurs twice")
 	errList     = errors.New("empty element in a list of addresses")
-	errStar     = errors.New("Contact '*' beside other contacts")
+	errStar     = errors.New("'*' beside other values of Contact")
 )
 
 // ParseNameAddr reads the value of From, To, one Contact, one Route (RFC 3261 §20.10):

@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -69,8 +70,8 @@ func TestParseInvite(t *testing.T) {
 	if !reflect.DeepEqual(m, want) {
 		t.Errorf("got\n%+v\nwant\n%+v", m, want)
 	}
-	if !m.IsRequest() || !m.HasToken("Allow", "update") || m.HasToken("Allow", "INFO") {
-		t.Error("Allow")
+	if !m.IsRequest() {
+		t.Error("no request")
 	}
 }
 
@@ -328,12 +329,12 @@ func TestSpellings(t *testing.T) {
 	})
 }
 
-func TestRequire(t *testing.T) {
+func TestTokens(t *testing.T) {
 	m := mustParse(t, with("Require: 100rel, timer", "Require: path", "Supported: x"))
-	if got := m.Require(); fmt.Sprint(got) != "[100rel timer path]" {
+	if got := slices.Collect(m.Tokens("Require")); fmt.Sprint(got) != "[100rel timer path]" {
 		t.Errorf("%v", got)
 	}
-	if got := mustParse(t, with()).Require(); got != nil {
+	if got := slices.Collect(mustParse(t, with()).Tokens("Require")); got != nil {
 		t.Errorf("%v", got)
 	}
 }

@@ -100,7 +100,7 @@ func (u *URI) parseSIP(rest string) (err error) {
 
 // parseHostPort reads hostport (RFC 3261 §25.1); the brackets of an IPv6 address are taken off.
 func parseHostPort(s string) (host string, port uint16, err error) {
-	host, digits, colon := s, "", false
+	digits, colon := "", false
 	if strings.HasPrefix(s, "[") {
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
@@ -191,9 +191,6 @@ func (u URI) Append(dst []byte) []byte {
 	}
 	return append(append(dst, u.Params...), u.Headers...)
 }
-
-// HostPort is host[:port] of a SIP URI, with brackets around an IPv6 address; empty for a tel URI.
-func (u URI) HostPort() string { return string(appendHostPort(nil, u.Host, u.Port)) }
 
 // Param looks a URI parameter up by name, in any case. A parameter without a value yields "".
 func (u URI) Param(name string) (value string, ok bool) { return findParam(u.Params, name) }

@@ -289,15 +289,6 @@ func equalFolded(raw []byte, text string) bool {
 	return true
 }
 
-// Require lists the option tags of all Require fields (RFC 3261 §20.32).
-func (m *Message) Require() []string {
-	var list []string
-	for t := range m.Tokens("Require") {
-		list = append(list, t)
-	}
-	return list
-}
-
 // intern returns the usual methods without an allocation.
 func intern(method []byte) string {
 	switch string(method) {

@@ -61,7 +61,7 @@ func (v *Via) parse(s string) (err error) {
 
 // parseSentBy reads host and port with white space around the colon.
 func parseSentBy(s string) (string, uint16, error) {
-	if strings.IndexAny(s, " \t") < 0 {
+	if !strings.ContainsAny(s, " \t") {
 		return parseHostPort(s)
 	}
 	i := strings.LastIndexByte(s, ':')

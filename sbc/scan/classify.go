@@ -14,11 +14,6 @@ const (
 	Junk                  // none of these
 )
 
-// String is the kind's name in counters.
-func (k Kind) String() string {
-	return [...]string{"none", "message", "keepalive", "stun", "junk"}[k]
-}
-
 // maxKeepAlive is the longest run of line ends or zero bytes that passes as a keep-alive.
 const maxKeepAlive = 64
 

@@ -29,8 +29,11 @@ func drain(f *Framer) (got []string, err error) {
 		default:
 			got = append(got, string(v.Bytes(v.CallID))+"/"+string(v.Bytes(v.Body)))
 			var own View
-			if err := Scan(msg, &own); err != nil || own.Headers != v.Headers || own.Body != v.Body || own.CallID != v.CallID {
-				return got, fmt.Errorf("the framer's view differs from a scan: %v", err)
+			if err := Scan(msg, &own); err != nil {
+				return got, fmt.Errorf("the framer took what a scan refuses: %w", err)
+			}
+			if own.Headers != v.Headers || own.Body != v.Body || own.CallID != v.CallID {
+				return got, errors.New("the framer's view differs from a scan")
 			}
 		}
 	}

@@ -142,7 +142,7 @@ func (v *View) head(data []byte) error {
 		return err
 	}
 	first := v.startLine(at, end)
-	if first != nil && first != ErrStatus {
+	if first != nil && !errors.Is(first, ErrStatus) {
 		return first
 	}
 	v.FirstField = uint32(next)
@@ -158,7 +158,7 @@ func (v *View) fields(data []byte, at int, first error) error {
 		}
 		name, value, next, err := field(data, at)
 		if err != nil {
-			if err == ErrNoEnd && len(v.data) > len(data) {
+			if errors.Is(err, ErrNoEnd) && len(v.data) > len(data) {
 				err = ErrTooLarge
 			}
 			return err

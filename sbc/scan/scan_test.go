@@ -317,7 +317,7 @@ func FuzzScan(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var v, again View
 		err := Scan(data, &v)
-		if err2 := Scan(data, &again); err2 != err || v.CallID != again.CallID {
+		if err2 := Scan(data, &again); !errors.Is(err2, err) || v.CallID != again.CallID {
 			t.Fatal("two scans differ")
 		}
 		for _, s := range []Span{v.Method, v.RequestURI, v.Version, v.Phrase, v.Via, v.Branch, v.SentBy, v.CallID, v.From, v.FromTag,

@@ -22,6 +22,10 @@ func (t *Table) ack(m *message.Message, from nat.Flow) {
 		case proceeding:
 			t.strayAck(m, from) // nothing was sent that it could acknowledge
 			return
+		case accepted:
+			// An old client's ACK for a 2xx, below.
+		case calling, trying:
+			// States that no INVITE server transaction has.
 		}
 	} else if strange {
 		// Somebody else's transaction: an ACK from elsewhere would silence its final response.

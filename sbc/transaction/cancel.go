@@ -71,11 +71,11 @@ func (t *Table) answerCancel(m *message.Message, status int, phrase, tag string)
 // Cancel gives an INVITE of a user up (RFC 3261 §9.1). The CANCEL goes out at once if a provisional response has come,
 // else as soon as one does; until then the INVITE is repeated as ever, or, if quiet, sent no more: its next hop is being
 // tried. It does nothing once a final response is there. The final response is reported as ever; without one, Timeout
-// 64·T1 after the CANCEL.
-func (t *Table) Cancel(now time.Time, user uint64, ref uint32, quiet bool, out []Effect) []Effect {
+// 64·T1 after the CANCEL. reason is the CANCEL's Reason (RFC 3326), empty for none; one that cannot be written is left out.
+func (t *Table) Cancel(now time.Time, user uint64, ref uint32, quiet bool, reason string, out []Effect) []Effect {
 	t.enter(now, out)
 	if c := t.byRef(user, ref); c != nil && c.invite {
-		t.giveUp(c, quiet)
+		t.giveUp(c, quiet, reason)
 	}
 	return t.leave()
 }
@@ -88,7 +88,7 @@ func (t *Table) Disown(now time.Time, user uint64, out []Effect) []Effect {
 	for c := range t.byUser.drain(user) {
 		c.user, c.orphan = 0, true
 		if c.invite {
-			t.giveUp(c, false)
+			t.giveUp(c, false, "")
 		}
 	}
 	for s := range t.owned.drain(user) {

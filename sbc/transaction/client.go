@@ -24,6 +24,8 @@ type client struct {
 	raw   []byte           // the request while it may be sent again; then the ACK for a 3xx–6xx
 	forks []string         // To tags reported as LateAnswer
 
+	reason string // Reason of a CANCEL that waits for a provisional
+
 	state  state
 	invite bool
 	cancel bool // given up: a CANCEL has been sent, or goes out with the first provisional

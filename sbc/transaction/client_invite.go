@@ -82,11 +82,11 @@ func (t *Table) inviteDeclined(c *client, m *message.Message, from nat.Flow) {
 // giveUp cancels an INVITE without a final response, now or with its first provisional: "If no provisional response has
 // been received, the CANCEL request MUST NOT be sent" (RFC 3261 §9.1). Timer B runs on, and Timer A too unless quiet: a
 // far end whose provisional responses were all lost would else ring until its own patience ends.
-func (t *Table) giveUp(c *client, quiet bool) {
+func (t *Table) giveUp(c *client, quiet bool, reason string) {
 	if c.cancel || !c.waiting() {
 		return
 	}
-	c.cancel = true
+	c.cancel, c.reason = true, reason
 	switch {
 	case c.state == proceeding:
 		t.sendCancel(c)
@@ -103,7 +103,16 @@ func (t *Table) giveUp(c *client, quiet bool) {
 func (t *Table) sendCancel(c *client) {
 	c.limit = t.now.after(t.all)
 	m := follow(c.req, "CANCEL")
-	if b := t.compose(m); b != nil {
+	if c.reason != "" {
+		m.Add("Reason", c.reason)
+		c.reason = ""
+	}
+	b := t.compose(m)
+	if b == nil { // a foul word of the other side must not let this one ring on
+		m.Remove("Reason")
+		b = t.compose(m)
+	}
+	if b != nil {
 		t.openClient(m, c.to, b).orphan = true
 	}
 }
@@ -115,5 +124,5 @@ func (t *Table) inviteFailed(c *client) {
 	t.report(c, Effect{Kind: Failed})
 	t.byUser.drop(c.user, c)
 	c.user, c.orphan = 0, true
-	t.giveUp(c, true)
+	t.giveUp(c, true, "")
 }

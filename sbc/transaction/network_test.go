@@ -155,7 +155,7 @@ func (w *world) plan(i int) {
 	if w.pick("cancels", 0, 2) == 0 || s.deaf {
 		w.at(later, func() {
 			s.cancelled = true
-			w.fromClient(w.client.Cancel(w.now, uint64(ref), ref, ref%2 == 0, nil))
+			w.fromClient(w.client.Cancel(w.now, uint64(ref), ref, ref%2 == 0, "", nil))
 		})
 	}
 	switch w.pick("fate", 0, 7) {

@@ -133,7 +133,7 @@ func (s *script) run(line string) []string {
 	case "send":
 		out, err = s.table.Send(s.now, num(2), uint32(num(3)), request(w.pos[1], w), flow(w.get("dst", "B")), nil)
 	case "cancel":
-		out = s.table.Cancel(s.now, num(1), uint32(num(2)), w.get("quiet", "yes") == "yes", nil)
+		out = s.table.Cancel(s.now, num(1), uint32(num(2)), w.get("quiet", "yes") == "yes", strings.NewReplacer("_", " ", "CRLF", "\r\n").Replace(w.get("reason", "")), nil)
 	case "disown":
 		out = s.table.Disown(s.now, num(1), nil)
 	case "own":
@@ -243,6 +243,9 @@ func brief(m *message.Message) string {
 	for _, h := range m.Headers {
 		if h.Name == "Route" {
 			b += " route=" + h.Value
+		}
+		if h.Name == "Reason" {
+			b += " reason=" + strings.ReplaceAll(h.Value, " ", "_")
 		}
 	}
 	return b
@@ -370,7 +373,7 @@ func read(t failer, b []byte) *message.Message {
 			n, method, _ := strings.Cut(v, " ")
 			seq, _ := strconv.Atoi(n)
 			m.CSeq, m.Method = uint32(seq), method
-		case "Route":
+		case "Route", "Reason":
 			m.Add(field, v)
 		}
 	}

@@ -24,6 +24,8 @@ func (t *Table) inviteAgain(s *server) {
 		// RFC 6026 §7.1: retransmissions are absorbed; the 2xx has its own timer.
 	case confirmed, dropped:
 		// Timer I exists to absorb; a dropped INVITE gets silence.
+	case calling, trying:
+		// States that no INVITE server transaction has.
 	}
 }
 

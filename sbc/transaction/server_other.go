@@ -22,6 +22,8 @@ func (t *Table) otherAgain(s *server) {
 	case proceeding, completed:
 		// The most recent response is passed to the transport again.
 		t.transmit(s.last, s.reply)
+	case calling, accepted, confirmed:
+		// States of INVITE transactions only.
 	}
 }
 

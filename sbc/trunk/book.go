@@ -41,7 +41,7 @@ type Hop struct {
 	Priority, Weight int
 }
 
-// Book is all systems. The core's goroutine owns it.
+// Book is all systems. It belongs to whoever has the core's turn.
 type Book struct {
 	systems []System
 	places  map[place]int // of a system in systems

@@ -1,6 +1,8 @@
 package trunk
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"sallyport/sbc/message"
@@ -36,6 +38,7 @@ type Probe struct {
 	missed   int
 	answered int
 	state    State
+	said     string // what became of the last question
 	retired  bool
 }
 
@@ -67,7 +70,7 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	case tu.Answered:
 		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
 			// "A peer is alive on any final response but 408 and 503."
-			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, do)
+			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, answerText(ev.Msg), do)
 		}
 	case tu.Failed:
 		switch {
@@ -75,11 +78,31 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 		case ev.Why != reason.Timeout:
 			// Our own table was full: that says nothing of the peer.
 			return p.rest(now, do)
+		case ev.Code == 503:
+			return p.judge(now, false, unreachable, do)
 		default:
-			return p.judge(now, false, do)
+			return p.judge(now, false, noAnswer, do)
 		}
 	}
 	return do
+}
+
+// What became of a question without an answer.
+const (
+	noAnswer    = "no answer"
+	unreachable = "unreachable" // an ICMP error, or no way to send
+)
+
+// phraseMost bounds what is kept of a peer's reason phrase, in bytes.
+const phraseMost = 40
+
+// answerText is an answer in a few words.
+func answerText(m *message.Message) string {
+	phrase := m.Reason
+	if len(phrase) > phraseMost {
+		phrase = strings.ToValidUTF8(phrase[:phraseMost], "") + "…"
+	}
+	return strings.TrimSpace(strconv.Itoa(m.Status) + " " + phrase)
 }
 
 // Abort ends the probe.
@@ -95,7 +118,7 @@ func (p *Probe) tick(now time.Time, do []tu.Action) []tu.Action {
 		return do
 	case p.ref != 0:
 		// No answer within an interval is a miss: Timer F (32 s) would find a dead node out too late.
-		return p.judge(now, false, do)
+		return p.judge(now, false, noAnswer, do)
 	default:
 		return p.ask(now, do)
 	}
@@ -135,13 +158,15 @@ func (p *Probe) rest(now time.Time, do []tu.Action) []tu.Action {
 	return do
 }
 
-// judge counts answers and misses: failures in a row make down, successes in a row make up.
-func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
+// judge counts answers and misses: failures in a row make down, successes in a row make up. said is what the
+// administrator reads of it.
+func (p *Probe) judge(now time.Time, alive bool, said string, do []tu.Action) []tu.Action {
 	do = p.rest(now, do)
 	if p.retired {
 		return do
 	}
-	before := p.state
+	before, heard := p.state, p.said
+	p.said = said
 	if alive {
 		p.missed = 0
 		p.answered++
@@ -156,8 +181,8 @@ func (p *Probe) judge(now time.Time, alive bool, do []tu.Action) []tu.Action {
 			p.state = Down
 		}
 	}
-	if p.state != before {
-		do = append(do, tu.Health{Peer: p.cfg.Hop.ID, Up: p.state == Up, Known: p.state != Unknown})
+	if p.state != before || p.said != heard {
+		do = append(do, tu.Health{Peer: p.cfg.Hop.ID, Up: p.state == Up, Known: p.state != Unknown, Answer: p.said})
 	}
 	return do
 }

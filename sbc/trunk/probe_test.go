@@ -3,6 +3,7 @@ package trunk
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,15 +34,17 @@ type timeline struct {
 	p    *Probe
 	now  time.Time
 	out  []string
+	said []string // the answers that were news
 	last tu.Ref
 	// answer says what becomes of the nth question, at once; nil is silence.
 	answer func(n int, at time.Duration) tu.Event
 	asked  int
+	state  State // as told
 	ended  bool
 }
 
 func newTimeline(cfg ProbeConfig, s State, seed byte) *timeline {
-	l := &timeline{p: NewProbe(cfg, s, tu.Seed{seed}, probeKey), now: zero}
+	l := &timeline{p: NewProbe(cfg, s, tu.Seed{seed}, probeKey), now: zero, state: s}
 	l.step(tu.Tick{})
 	return l
 }
@@ -63,14 +66,23 @@ func (l *timeline) step(ev tu.Event) {
 				}
 			}
 		case tu.Health:
-			word := "down"
-			if a.Up {
-				word = "up"
+			word := Unknown
+			switch {
+			case a.Up && a.Known:
+				word = Up
+			case a.Known:
+				word = Down
 			}
-			if !a.Known || a.Peer != l.p.cfg.Hop.ID {
-				word = fmt.Sprintf("%+v", a)
+			if a.Up && !a.Known || a.Peer != l.p.cfg.Hop.ID || len(a.Answer) > 50 {
+				l.out = append(l.out, fmt.Sprintf("%v %+v", at, a))
 			}
-			l.out = append(l.out, fmt.Sprintf("%v %s", at, word))
+			if len(l.said) > 0 && l.said[len(l.said)-1] == a.Answer && word == l.state {
+				l.out = append(l.out, "no news: "+a.Answer)
+			}
+			if l.said = append(l.said, a.Answer); word != l.state {
+				l.state = word
+				l.out = append(l.out, fmt.Sprintf("%v %s", at, word))
+			}
 		case tu.End:
 			l.ended = true
 			l.out = append(l.out, fmt.Sprintf("%v end", at))
@@ -213,6 +225,36 @@ func TestProbeTimelines(t *testing.T) {
 				t.Errorf("(-want +got):\n%s\n%s", diff, strings.Join(l.out, "\n"))
 			}
 		})
+	}
+}
+
+// TestProbeTellsTheAnswer: what `sbc trunks` and `sbc pbx` show of the last question, told once for a run of equal ones.
+func TestProbeTellsTheAnswer(t *testing.T) {
+	phrase := func(ref tu.Ref, code int, phrase string) tu.Event {
+		return tu.Answered{Ref: ref, Msg: &message.Message{Method: "OPTIONS", Status: code, Reason: phrase}}
+	}
+	answers := []tu.Event{
+		phrase(1, 200, "OK"), phrase(2, 200, "OK"), nil, nil, failed(5, 503, reason.Timeout), failed(6, 503, reason.Timeout),
+		failed(7, 503, reason.Overload), failed(8, 408, reason.Timeout), phrase(9, 503, "Service Unavailable"), phrase(10, 404, ""),
+		phrase(11, 200, strings.Repeat("é", 100)), phrase(12, 200, "OK"),
+	}
+	l := newTimeline(probeConfig(), Unknown, 1)
+	l.answer = func(n int, _ time.Duration) tu.Event { return answers[min(n, len(answers))-1] }
+	for l.asked < len(answers) {
+		l.until(l.p.Deadline().Sub(zero))
+	}
+	want := []string{
+		"200 OK", "no answer", "unreachable", "unreachable", "no answer", "503 Service Unavailable", "404",
+		"200 " + strings.Repeat("é", 20) + "…", "200 OK",
+	}
+	if diff := cmp.Diff(want[:3], l.said[:3]); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if strings.Contains(strings.Join(l.out, "\n"), "no news") {
+		t.Error(strings.Join(l.out, "\n"))
+	}
+	if diff := cmp.Diff(slices.Compact(want), slices.Compact(l.said)); diff != "" {
+		t.Errorf("(-want +got):\n%s\n%s", diff, strings.Join(l.out, "\n"))
 	}
 }
 

@@ -40,8 +40,11 @@ type SendAck struct {
 // Cancel sends a CANCEL for the INVITE of Ref, at once or as soon as a provisional response allows it (RFC 3261 §9.1). A
 // quiet one sends the INVITE itself no more: the next hop is tried instead.
 type Cancel struct {
-	Ref   Ref
-	Quiet bool
+	Ref    Ref
+	Quiet  bool
+	Reason string   // RFC 3326; empty: none
+	Side   nat.Side // with a Reason: the side it leaves by
+	Hide   *Secrets // with a Reason: what the other leg brought
 }
 
 // OpenDialog makes requests of a dialog reach this user and tells the guard which source may send them.
@@ -62,8 +65,6 @@ type CloseDialog struct {
 type Route struct {
 	Msg  *message.Message
 	Peer *Peer // who asks
-	Side nat.Side
-	Real nat.Realm
 }
 
 // Reserve asks for ports for so many streams, a pair on each side; a Reserved event answers. A second Reserve adds
@@ -83,11 +84,12 @@ type Release struct{}
 // Record writes the call's one CDR. The executor adds the media figures, so it comes before Release.
 type Record struct{ CDR CDR }
 
-// Health says what a probe found about a peer system.
+// Health says what a probe found about a peer system. It is sent when that is news.
 type Health struct {
-	Peer  string // Hop.ID
-	Up    bool
-	Known bool // false: never answered yet
+	Peer   string // Hop.ID
+	Up     bool
+	Known  bool   // false: never answered yet
+	Answer string // to the last question: "200 OK", "no answer", "unreachable"; short, the phrase is the peer's
 }
 
 // Note leaves evidence on a source that `sbc why` reads back.

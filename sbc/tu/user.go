@@ -4,7 +4,7 @@ import (
 	"time"
 )
 
-// User is one thing that lives in time. The core calls it from one goroutine, never concurrently, and runs the
+// User is one thing that lives in time. The core calls it in its turn, never concurrently, and runs the
 // actions only after the method has returned: a panicking Step has sent nothing.
 type User interface {
 	// Step handles one event and appends what is to be done. It is total: every event in every state has a result.
