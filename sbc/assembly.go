@@ -32,6 +32,7 @@ type assembly struct {
 	handed   []uint16      // interfaces that changed hands while calls were on them
 	draining bool
 	total    uint64
+	high     int // most calls at a time
 }
 
 // probe is a running probe and what it was made of.
@@ -111,6 +112,7 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived)
 	c := call.New(a.world.calls, seed)
 	a.calls[id] = c
 	a.total++
+	a.high = max(a.high, len(a.calls))
 	if in := (invite{m.CallID, m.Via[0].Branch}); a.sbc.guard.Live().AddInvite(in.callID, in.branch, ev.Flow.Remote.Addr()) {
 		if a.invites == nil {
 			a.invites = map[tu.UserID]invite{}

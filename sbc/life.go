@@ -29,8 +29,8 @@ func (s *SBC) announce() {
 			zap.String("node", f.Transport.String()+" "+f.Bind.String()), zap.String("src", f.Advertised.String()))
 	}
 	g := s.plane.Gauges()
-	s.log.Info(fmt.Sprintf("media ports %d-%d: %d streams at a time", snap.Media.FirstPort, snap.Media.LastPort, g.Free),
-		zap.String("node", snap.Media.Backend))
+	s.log.Info(fmt.Sprintf("media ports %d-%d, back end epoll: %d streams at a time",
+		snap.Media.FirstPort, snap.Media.LastPort, g.Free))
 	if missing := s.plane.Missing(); len(missing) > 0 {
 		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s; free them or move media.ports",
 			len(missing), missing[0]))

@@ -71,7 +71,6 @@ type SBC struct {
 
 	reloading sync.Mutex
 	running   sync.WaitGroup
-	stop      context.CancelFunc
 }
 
 // New opens everything that a configuration asks for: sockets, the relay's ports. Nothing is answered before Run.
@@ -184,7 +183,6 @@ func (s *SBC) openRelay(snap *config.Snapshot) error {
 func (s *SBC) Run(ctx context.Context) {
 	s.announce()
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = stop
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
 	_ = s.core.Post(func(time.Time) { s.assembly.startProbes() })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -24,8 +25,8 @@ import (
 )
 
 const soakConfig = `
-outside: { address: 127.0.1.10, phones: {}, trunks: { udp: %d } }
-inside: { address: 127.0.1.20, phones: {}, trunks: { udp: %d } }
+outside: { address: %s, phones: {}, trunks: { udp: %d } }
+inside: { address: %s, phones: {}, trunks: { udp: %d } }
 media: { ports: %d-%d }
 pbx:
   domain: example.com
@@ -91,15 +92,16 @@ func freePort(t *testing.T, at string) *net.UDPConn {
 
 func newSoak(t *testing.T) *soak {
 	s := &soak{t: t, cdrs: &tally{}}
-	s.conns = []*net.UDPConn{freePort(t, "127.0.1.40"), freePort(t, "127.0.1.30")}
+	network := fmt.Sprintf("127.0.%d", 1+os.Getpid()%250) // two runs at a time have networks of their own
+	s.conns = []*net.UDPConn{freePort(t, network+".40"), freePort(t, network+".30")}
 	addr := func(c *net.UDPConn) netip.AddrPort { return c.LocalAddr().(*net.UDPAddr).AddrPort() }
-	for i, at := range []string{"127.0.1.10", "127.0.1.20"} {
+	for i, at := range []string{network + ".10", network + ".20"} {
 		c := freePort(t, at)
 		*[]*netip.AddrPort{&s.outside, &s.inside}[i] = addr(c)
 		_ = c.Close()
 	}
 	const first, last = 31000, 32199 // 600 calls at a time
-	yaml := fmt.Sprintf(soakConfig, s.outside.Port(), s.inside.Port(), first, last, addr(s.conns[1]), addr(s.conns[0]))
+	yaml := fmt.Sprintf(soakConfig, s.outside.Addr(), s.outside.Port(), s.inside.Addr(), s.inside.Port(), first, last, addr(s.conns[1]), addr(s.conns[0]))
 	snap, report := config.Parse("soak.yaml", []byte(yaml), config.Flags{})
 	if snap == nil {
 		t.Fatal(report.String())

@@ -14,14 +14,14 @@ import (
 
 // Gauges are what the gate holds at a moment, for tests, `sbc status` and metrics.
 type Gauges struct {
-	Calls, Users, Dialogs, Streams, Transactions int
-	TransactionsHigh, InboxHigh                  int
-	PortsFree, PortsResting, PortsHigh           int
-	Retained                                     int
-	Panics, Leaks, LeaksFatal, Overload          int
-	SendErrors, InboxDropped                     int
-	BusyPermille                                 int
-	Total                                        uint64 // calls since the start
+	Calls, CallsHigh, Users, Dialogs, Streams, Transactions int
+	TransactionsHigh, InboxHigh                             int
+	PortsFree, PortsResting, PortsHigh                      int
+	Retained                                                int
+	Panics, Leaks, LeaksFatal, Overload                     int
+	SendErrors, InboxDropped                                int
+	BusyPermille                                            int
+	Total                                                   uint64 // calls since the start
 }
 
 // Gauges reads the gauges. Probes count as users, not as calls.
@@ -30,7 +30,7 @@ func (s *SBC) Gauges() Gauges {
 	defer cancel()
 	var g Gauges
 	_ = s.core.Do(ctx, func(time.Time) { // a core that does not answer has no calls to tell of
-		g.Calls, g.Total = len(s.assembly.calls), s.assembly.total
+		g.Calls, g.CallsHigh, g.Total = len(s.assembly.calls), s.assembly.high, s.assembly.total
 	})
 	c := s.core.Gauges()
 	g.Users, g.Dialogs, g.Streams = int(c.Users.Load()), int(c.Dialogs.Load()), int(c.Streams.Load())
@@ -72,7 +72,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 		out.Interfaces = append(out.Interfaces, face)
 	}
 	g := s.Gauges()
-	out.Calls = api.CallGauge{Now: g.Calls, High: g.PortsHigh, Most: snap.Calls, Total: g.Total}
+	out.Calls = api.CallGauge{Now: g.Calls, High: g.CallsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
 	out.Limits = c.limits(&g)
 	out.Audit = append(audit(&g), c.edges()...)

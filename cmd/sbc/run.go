@@ -140,6 +140,9 @@ func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, load loader) {
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(report.Err()))
 		return
 	}
+	for _, w := range report.Warnings {
+		log.Warn(w.String())
+	}
 	if _, err := gate.Reload(ctx, snap); err != nil {
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(err))
 	}

@@ -1,5 +1,6 @@
-// Package core is the one goroutine that owns every transaction, dialog and user. It turns what arrives into events,
-// lets the user concerned Step, and runs the actions that come back; nothing here knows a SIP method beyond what
+// Package core owns every transaction, dialog and user. One goroutine at a time is the core, in its turn: the loop, or one
+// that delivers a message while nobody else is at it. It turns what arrives into events, lets the user concerned Step, and
+// runs the actions that come back; nothing here knows a SIP method beyond what
 // matching needs (INVITE, ACK, CANCEL, and BYE for what ends late).
 //
 // It never blocks and never waits for an edge: datagrams leave by one non-blocking call, everything costly runs

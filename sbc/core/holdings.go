@@ -19,7 +19,7 @@ func (c *Core) openDialog(u *user, a tu.OpenDialog) {
 		c.dialogs[key] = &dialogState{user: u.id}
 		u.dialogs = append(u.dialogs, key)
 	case d.user != u.id:
-		c.cfg.Log.DPanic("a user opened another's dialog", zap.Uint64("call", uint64(u.id)))
+		c.cfg.Log.DPanic("a user opened another's dialog", zap.Uint64("user", uint64(u.id)))
 		return
 	}
 	c.cfg.Live.Add(a.Local, a.Source) // one that finds no room is judged like any other source
@@ -63,7 +63,7 @@ func (c *Core) point(u *user, a tu.Point) {
 		Timeout: a.Aim.Timeout, Hold: a.Aim.Hold,
 	})
 	if err != nil {
-		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("call", uint64(u.id)), zap.Error(err))
+		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("user", uint64(u.id)), zap.Error(err))
 		c.tell(u.id, tu.MediaRefused{Stream: a.Stream, Side: a.Side})
 	}
 }
@@ -105,7 +105,7 @@ func (c *Core) record(u *user, a tu.Record) {
 	u.recorded = true
 }
 
-// Streams are the media ids of a user, for the listing of calls. It runs on the core's goroutine.
+// Streams are the media ids of a user, for the listing of calls. It runs in the core's turn.
 func (c *Core) Streams(id tu.UserID) []media.ID {
 	if u := c.users[id]; u != nil {
 		return slices.Clone(u.streams)

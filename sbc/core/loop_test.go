@@ -36,7 +36,7 @@ func (r *rig) deliver(in Inbound) {
 	}
 }
 
-// look waits until everything has come to rest, and looks at it on the core's goroutine.
+// look waits until everything has come to rest, and looks at it in the core's turn.
 func (r *rig) look(f func()) {
 	r.t.Helper()
 	synctest.Wait()

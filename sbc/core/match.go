@@ -102,7 +102,7 @@ func (c *Core) adopt(id tu.UserID, t tu.User) {
 	c.users[id] = &user{id: id, tu: t, index: -1}
 }
 
-// Start makes a user that no message asked for (a probe) and gives it a first Tick. It runs on the core's goroutine.
+// Start makes a user that no message asked for (a probe) and gives it a first Tick. It runs in the core's turn.
 func (c *Core) Start(make func(id tu.UserID, seed tu.Seed) tu.User) tu.UserID {
 	id := c.lastID + 1
 	c.adopt(id, make(id, c.seed()))
@@ -110,10 +110,10 @@ func (c *Core) Start(make func(id tu.UserID, seed tu.Seed) tu.User) tu.UserID {
 	return id
 }
 
-// Tell gives a user an event. It runs on the core's goroutine.
+// Tell gives a user an event. It runs in the core's turn.
 func (c *Core) Tell(id tu.UserID, ev tu.Event) { c.tell(id, ev) }
 
-// MediaHint passes word from the relay to the user that owns the stream. It runs on the core's goroutine.
+// MediaHint passes word from the relay to the user that owns the stream. It runs in the core's turn.
 func (c *Core) MediaHint(id media.ID, silent bool) {
 	if o, ok := c.streams[id]; ok {
 		c.tell(o.user, tu.MediaHint{Stream: o.index, Silent: silent})

@@ -14,7 +14,7 @@ func (c *Core) contain(what string, id tu.UserID, f func()) (sound bool) {
 	defer func() {
 		if r := recover(); r != nil {
 			c.gauges.Panics.Add(1)
-			c.cfg.Log.Error(what+"; the rest goes on, please report the stack", zap.Uint64("call", uint64(id)),
+			c.cfg.Log.Error(what+"; the rest goes on, please report the stack", zap.Uint64("user", uint64(id)),
 				zap.Any("panic", r), zap.Stack("stack"))
 		}
 	}()
@@ -32,7 +32,7 @@ func (c *Core) step(now time.Time, u *user, ev tu.Event) {
 	}
 	if u.turns++; u.turns > turnsMost {
 		c.gauges.Panics.Add(1)
-		c.cfg.Log.Error("a call keeps itself busy without end; it was aborted", zap.Uint64("call", uint64(u.id)))
+		c.cfg.Log.Error("a call keeps itself busy without end; it was aborted", zap.Uint64("user", uint64(u.id)))
 		c.abort(now, u)
 		return
 	}

@@ -187,10 +187,10 @@ func (s *socket) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, error) {
 		err = o.send(s.raw)
 	}
 	o.b = nil
-	switch err {
-	case nil:
+	switch {
+	case err == nil:
 		return len(b), nil
-	case syscall.EAGAIN, syscall.ENOBUFS, syscall.ENOMEM:
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
 		return 0, ErrLost
 	}
 	return 0, err
