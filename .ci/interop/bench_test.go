@@ -4,6 +4,7 @@ package interop
 
 import (
 	_ "embed"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -139,7 +140,27 @@ func cost(t *testing.T, c contender) float64 {
 	callee.kill()
 	ms := spent.Seconds() * 1000 / float64(good)
 	t.Logf("%d calls, %v of CPU, %.3f ms a call", good, spent, ms)
+	if c.name == "sallyport" {
+		retained(t, &gate{w: w}, good)
+	}
 	return ms
+}
+
+// retained logs what the transactions of finished calls hold. All are younger than 64·T1, so none has been forgotten.
+func retained(t *testing.T, g *gate, calls int) {
+	out, code := g.verb("status", "--audit", "--json")
+	var audit []struct {
+		Name  string
+		Value int
+	}
+	if err := json.Unmarshal([]byte(out), &audit); err != nil || code != 0 {
+		t.Errorf("sbc status --audit: exit code %d, %v: %s", code, err, out)
+	}
+	for _, a := range audit {
+		if a.Name == "retained bytes" {
+			t.Logf("%d bytes of cached messages retained a finished call", a.Value/calls)
+		}
+	}
 }
 
 var successes = regexp.MustCompile(`Successful call\s*\|\s*\d+\s*\|\s*(\d+)`)

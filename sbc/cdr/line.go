@@ -44,6 +44,9 @@ func clean(r tu.CDR) tu.CDR {
 // text cuts at a rune's boundary and replaces control characters and those that turn the direction of writing: JSON
 // quotes only the lowest of them, and records are read with cat.
 func text(s string) string {
+	if len(s) <= maxField && plain(s) {
+		return s
+	}
 	s = strings.Map(func(r rune) rune {
 		switch {
 		case r < 0x20, r >= 0x7f && r < 0xa0, r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
@@ -59,6 +62,16 @@ func text(s string) string {
 		end--
 	}
 	return s[:end]
+}
+
+// plain reports whether a text is printable ASCII, as nearly all are.
+func plain(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x20 || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // number is 0 for what JSON cannot express: a record with a wrong figure is worth more than none.

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -28,7 +27,7 @@ type socket struct {
 	drops atomic.Uint64 // datagrams that the kernel dropped for want of buffer
 
 	// Of the reader alone:
-	oob       []byte
+	in        receiver
 	lastDrops uint32
 	refused   []netip.AddrPort // destinations that ICMP refused, not yet reported
 }
@@ -49,7 +48,8 @@ func openSocket(bind netip.AddrPort, receive, dscp int) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{UDPConn: conn, v6: network == "udp6", oob: make([]byte, 128)}
+	s := &socket{UDPConn: conn, v6: network == "udp6"}
+	s.in.call = s.in.recvmsg
 	if err := s.prepare(receive, dscp); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -133,11 +133,11 @@ func (s *socket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 			s.drain()
 			continue
 		}
-		n, oobn, _, src, err := s.ReadMsgUDPAddrPort(b, s.oob)
+		n, src, err := s.in.receive(s.raw, b)
 		switch {
 		case err == nil:
-			s.noteDrops(s.oob[:oobn])
-			return n, netip.AddrPortFrom(src.Addr().Unmap(), src.Port()), nil
+			s.noteDrops(s.in.ancillary())
+			return n, src, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			_ = s.SetReadDeadline(time.Time{}) // a writer woke us: stale is set
 		case refusal(err):
@@ -194,41 +194,4 @@ func (s *socket) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, error) {
 		return 0, ErrLost
 	}
 	return 0, err
-}
-
-// sender holds the arguments of one send, so that it needs no allocation.
-type sender struct {
-	sync.Mutex
-	call func(fd uintptr) // sendto, bound once
-	b    []byte
-	to   syscall.Sockaddr // &v4 or &v6
-	v4   syscall.SockaddrInet4
-	v6   syscall.SockaddrInet6
-	err  error
-}
-
-func (o *sender) aim(b []byte, dst netip.AddrPort, zone uint32, v6 bool) {
-	o.b = b
-	if !v6 {
-		o.v4.Addr, o.v4.Port = dst.Addr().Unmap().As4(), int(dst.Port())
-		o.to = &o.v4
-		return
-	}
-	o.v6.Addr, o.v6.Port, o.v6.ZoneId = dst.Addr().As16(), int(dst.Port()), 0
-	if dst.Addr().IsLinkLocalUnicast() {
-		o.v6.ZoneId = zone
-	}
-	o.to = &o.v6
-}
-
-func (o *sender) send(raw syscall.RawConn) error {
-	o.err = nil
-	if err := raw.Control(o.call); err != nil {
-		return err // closed
-	}
-	return o.err
-}
-
-func (o *sender) sendto(fd uintptr) {
-	o.err = syscall.Sendto(int(fd), o.b, syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, o.to)
 }
