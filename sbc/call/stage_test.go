@@ -122,6 +122,11 @@ func (s *stage) step(ev tu.Event) []tu.Action {
 	if r, ok := ev.(tu.Reserved); ok {
 		s.asked, s.held = 0, s.held+len(r.Streams)
 	}
+	if a, ok := ev.(tu.Acked); ok { // a lawless one counts too: the call believes it
+		if x := s.servers[a.Tx]; x != nil && x.final/100 == 2 {
+			x.acked = true
+		}
+	}
 	do := s.c.Step(s.now, ev, nil)
 	s.take(do)
 	if d := s.c.Deadline(); !d.IsZero() {
