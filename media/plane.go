@@ -1,6 +1,7 @@
 package media
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -84,6 +85,10 @@ func New(cfg Config, b Backend, seed int64) (*Plane, error) {
 	}
 	if layout.Blocks == 1 {
 		p.pools[nat.Inside] = p.pools[nat.Outside]
+	}
+	if p.Gauges().Free == 0 { // each side may have kept ports, and yet no call a pair on both
+		return nil, errors.Join(fmt.Errorf("media: no call finds ports on both sides, %d of %d-%d are in use by other programs: "+
+			"choose another media.ports", len(missing), cfg.First, cfg.Last), b.Close())
 	}
 	return p, nil
 }

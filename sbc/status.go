@@ -16,7 +16,7 @@ import (
 type Gauges struct {
 	Calls, CallsHigh, Users, Dialogs, Streams, Transactions int
 	TransactionsHigh, InboxHigh                             int
-	PortsFree, PortsResting, PortsHigh                      int
+	PortsFree, PortsResting, PortsHigh, PortsMissing        int
 	Retained                                                int
 	Panics, Leaks, LeaksFatal, Overload                     int
 	SendErrors, InboxDropped                                int
@@ -41,7 +41,7 @@ func (s *SBC) Gauges() Gauges {
 	g.Overload, g.SendErrors, g.InboxDropped = int(c.Overload.Load()), int(c.SendErrors.Load()), int(c.InboxDropped.Load())
 	g.BusyPermille = int(c.Busy.Load())
 	m := s.plane.Gauges()
-	g.PortsFree, g.PortsResting, g.PortsHigh = m.Free, m.Resting, m.HighWater
+	g.PortsFree, g.PortsResting, g.PortsHigh, g.PortsMissing = m.Free, m.Resting, m.HighWater, m.Missing
 	return g
 }
 

@@ -115,6 +115,18 @@ func TestPortsOfOthersAreMissing(t *testing.T) {
 	listen(t, own(5)+":23102")
 }
 
+func TestASideWithoutPortsIsRefused(t *testing.T) {
+	cfg := testConfig(own(5), 23300)
+	cfg.Last = 23303
+	cfg.Addresses[nat.Inside] = netip.MustParseAddr(own(6))
+	listen(t, own(6)+":23300")
+	listen(t, own(6)+":23303")
+	if _, err := media.New(cfg, New(Options{}), 1); err == nil || !strings.Contains(err.Error(), "both sides") {
+		t.Fatalf("a gate whose inside has no port pair: %v", err)
+	}
+	listen(t, own(5)+":23300") // nothing is kept from others
+}
+
 func TestOpenErrors(t *testing.T) {
 	first := plane(t, testConfig(own(5), 23200), Options{})
 	if _, err := media.New(testConfig(own(5), 23200), New(Options{}), 1); err == nil || !strings.Contains(err.Error(), "in use by other programs") {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -77,10 +78,11 @@ type house struct {
 // open starts everything. Say hears, in a clause, what is not as usual. Another program may take a port between its
 // being found free and the gate's opening it: then all are chosen anew.
 func open(log *zap.Logger, say func(string)) (h *house, err error) {
-	for range 3 {
+	for range 12 {
 		if h, err = openOnce(log, say); err == nil {
 			return h, nil
 		}
+		time.Sleep(rand.N(50 * time.Millisecond)) // two demonstrations that begin together would meet at each port
 	}
 	return nil, err
 }
@@ -108,6 +110,10 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 	h.pbx = h.start(agents, "pbx", "+4930201", a.PBX, p.pbx)
 	gate := h.ending[0].begin()
 	h.ending[0].running.Go(func() { h.gate.Run(gate) })
+	if missing := h.gate.Gauges().PortsMissing; missing > 0 {
+		h.close()
+		return nil, fmt.Errorf("another program has just taken %d media ports of %d-%d: run the demonstration again", missing, a.Media[0], a.Media[1])
+	}
 	return h, nil
 }
 
