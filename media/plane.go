@@ -127,6 +127,22 @@ func (p *Plane) Reserve(now time.Time) (id ID, local [2]netip.AddrPort, err erro
 	return ID(p.generation)<<32 | ID(outside+1), local, nil
 }
 
+// Owner finds the stream that holds a port of ours. It reports true for every address of the range; the ID is zero if
+// nobody holds it.
+func (p *Plane) Owner(at netip.AddrPort) (id ID, ours bool) {
+	leg, ours := p.layout.Leg(at)
+	if !ours {
+		return 0, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := p.byPair[leg/2]
+	if n == none || !p.streams[n].live {
+		return 0, true
+	}
+	return ID(p.streams[n].generation)<<32 | ID(n+1), true
+}
+
 // disturbed is when a datagram last arrived on either port of a pair.
 func (p *Plane) disturbed(pair int) time.Time {
 	a, b := p.board.stray(pair*2), p.board.stray(pair*2+1)

@@ -87,14 +87,14 @@ func (w *world) external(p *tu.Peer) (none netip.Addr) {
 }
 
 // New makes a user for a request outside any dialog, or answers it.
-func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived) (tu.User, core.Answer) {
+func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	m := ev.Msg
 	switch {
 	case ev.Peer == nil:
 		// The guard lets nobody in whom no rule names; what still comes here gets silence.
 		return nil, core.Answer{Why: reason.Stranger}
 	case m.Method == "OPTIONS":
-		return nil, a.options(ev)
+		return nil, a.options(*ev)
 	case a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface):
 		// A listener that the configuration no longer has serves its dialogs and nothing else.
 		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
@@ -205,6 +205,12 @@ func (a *assembly) Record(r tu.CDR) {
 	a.sbc.log.Info("call ended", zap.String("call", r.Call), zap.String("trunk", r.Trunk), zap.String("node", r.Node),
 		zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
 }
+
+// Challenged hears of a challenge.
+func (a *assembly) Challenged(time.Time, *message.Message, nat.Flow) {}
+
+// Joined hears of a hairpin.
+func (a *assembly) Joined(tu.UserID, tu.UserID) {}
 
 // Ended hears that a user is gone.
 func (a *assembly) Ended(id tu.UserID, _ tu.User) {

@@ -153,6 +153,9 @@ func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
 	return out, err
 }
 
+// Registrations are the bindings of phones.
+func (c control) Registrations(context.Context, string) ([]api.Registration, error) { return nil, nil }
+
 // Bans are the bans in force.
 func (c control) Bans(context.Context) ([]api.Ban, error) {
 	var out []api.Ban

@@ -240,7 +240,9 @@ func (h handler) Deliver(p transport.Packet) transport.Outcome {
 }
 
 // Unreachable passes word of an ICMP error on.
-func (h handler) Unreachable(iface uint16, remote netip.AddrPort) { h.core.Unreachable(iface, remote) }
+func (h handler) Unreachable(iface uint16, remote netip.AddrPort) {
+	h.core.Unreachable(nat.Flow{Interface: iface, Remote: remote})
+}
 
 // sender is how the core sends; the sockets open after it is made.
 type sender struct{ *SBC }

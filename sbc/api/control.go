@@ -19,6 +19,9 @@ type Control interface {
 	Trunks(ctx context.Context) ([]Trunk, error)
 	// Nodes are the PBX nodes in file order.
 	Nodes(ctx context.Context) ([]Node, error)
+	// Registrations are the bindings of phones, by address-of-record; of one of them alone if aor names one (user, or
+	// user@domain).
+	Registrations(ctx context.Context, aor string) ([]Registration, error)
 	// Why explains what happens to an address, an address of record or a call, and why.
 	Why(ctx context.Context, subject string) (Why, error)
 	// Bans are the bans in force.
@@ -114,6 +117,28 @@ type Gauge struct {
 	Bad   bool   `json:"bad,omitempty"` // it should be another: `status --audit` then exits 1
 }
 
+// Registration is one binding of a phone.
+type Registration struct {
+	AoR        string    `json:"aor"`
+	Contact    string    `json:"contact"`   // as the phone wrote it
+	Token      string    `json:"token"`     // the user by which the PBX reaches it
+	Flow       string    `json:"flow"`      // "udp 198.51.100.7:40122"
+	Lost       bool      `json:"lost"`      // the flow's connection is gone: calls get 480
+	Interface  string    `json:"interface"` // where it registered: "udp 203.0.113.10:5060"
+	Node       string    `json:"node"`      // the PBX node that accepted it
+	UserAgent  string    `json:"ua,omitempty"`
+	NAT        string    `json:"nat"`               // the kind seen
+	ALG        []string  `json:"alg,omitempty"`     // what something on the way edited, one clause each
+	Since      time.Time `json:"since"`             // its first REGISTER
+	Refreshed  time.Time `json:"refreshed"`         // its last one
+	Expires    time.Time `json:"expires"`           // as the phone was told
+	ExpiresPBX time.Time `json:"expires_pbx"`       // as the PBX said
+	Keepalive  string    `json:"keepalive"`         // "options 25s", "crlf 25s", "none"
+	Answered   time.Time `json:"answered,omitzero"` // when it last answered a keepalive
+	Calls      []string  `json:"calls,omitempty"`   // ids of its calls
+	Media      []string  `json:"media,omitempty"`   // of those: what SDP said, and where it was heard from
+}
+
 // Call is one call in progress.
 type Call struct {
 	ID          string    `json:"id"`
@@ -122,6 +147,7 @@ type Call struct {
 	State       string    `json:"state"`     // trying, ringing, talking, held, ending
 	Trunk       string    `json:"trunk,omitempty"`
 	Node        string    `json:"node,omitempty"`
+	AoR         string    `json:"aor,omitempty"` // of the phone
 	From        string    `json:"from"`
 	To          string    `json:"to"`
 	Start       time.Time `json:"start"`

@@ -328,7 +328,7 @@ func TestHealthAndNotesReachTheProgram(t *testing.T) {
 		return []tu.Action{tu.Health{Peer: "itsp", Up: true, Known: true}, tu.Note{Text: "odd"}, tu.Cancel{Ref: 7}, tu.CloseDialog{}}
 	}
 	id := r.Start(func(id tu.UserID, seed tu.Seed) tu.User {
-		u, _ := fakeAssembly{r}.New(r.now, seed, id, tu.Arrived{})
+		u, _ := fakeAssembly{r}.New(r.now, seed, id, &tu.Arrived{})
 		return u
 	})
 	r.settle(r.now)

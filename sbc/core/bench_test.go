@@ -48,21 +48,24 @@ func (b noAssembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	return itsp, here[nat.Outside], nat.Outside
 }
 
-func (b noAssembly) New(time.Time, tu.Seed, tu.UserID, tu.Arrived) (tu.User, Answer) {
+func (b noAssembly) New(time.Time, tu.Seed, tu.UserID, *tu.Arrived) (tu.User, Answer) {
 	b.tag, b.callID = b.ids.Tag(), b.ids.CallID()
 	return b.bench, Answer{}
 }
 
-func (noAssembly) Route(time.Time, tu.Route) tu.Routed     { return tu.Routed{} }
-func (noAssembly) Health(time.Time, tu.Health)             {}
-func (noAssembly) Note(time.Time, tu.Note)                 {}
-func (noAssembly) Record(tu.CDR)                           {}
-func (noAssembly) Ended(tu.UserID, tu.User)                {}
-func (noAssembly) SameSystem(_, _ nat.Flow) bool           { return false }
-func (noLive) Add(string, netip.Addr) bool                 { return true }
-func (noLive) Remove(string)                               {}
-func (noMedia) Point(media.ID, nat.Side, media.Want) error { return nil }
-func (noMedia) Release(time.Time, media.ID)                {}
+func (noAssembly) Route(time.Time, tu.Route) tu.Routed              { return tu.Routed{} }
+func (noAssembly) Health(time.Time, tu.Health)                      {}
+func (noAssembly) Note(time.Time, tu.Note)                          {}
+func (noAssembly) Challenged(time.Time, *message.Message, nat.Flow) {}
+func (noAssembly) Joined(_, _ tu.UserID)                            {}
+func (noAssembly) Record(tu.CDR)                                    {}
+func (noAssembly) Ended(tu.UserID, tu.User)                         {}
+func (noAssembly) SameSystem(_, _ nat.Flow) bool                    { return false }
+func (noLive) Add(string, netip.Addr) bool                          { return true }
+func (noLive) Remove(string)                                        {}
+func (noMedia) Point(media.ID, nat.Side, media.Want) error          { return nil }
+func (noMedia) Owner(netip.AddrPort) (media.ID, bool)               { return 0, false }
+func (noMedia) Release(time.Time, media.ID)                         {}
 func (noMedia) Stats(media.ID) (s [2]media.LegStats, ok bool) {
 	return s, true
 }

@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -30,8 +31,12 @@ type Answer struct {
 	Headers    []message.Header
 }
 
+// ErrGone says that a flow's connection is gone for good: what waits for an answer on it fails at once.
+var ErrGone = errors.New("the connection is gone")
+
 // Sender sends datagrams and stream messages. It must not block.
 type Sender interface {
+	// Send sends one message. An error that is ErrGone concerns all that went by that flow.
 	Send(to nat.Flow, b []byte) error
 }
 
@@ -41,6 +46,8 @@ type Media interface {
 	Point(id media.ID, side nat.Side, w media.Want) error
 	Release(now time.Time, id media.ID)
 	Stats(id media.ID) ([2]media.LegStats, bool)
+	// Owner finds the stream that holds a port of ours; ours is true for a port that nobody holds, too.
+	Owner(at netip.AddrPort) (id media.ID, ours bool)
 }
 
 // LeakGuard is the last look at a message before it leaves a side. It repairs in place and reports false for what it
@@ -60,8 +67,9 @@ type Assembly interface {
 	// Identify names the peer system behind a flow by its transport source (nil for a stranger), how it sees us, and the
 	// side it stands on.
 	Identify(flow nat.Flow) (*tu.Peer, tu.Local, nat.Side)
-	// New makes the user for a request outside any dialog, or refuses it.
-	New(now time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived) (tu.User, Answer)
+	// New makes the user for a request outside any dialog, or refuses it. It may name the peer in ev more closely, now
+	// that there is a whole message to tell phones at one address apart.
+	New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, Answer)
 	// Route answers a Route action.
 	Route(now time.Time, r tu.Route) tu.Routed
 	// Health takes what a probe found.
@@ -72,6 +80,10 @@ type Assembly interface {
 	Record(r tu.CDR)
 	// Ended hears that a user is gone.
 	Ended(id tu.UserID, u tu.User)
+	// Challenged hears of a 401 or 407: credentials for its nonce go to the one who issued it.
+	Challenged(now time.Time, m *message.Message, from nat.Flow)
+	// Joined hears that the media of one user goes into ports that another one holds: a hairpin through the PBX.
+	Joined(a, b tu.UserID)
 	// SameSystem reports whether a response to what was sent to one flow may come from the other.
 	SameSystem(sentTo, from nat.Flow) bool
 }
@@ -116,7 +128,7 @@ type Core struct {
 	cfg     Config
 	network inbox
 	control chan func(now time.Time)
-	hints   chan unreachable
+	hints   chan nat.Flow
 	bell    chan struct{} // rouses Run
 	stopped chan struct{}
 
@@ -208,11 +220,11 @@ func New(cfg Config) *Core {
 		network: newInbox(cfg.Limits.Inbox),
 		bell:    make(chan struct{}, 1),
 		control: make(chan func(time.Time), cfg.Limits.Internal),
-		hints:   make(chan unreachable, hintsMost),
+		hints:   make(chan nat.Flow, hintsMost),
 		stopped: make(chan struct{}),
 		table: transaction.NewTable(transaction.Config{
 			Max: cfg.Limits.Transactions, SameSystem: cfg.Assembly.SameSystem,
-			Known: func(f nat.Flow) bool { p, _, _ := cfg.Assembly.Identify(f); return p != nil },
+			Known: func(f nat.Flow) bool { p, _, _ := cfg.Assembly.Identify(f); return p != nil && !p.Stranger },
 		}),
 		users:   map[tu.UserID]*user{},
 		dialogs: map[dialogKey]*dialogState{},

@@ -89,7 +89,7 @@ func TestTicks(t *testing.T) {
 	}
 	for range 3 {
 		r.Start(func(id tu.UserID, seed tu.Seed) tu.User {
-			u, _ := fakeAssembly{r}.New(r.now, seed, id, tu.Arrived{})
+			u, _ := fakeAssembly{r}.New(r.now, seed, id, &tu.Arrived{})
 			return u
 		})
 	}

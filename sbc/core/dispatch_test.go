@@ -327,9 +327,9 @@ func TestFailures(t *testing.T) {
 		want string
 	}{
 		{"silence", nil, func(r *rig) { r.pass(33 * time.Second) }, "Failed 408 timeout"},
-		{"ICMP", nil, func(r *rig) { r.unreachable(r.now, unreachable{2, inner.Remote}) }, "Failed 503 timeout"},
-		{"ICMP of another address", nil, func(r *rig) { r.unreachable(r.now, unreachable{2, outer.Remote}) }, ""},
-		{"ICMP of another interface", nil, func(r *rig) { r.unreachable(r.now, unreachable{1, inner.Remote}) }, ""},
+		{"ICMP", nil, func(r *rig) { r.unreachable(r.now, inner) }, "Failed 503 timeout"},
+		{"ICMP of another address", nil, func(r *rig) { r.unreachable(r.now, nat.Flow{Interface: 2, Remote: outer.Remote}) }, ""},
+		{"ICMP of another interface", nil, func(r *rig) { r.unreachable(r.now, nat.Flow{Interface: 1, Remote: inner.Remote}) }, ""},
 		{"it cannot be written", func(m *message.Message) { m.Add("X-A", "a\r\nb") }, func(*rig) {}, "Failed 500 internal"},
 		{"it is no request for a transaction", func(m *message.Message) { m.Method = "ACK" }, func(*rig) {}, "Failed 500 internal"},
 	} {

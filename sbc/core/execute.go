@@ -23,6 +23,8 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 		c.openDialog(u, a)
 	case tu.CloseDialog:
 		c.closeDialog(u, dialogKey{side: a.Side, callID: a.CallID, local: a.Local})
+	case tu.Ping:
+		c.transmit(now, a.Flow, doubleCRLF)
 	case tu.Route:
 		c.tell(u.id, c.cfg.Assembly.Route(now, a))
 	case tu.Reserve:

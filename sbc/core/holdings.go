@@ -56,6 +56,9 @@ func (c *Core) point(u *user, a tu.Point) {
 	if a.Stream < 0 || a.Stream >= len(u.streams) {
 		return
 	}
+	if !c.join(u, a) {
+		return
+	}
 	err := c.cfg.Media.Point(u.streams[a.Stream], a.Side, media.Want{
 		RTP: a.Aim.RTP, RTCP: a.Aim.RTCP, Fallback: a.Aim.Fallback, Sources: a.Aim.Sources,
 		Latch: latchMode(a.Aim.Latch), Payloads: a.Aim.Payloads, Mux: a.Aim.Mux, Opaque: a.Aim.Opaque,
@@ -66,6 +69,28 @@ func (c *Core) point(u *user, a tu.Point) {
 		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("user", uint64(u.id)), zap.Error(err))
 		c.tell(u.id, tu.MediaRefused{Stream: a.Stream, Side: a.Side})
 	}
+}
+
+// join looks at media that goes into a port of ours, which the PBX names when it lets a call cross the gate twice. Who
+// holds that port hears it; a port that nobody holds, or that of the same stream, is no destination.
+func (c *Core) join(u *user, a tu.Point) bool {
+	id, ours := c.cfg.Media.Owner(a.Aim.RTP)
+	if !ours {
+		return true
+	}
+	o, held := c.streams[id]
+	if !held || a.Side != nat.Inside || o.user == u.id {
+		c.tell(u.id, tu.MediaRefused{Stream: a.Stream, Side: a.Side})
+		return false
+	}
+	c.cfg.Assembly.Joined(u.id, o.user)
+	return true
+}
+
+// Holds reports whether a user has a dialog: names that are a function of what a phone sent may come twice. It runs in
+// the core's turn.
+func (c *Core) Holds(side nat.Side, callID, local string) bool {
+	return c.dialogs[dialogKey{side: side, callID: callID, local: local}] != nil
 }
 
 func latchMode(l tu.Latch) media.Mode {

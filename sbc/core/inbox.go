@@ -3,9 +3,10 @@ package core
 import (
 	"context"
 	"errors"
-	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"sallyport/nat"
 )
 
 // Delivery says what became of an inbound message.
@@ -115,21 +116,15 @@ func (c *Core) Do(ctx context.Context, f func(now time.Time)) error {
 	return nil
 }
 
-// unreachable is word of an ICMP error.
-type unreachable struct {
-	iface  uint16
-	remote netip.AddrPort
-}
-
-// hintsMost bounds the ICMP errors that wait. Strangers can cause them, so they have an inbox of their own: neither the
+// hintsMost bounds the errors of the network that wait. Strangers can cause them, so they have an inbox of their own: neither the
 // administrator nor the relay finds theirs full.
 const hintsMost = 256
 
-// Unreachable tells the core that what an interface sent to an address did not arrive (an ICMP error). It never blocks;
-// a hint that is lost costs a timer, not a call.
-func (c *Core) Unreachable(iface uint16, remote netip.AddrPort) {
+// Unreachable tells the core that what was sent on a flow did not arrive: an ICMP error, a connection that failed. It
+// never blocks; a hint that is lost costs a timer, not a call.
+func (c *Core) Unreachable(to nat.Flow) {
 	select {
-	case c.hints <- unreachable{iface, remote}:
+	case c.hints <- to:
 	default:
 	}
 }

@@ -96,7 +96,7 @@ func TestDeliverDoesNotAllocate(t *testing.T) {
 func TestHintsHaveAnInboxOfTheirOwn(t *testing.T) {
 	r := newRig(t)
 	for i := range 10 * hintsMost {
-		r.Unreachable(1, netip.AddrPortFrom(stranger.Remote.Addr(), uint16(i)))
+		r.Unreachable(nat.Flow{Interface: 1, Remote: netip.AddrPortFrom(stranger.Remote.Addr(), uint16(i))})
 	}
 	if err := r.Post(func(time.Time) {}); err != nil {
 		t.Error(err)

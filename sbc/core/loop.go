@@ -3,6 +3,8 @@ package core
 import (
 	"context"
 	"time"
+
+	"sallyport/nat"
 )
 
 // Run is the loop: it runs what is due and what was posted, and messages that nobody else works off. It ends with the
@@ -24,7 +26,7 @@ func (c *Core) Run(ctx context.Context) {
 // errand is what woke the loop, to be done in its turn.
 type errand struct {
 	f    func(now time.Time)
-	hint *unreachable
+	hint *nat.Flow
 }
 
 // cycle is one turn of the loop: timers, functions, ICMP errors, messages. It reports whether more waits.
@@ -156,9 +158,9 @@ func (c *Core) call(now time.Time, f func(now time.Time)) {
 	c.settle(now)
 }
 
-func (c *Core) unreachable(now time.Time, h unreachable) {
-	c.contain("an ICMP error could not be handled", 0, func() {
-		c.effects = c.table.Unreachable(now, h.iface, h.remote, c.effects)
+func (c *Core) unreachable(now time.Time, to nat.Flow) {
+	c.contain("an error of the network could not be handled", 0, func() {
+		c.effects = c.table.Unreachable(now, to, c.effects)
 	})
 	c.settle(now)
 }

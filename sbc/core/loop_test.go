@@ -61,7 +61,7 @@ func TestLoop(t *testing.T) {
 		sent("100 1 INVITE 203.0.113.20:5060, INVITE 10.0.0.10:5060")
 		time.Sleep(1600 * time.Millisecond) // Timer A: 0.5 s and 1.5 s
 		sent("INVITE 10.0.0.10:5060, INVITE 10.0.0.10:5060")
-		r.Unreachable(2, inner.Remote)
+		r.Unreachable(inner)
 		r.look(func() {
 			if got := r.users[0].kinds(); got != "Arrived INVITE, Routed, Reserved, Failed 503 timeout" {
 				t.Error(got)
@@ -187,7 +187,7 @@ func TestAFloodDoesNotStarveTimers(t *testing.T) {
 	}
 	r.Core = New(cfg)
 	r.Start(func(id tu.UserID, seed tu.Seed) tu.User {
-		u, _ := fakeAssembly{r}.New(r.now, seed, id, tu.Arrived{})
+		u, _ := fakeAssembly{r}.New(r.now, seed, id, &tu.Arrived{})
 		return u
 	})
 	r.born = func(tu.Arrived) (*actor, Answer) { return nil, Answer{} }

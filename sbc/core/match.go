@@ -25,7 +25,7 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 	user, tx := tu.UserID(e.User), tu.TxID(e.ID)
 	switch e.Kind {
 	case transaction.Transmit:
-		c.transmit(e.Flow, e.Bytes)
+		c.transmit(now, e.Flow, e.Bytes)
 	case transaction.NewRequest:
 		c.dispatch(now, e)
 	case transaction.Cancelled:
@@ -38,6 +38,9 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 		if e.Msg.Status == 100 {
 			c.tell(user, tu.Trying{Ref: tu.Ref(e.Ref)})
 			return
+		}
+		if e.Msg.Status == 401 || e.Msg.Status == 407 {
+			c.cfg.Assembly.Challenged(now, e.Msg, e.Flow)
 		}
 		c.tell(user, tu.Answered{Ref: tu.Ref(e.Ref), Msg: e.Msg, Flow: e.Flow})
 	case transaction.Timeout:
@@ -87,7 +90,7 @@ func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 		return
 	}
 	uid := c.lastID + 1
-	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, ev)
+	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, &ev)
 	if u == nil {
 		c.refuse(now, e, peer, refusal)
 		return

@@ -65,9 +65,13 @@ type rig struct {
 	aims    []media.Want
 	records []tu.CDR
 	healths []tu.Health
-	notes   []tu.Note
-	gone    []tu.UserID
-	panics  map[string]bool // by the name of a fake's method
+
+	challenges []string
+	joined     [][2]tu.UserID
+	owners     map[netip.AddrPort]media.ID
+	notes      []tu.Note
+	gone       []tu.UserID
+	panics     map[string]bool // by the name of a fake's method
 }
 
 type packet struct {
@@ -178,12 +182,12 @@ func (f fakeAssembly) Identify(flow nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	return nil, here[side], side
 }
 
-func (f fakeAssembly) New(_ time.Time, seed tu.Seed, id tu.UserID, ev tu.Arrived) (tu.User, Answer) {
+func (f fakeAssembly) New(_ time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, Answer) {
 	f.r.fault("New")
 	a := &actor{}
 	if f.r.born != nil {
 		var refusal Answer
-		if a, refusal = f.r.born(ev); a == nil {
+		if a, refusal = f.r.born(*ev); a == nil {
 			return nil, refusal
 		}
 	}
@@ -204,6 +208,12 @@ func (f fakeAssembly) Route(_ time.Time, r tu.Route) tu.Routed {
 	}
 	return tu.Routed{Hops: []tu.Hop{hop(from.Other())}}
 }
+
+func (f fakeAssembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
+	f.r.challenges = append(f.r.challenges, fmt.Sprint(m.Status, " ", from.Remote))
+}
+
+func (f fakeAssembly) Joined(a, b tu.UserID) { f.r.joined = append(f.r.joined, [2]tu.UserID{a, b}) }
 
 func (f fakeAssembly) Health(_ time.Time, h tu.Health) { f.r.healths = append(f.r.healths, h) }
 func (f fakeAssembly) Note(_ time.Time, n tu.Note)     { f.r.notes = append(f.r.notes, n) }
@@ -250,6 +260,11 @@ func (f fakeMedia) Point(_ media.ID, _ nat.Side, w media.Want) error {
 	f.r.fault("Point")
 	f.r.aims = append(f.r.aims, w)
 	return f.r.point
+}
+
+func (f fakeMedia) Owner(at netip.AddrPort) (media.ID, bool) {
+	id, ours := f.r.owners[at]
+	return id, ours
 }
 
 func (f fakeMedia) Release(_ time.Time, id media.ID) {

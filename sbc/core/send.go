@@ -13,12 +13,20 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// transmit hands bytes to the edge. What cannot be sent counts as lost: timers repeat it or give up.
-func (c *Core) transmit(to nat.Flow, b []byte) {
-	if err := c.cfg.Sender.Send(to, b); err != nil {
-		c.gauges.SendErrors.Add(1)
+// transmit hands bytes to the edge. What cannot be sent counts as lost: timers repeat it or give up. Over a connection
+// nothing is repeated, so one that is gone fails its requests at once (RFC 3261 §18.4).
+func (c *Core) transmit(now time.Time, to nat.Flow, b []byte) {
+	err := c.cfg.Sender.Send(to, b)
+	if err == nil {
+		return
+	}
+	c.gauges.SendErrors.Add(1)
+	if errors.Is(err, ErrGone) {
+		c.effects = c.table.Unreachable(now, to, c.effects)
 	}
 }
+
+var doubleCRLF = []byte("\r\n\r\n")
 
 // write sends a message that no transaction repeats, in its turn among those that do.
 func (c *Core) write(m *message.Message, to nat.Flow) {

@@ -114,7 +114,7 @@ func (t *Table) openClient(m *message.Message, to nat.Flow, b []byte) *client {
 	return c
 }
 
-func (c *client) destination() destination { return destination{c.to.Interface, c.to.Remote} }
+func (c *client) destination() destination { return destinationOf(c.to) }
 
 // byRef finds a live request of a user.
 func (t *Table) byRef(user uint64, ref uint32) *client {

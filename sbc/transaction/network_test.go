@@ -166,8 +166,7 @@ func (w *world) plan(i int) {
 		})
 	case 1:
 		w.at(later, func() {
-			a := w.flow("A")
-			w.fromClient(w.client.Unreachable(w.now, a.Interface, a.Remote, nil))
+			w.fromClient(w.client.Unreachable(w.now, w.flow("A"), nil))
 		})
 	}
 }

@@ -141,8 +141,7 @@ func (s *script) run(line string) []string {
 	case "drop":
 		s.table.Drop(s.now, ID(num(1)))
 	case "unreachable":
-		to := flow(w.pos[1])
-		out = s.table.Unreachable(s.now, to.Interface, to.Remote, nil)
+		out = s.table.Unreachable(s.now, flow(w.pos[1]), nil)
 	case "run":
 		s.advance(s.now.Add(dur(s.t, w.pos[1])), true)
 	case "until":

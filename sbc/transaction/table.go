@@ -97,7 +97,10 @@ type Table struct {
 type destination struct {
 	iface  uint16
 	remote netip.AddrPort
+	conn   uint64
 }
+
+func destinationOf(f nat.Flow) destination { return destination{f.Interface, f.Remote, f.Conn} }
 
 // NewTable makes an empty table. The configuration must be valid.
 func NewTable(cfg Config) *Table {
@@ -142,11 +145,11 @@ func (t *Table) Response(now time.Time, m *message.Message, from nat.Flow, out [
 	return t.leave()
 }
 
-// Unreachable says that what an interface sent to an address did not arrive: an ICMP error, a refused or closed
-// connection. Requests on their way there that have no answer yet fail.
-func (t *Table) Unreachable(now time.Time, iface uint16, remote netip.AddrPort, out []Effect) []Effect {
+// Unreachable says that what was sent on a flow did not arrive: an ICMP error, a refused or closed connection. Requests
+// on their way there that have no answer yet fail; those on another connection to the same address do not.
+func (t *Table) Unreachable(now time.Time, to nat.Flow, out []Effect) []Effect {
 	t.enter(now, out)
-	for c := range t.unanswered.drain(destination{iface, remote}) {
+	for c := range t.unanswered.drain(destinationOf(to)) {
 		if c.invite {
 			t.inviteFailed(c)
 		} else {

@@ -61,6 +61,9 @@ type CloseDialog struct {
 	CallID, Local string
 }
 
+// Ping keeps a stream's way through NATs open: a double CRLF on its connection (RFC 5626 §4.4.1).
+type Ping struct{ Flow nat.Flow }
+
 // Route asks where a request shall go; a Routed event answers.
 type Route struct {
 	Msg  *message.Message
@@ -112,6 +115,7 @@ func (SendAck) isAction()     {}
 func (Cancel) isAction()      {}
 func (OpenDialog) isAction()  {}
 func (CloseDialog) isAction() {}
+func (Ping) isAction()        {}
 func (Route) isAction()       {}
 func (Reserve) isAction()     {}
 func (Point) isAction()       {}

@@ -13,6 +13,7 @@ type CDR struct {
 	Direction   string        `json:"direction"` // inbound: provider to PBX; outbound
 	Trunk       string        `json:"trunk,omitempty"`
 	Node        string        `json:"node,omitempty"`
+	AoR         string        `json:"aor,omitempty"` // of the phone
 	From        string        `json:"from"`
 	To          string        `json:"to"`
 	Source      string        `json:"source"`      // transport address of the caller's leg

@@ -74,6 +74,12 @@ type MediaRefused struct {
 	Side   nat.Side
 }
 
+// Moved says that the binding of a phone is on another flow now: what goes to that phone goes there.
+type Moved struct {
+	Token string
+	Flow  nat.Flow
+}
+
 // Hangup asks a user to end what it holds: drain, administrator.
 type Hangup struct {
 	Code int
@@ -94,5 +100,6 @@ func (Routed) isEvent()       {}
 func (Reserved) isEvent()     {}
 func (MediaHint) isEvent()    {}
 func (MediaRefused) isEvent() {}
+func (Moved) isEvent()        {}
 func (Hangup) isEvent()       {}
 func (Tick) isEvent()         {}

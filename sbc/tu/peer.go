@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/message"
 )
 
 // Kind says what a peer is to us.
@@ -20,11 +21,11 @@ const (
 // String is the kind's name in logs.
 func (k Kind) String() string { return [...]string{"trunk", "node", "phone"}[k] }
 
-// Peer is one peer system with the settings that a leg towards it lives by. It never changes: a reload makes new ones,
+// Peer is one peer system, or a phone, with the settings that a leg towards it lives by. It never changes: a reload makes new ones,
 // and a call keeps those it began with.
 type Peer struct {
 	Kind  Kind
-	Name  string // trunk name, or the node's address
+	Name  string // trunk name, the node's address, or the phone's address-of-record
 	Side  nat.Side
 	Realm nat.Realm
 
@@ -39,6 +40,13 @@ type Peer struct {
 	Never     []netip.AddrPort // our own listeners: nothing is ever sent there, whatever a Contact or route says
 
 	Media MediaPolicy
+
+	// Of a phone alone:
+
+	AoRs     []string // addresses-of-record, user@domain, with live bindings on exactly this flow
+	Token    string   // of its binding: the user of our Contact towards the PBX; empty: it has none
+	Trusted  []string // header fields that pass from it besides those of every phone
+	Stranger bool     // it has no binding; the guard let its request in all the same (REGISTER, `forward`)
 
 	AttemptTimeout time.Duration // no answer at all within: the next hop
 	RingTimeout    time.Duration // from the first 18x to the final answer
@@ -77,4 +85,6 @@ type Hop struct {
 	Peer *Peer
 	Here Local
 	Flow nat.Flow
+	// Target is the Request-URI towards a phone: its own Contact. Nil: the user that was asked for at Peer.Host.
+	Target *message.URI
 }

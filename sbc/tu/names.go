@@ -1,0 +1,61 @@
+package tu
+
+import (
+	"crypto/aes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+)
+
+// NameKey makes names that are always the same for the same parts: over a retry, a refresh, and, since its key is kept,
+// over a restart. It has a scratch of its own and belongs to one goroutine at a time.
+type NameKey struct {
+	mac hash.Hash
+	sum [sha256.Size]byte
+}
+
+// NewNameKey makes the key from 16 secret bytes.
+func NewNameKey(k [16]byte) *NameKey { return &NameKey{mac: hmac.New(sha256.New, k[:])} }
+
+// of is the keyed hash of the parts, each with its length in front: "a", "bc" is not "ab", "c". The kind keeps names of
+// different use apart.
+func (k *NameKey) of(kind string, parts []string) []byte {
+	k.mac.Reset()
+	var length [4]byte
+	write := func(s string) {
+		binary.BigEndian.PutUint32(length[:], uint32(len(s)))
+		k.mac.Write(length[:])
+		k.mac.Write([]byte(s))
+	}
+	write(kind)
+	for _, p := range parts {
+		write(p)
+	}
+	return k.mac.Sum(k.sum[:0])
+}
+
+// Token is a short opaque name of 80 bits: letters and digits, none of which a PBX mangles.
+func (k *NameKey) Token(parts ...string) string { return encode("", k.of("token", parts)[:10]) }
+
+// CallID is a Call-ID that names no host.
+func (k *NameKey) CallID(parts ...string) string { return encode("", k.of("call-id", parts)[:16]) }
+
+// Tag is a tag by which the guard knows that it is ours.
+func (k *NameKey) Tag(tags *TagKey, parts ...string) string {
+	raw := k.of("tag", parts)[:8+macSize]
+	sum := tags.mac(raw[:8])
+	copy(raw[8:], sum[:])
+	return encode("", raw)
+}
+
+// Derive is a key for another use: a block cipher's view of this one, so that one kept secret serves all.
+func Derive(k [16]byte, use byte) (out [16]byte) {
+	b, err := aes.NewCipher(k[:])
+	if err != nil {
+		panic(err) // 16 bytes are always a key
+	}
+	in := [16]byte{15: use}
+	b.Encrypt(out[:], in[:])
+	return out
+}
