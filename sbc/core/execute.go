@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"sallyport/sbc/transaction"
 	"sallyport/sbc/tu"
 )
 
@@ -13,6 +14,8 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	switch a := a.(type) {
 	case tu.Respond:
 		c.respond(now, u, a)
+	case tu.Drop:
+		c.table.Drop(now, transaction.ID(a.Tx))
 	case tu.Send:
 		c.send(now, u, a)
 	case tu.SendAck:

@@ -75,11 +75,14 @@ func (c *Core) guardLeaks(side nat.Side, m *message.Message, hide *tu.Secrets) (
 
 // send opens a client transaction: our Via with a fresh branch, the leak guard, the table.
 func (c *Core) send(now time.Time, u *user, a tu.Send) {
-	side := a.Hop.Peer.Side
+	side, target := a.Hop.Peer.Side, a.Msg.URI
 	c.sequence(side, a.Msg)
 	if !c.guardLeaks(side, a.Msg, a.Hide) && a.Msg.Method != "BYE" {
 		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 500, Why: reason.Leak})
 		return
+	}
+	if a.Hop.Target != nil {
+		a.Msg.URI = target // a phone's own Contact, which may well bear an address that the PBX's network has, too
 	}
 	a.Msg.Via = []message.Via{c.via(a.Hop.Here)}
 	effects, err := c.table.Send(now, uint64(u.id), uint32(a.Ref), a.Msg, a.Hop.Flow, c.effects)

@@ -21,6 +21,9 @@ type Respond struct {
 	Hide *Secrets // what the other leg brought; may be nil
 }
 
+// Drop gives a request no answer at all, its repeats neither: what is said of it would help nobody but a forger.
+type Drop struct{ Tx TxID }
+
 // Send opens a client transaction. The message has no Via yet: the core writes one with a branch of its own. A request
 // within an early or confirmed dialog is told by its Call-ID and From tag.
 type Send struct {
@@ -110,6 +113,7 @@ type Note struct {
 type End struct{}
 
 func (Respond) isAction()     {}
+func (Drop) isAction()        {}
 func (Send) isAction()        {}
 func (SendAck) isAction()     {}
 func (Cancel) isAction()      {}

@@ -78,6 +78,7 @@ type MediaRefused struct {
 type Moved struct {
 	Token string
 	Flow  nat.Flow
+	Here  Local // our interface, as the phone sees it there
 }
 
 // Hangup asks a user to end what it holds: drain, administrator.
