@@ -1,6 +1,7 @@
 package call
 
 import (
+	"strings"
 	"time"
 
 	"sallyport/sbc/header"
@@ -92,6 +93,9 @@ func timerC(p *tu.Peer) time.Duration {
 
 // exhausted refuses a call that no hop took.
 func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
+	if c.legs[callee].phone() && why != reason.Overload {
+		return c.unavailable(now, code, why, do)
+	}
 	if c.legs[callee].peer.Kind == tu.KindNode && (code == 408 || code == 503) && why != reason.Overload {
 		return c.refuse(now, 503, reason.NoPBX, "sbc", do)
 	}
@@ -101,11 +105,24 @@ func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Act
 	return c.refuse(now, code, why, "sbc", do)
 }
 
+// unavailable refuses a call to a phone that cannot be reached: "the callee's end system was contacted successfully but the
+// callee is currently unavailable" fits better than what speaks of a server (RFC 3261 §21.4.18), for the server would be us.
+func (c *Call) unavailable(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
+	switch {
+	case code == 503 && why == reason.NoCapacity: // the phone says so
+		return c.refuse(now, 480, why, "callee", do)
+	case code == 503: // its connection is gone, or its network says that nobody is there
+		return c.refuse(now, 480, reason.NotRegistered, "sbc", do)
+	case code == 408:
+		return c.refuse(now, 480, reason.Timeout, "sbc", do)
+	}
+	return c.refuse(now, code, why, "sbc", do)
+}
+
 // outgoing writes the INVITE for a hop from the caller's.
 func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Action, error) {
 	in, b := c.invite, &c.legs[callee]
-	dir := c.direction(caller)
-	hosts := hostsFor(dir, hop)
+	dir, hosts := c.hosts(caller)
 	m := &message.Message{
 		Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
@@ -113,6 +130,13 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	}
 	m.From.Tag = b.tag
 	b.user = contactUser(m.From.URI)
+	switch {
+	case b.phone():
+		c.toPhone(m, hop)
+	case c.legs[caller].phone() && c.legs[caller].peer.Token != "":
+		// What the PBX sends to this Contact outside the dialog finds the phone.
+		b.user = c.legs[caller].peer.Token
+	}
 	c.dress(m, callee)
 	header.Copy(dir, in, m, hosts)
 	capable(m)
@@ -123,6 +147,27 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	p.into(m, in)
 	c.adopt(caller, p)
 	return m, c.point(caller, do), nil
+}
+
+// toPhone makes of an INVITE for a token one for the phone: its own Contact is the Request-URI, and where the PBX wrote the
+// token as the name of the user (as a B2BUA does that calls a Contact), To has the user's.
+func (c *Call) toPhone(m *message.Message, hop tu.Hop) {
+	if hop.Target != nil {
+		m.URI = *hop.Target
+		c.legs[callee].secure = m.URI.Scheme == "sips"
+	}
+	token := hop.Peer.Token
+	if token == "" {
+		return
+	}
+	c.legs[caller].user = token
+	user, _, known := strings.Cut(hop.Peer.Name, "@")
+	if known && m.To.URI.User == token {
+		m.To.URI.User = user
+	}
+	if known && c.cdr.To == token {
+		c.cdr.To = user
+	}
 }
 
 // failed hears that a request gets no answer.

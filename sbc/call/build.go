@@ -32,6 +32,14 @@ func hostsFor(dir header.Direction, hop tu.Hop) header.Hosts {
 	return h
 }
 
+// hosts are those of a message from one leg to the other, with what a phone may send besides the table.
+func (c *Call) hosts(from int) (header.Direction, header.Hosts) {
+	dir := c.direction(from)
+	h := hostsFor(dir, c.legs[1-from].hop)
+	h.Trusted = c.legs[from].peer.Trusted
+	return dir, h
+}
+
 // contactUser is the user part of our Contact for a URI that stands in Request-URI, From or To.
 func contactUser(u message.URI) string {
 	if u.Scheme == "sip" || u.Scheme == "sips" {
@@ -44,7 +52,12 @@ func contactUser(u message.URI) string {
 func (c *Call) contact(to int) message.Header {
 	l := &c.legs[to]
 	u := message.URI{Scheme: "sip", User: l.user, Host: l.hop.Here.Signal.Addr().String(), Port: l.hop.Here.Signal.Port()}
-	if t := l.hop.Here.Transport; t != nat.UDP {
+	switch t := l.hop.Here.Transport; {
+	case t == nat.TLS && l.secure:
+		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the
+		// Contact … MUST be a SIPS URI" (RFC 3261 §12.1.1), which means TLS by itself.
+		u.Scheme = "sips"
+	case t != nat.UDP:
 		u.Params = ";transport=" + t.String()
 	}
 	n := message.NameAddr{URI: u}
@@ -101,8 +114,8 @@ func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
 	near := 1 - from
 	m := message.Reply(req, far.Status, far.Reason)
 	m.Headers = slices.Grow(m.Headers, len(far.Headers)+3)
-	dir := c.direction(from)
-	header.Copy(dir, far, m, hostsFor(dir, c.legs[near].hop))
+	dir, hosts := c.hosts(from)
+	header.Copy(dir, far, m, hosts)
 	if far.Status < 300 {
 		c.dress(m, near)
 	}
@@ -161,13 +174,20 @@ func (c *Call) hopOf(to int, d *dialog.Dialog) tu.Hop {
 // nextHop is the flow of RFC 3261 §12.2.1.1: the first route, else the remote target. It must lie within the peer's
 // addresses, else the flow of the set-up is used: nobody can send our requests elsewhere by a Contact.
 func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
+	if hop.Peer.Kind == tu.KindPhone {
+		return hop.Flow // its Contact is an address of its own network, or none at all
+	}
 	uri := d.NextHop()
 	addr, err := netip.ParseAddr(uri.Host)
-	if err != nil || hop.Flow.Transport.Reliable() {
+	if err != nil {
 		return hop.Flow
 	}
 	port := uri.Port
-	if port == 0 {
+	switch {
+	case port != 0:
+	case hop.Flow.Transport == nat.TLS:
+		port = 5061 // RFC 3261 §19.1.2
+	default:
 		port = 5060
 	}
 	to := netip.AddrPortFrom(addr.Unmap(), port)
@@ -176,7 +196,9 @@ func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
 	}
 	for _, p := range hop.Peer.Reach {
 		if p.Contains(to.Addr()) {
-			hop.Flow.Remote = to
+			// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a
+			// port that only its owner could have opened.
+			hop.Flow.Remote, hop.Flow.Conn = to, 0
 			break
 		}
 	}

@@ -82,8 +82,8 @@ func (c *Call) sendBye(to int, do []tu.Action) []tu.Action {
 	d := &c.pairs[c.won].dlg[to]
 	m := d.Request("BYE", 0)
 	if c.cause != nil { // RFC 3326: why it ended concerns both
-		dir := c.direction(1 - to)
-		header.Copy(dir, c.cause, m, hostsFor(dir, c.legs[to].hop))
+		dir, hosts := c.hosts(1 - to)
+		header.Copy(dir, c.cause, m, hosts)
 		copyBody(m, c.cause)
 	}
 	return append(do, tu.Send{Ref: c.newBye(), Msg: m, Hop: c.hopOf(to, d), Hide: &c.legs[1-to].brought})

@@ -14,6 +14,8 @@ import (
 // Settings are what all calls share. They never change; a reload makes new ones for new calls.
 type Settings struct {
 	Tags *tu.TagKey
+	// Names makes the ids of phones' calls towards the PBX. Nil: they are random, as all others are.
+	Names *tu.NameKey
 	// Destinations judge the media addresses that peers of a side name.
 	Destinations [2]nat.DestinationRules
 	// Internal are the internal ranges.
@@ -49,6 +51,7 @@ type leg struct {
 	callID  string     // Call-ID of the leg's dialogs
 	tag     string     // our tag: of the callee's leg; the caller's has one a fork
 	user    string     // user part of our Contact
+	secure  bool       // which is a SIPS URI
 	brought tu.Secrets // hidden from the other leg
 	media   mediaState // SDP and aims
 	bye     bool       // a BYE of the call's dialog has gone to it, or come from it
@@ -75,6 +78,8 @@ type Call struct {
 	id  string // its name in the CDR and in `sbc calls`
 	ids tu.IDs
 
+	began time.Time // by Resume: when the challenged INVITE came; zero: this one is the first
+
 	phase   phase
 	legs    [2]leg
 	invite  *message.Message // the caller's INVITE, until its 2xx is acknowledged
@@ -93,6 +98,7 @@ type Call struct {
 	attempts []attempt // one INVITE a hop; the last one is the current
 	byes     []tu.Ref  // BYEs without a final answer
 	cseq     uint32    // of the INVITE on the callee's leg, the same for every hop
+	named    bool      // the ids of the callee's leg are a function of the caller's
 	lastRef  tu.Ref
 	acks     []sentAck // for copies of the 2xx they acknowledged
 
@@ -103,6 +109,7 @@ type Call struct {
 
 	attemptAt, ringAt, timerC time.Time
 	byeCaller                 bool             // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
+	forged                    int              // requests with a phone's ids from elsewhere
 	cause                     *message.Message // the BYE that ended the call, for what the other leg's should say
 	why                       string           // Reason of the CANCEL, or early BYE, that ends the call
 
@@ -169,6 +176,8 @@ func (c *Call) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 		do = c.cancelled(now, ev, do)
 	case tu.MediaHint:
 		do = c.mediaHint(now, ev, do)
+	case tu.Moved:
+		do = c.moved(ev, do)
 	case tu.MediaRefused:
 		do = c.hangUp(now, 488, reason.MediaForbidden, do)
 	case tu.Hangup:
@@ -278,7 +287,7 @@ func (c *Call) direction(from int) header.Direction {
 		return header.TrunkToPBX
 	case a.Kind == tu.KindPhone:
 		return header.PhoneToPBX
-	case b.Kind == tu.KindPhone:
+	case b != nil && b.Kind == tu.KindPhone:
 		return header.PBXToPhone
 	default:
 		return header.PBXToTrunk

@@ -7,8 +7,10 @@
 //
 // One file holds one phase: setup (INVITE in, route, ports), attempt (INVITE out, failover), provisional and answer (what
 // the callee says), ack, cancel, indialog and relay (requests of a dialog on their way to the other leg), offer (re-INVITE
-// and UPDATE with glare), bye, abort. media.go edits SDP and aims the relay; build.go writes messages; record.go keeps the
-// CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by event.
+// and UPDATE with glare), bye, abort. flow.go tells who may speak for a leg and lets that of a phone move; challenge.go lets
+// the PBX's challenges through to phones and nowhere else; media.go edits SDP and aims the relay; build.go writes messages;
+// record.go keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event
+// by event.
 //
 //	routing → reserving → inviting → ringing → answered → established → ending
 //	   └─────────┴───────────┴──────────┴──── refused, cancelled ─────────┘

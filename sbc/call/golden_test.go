@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -122,6 +123,21 @@ func (p *player) event(line string) []tu.Action {
 		return nil
 	case "a", "b":
 		return p.peer(int(f[0][0]-'a'), plain[0], w)
+	case "again": // the phone answers a challenge: another INVITE, the same call
+		before := p.stage
+		if !before.ended {
+			p.t.Fatal("the challenged call goes on")
+		}
+		p.stage = newStage(p.t, plain[0])
+		p.c = New(before.c.set, tu.Seed{8})
+		p.c.Resume(before.c.ID(), before.records[0].Start)
+		p.now, p.invites = before.now, before.invites
+		return nil
+	case "moved":
+		return p.movedTo(plain[0], w)
+	case "correlate":
+		p.c.Correlate(plain[0])
+		return nil
 	case "stranger":
 		m := p.request(caller, plain[0], p.tagOf(caller, w), p.next(caller, w), nil)
 		return p.step(p.arrive(caller, m, elsewhere))
@@ -246,7 +262,7 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	}
 	var body []byte
 	if w["sdp"] != "" {
-		body = describe(at, w["sdp"])
+		body = describe(own(p.hop[l]), w["sdp"])
 	}
 	if code, err := strconv.Atoi(what); err == nil {
 		tag := w["tag"]
@@ -255,6 +271,9 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 		}
 		ev := p.response(p.client(w, l), code, tag, body)
 		p.adorn(ev.Msg, w)
+		if w["at"] != "" {
+			ev.Flow = p.flowOf(ev.Flow, w["at"], w)
+		}
 		return p.step(ev)
 	}
 	switch what {
@@ -270,9 +289,56 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	ev := p.arrive(l, m, netip.AddrPort{})
 	if w["from"] != "" {
 		h := stageHop(w["from"])
+		p.servers[ev.Tx].foreign = p.hop[l].Peer.Kind == tu.KindPhone && ev.Flow.Remote.Addr() != h.Flow.Remote.Addr()
 		ev.Flow.Remote, ev.Peer = h.Flow.Remote, h.Peer
 	}
+	p.comesBy(&ev, w)
 	return p.step(ev)
+}
+
+// comesBy lets a phone's request come by another flow: at=ADDRESS:PORT conn=N interface=N; bound=1: where it has registered.
+func (p *player) comesBy(ev *tu.Arrived, w words) {
+	if w["at"] == "" {
+		return
+	}
+	stranger := *ev.Peer
+	stranger.Name, stranger.AoRs, stranger.Token, stranger.Stranger = "", nil, "", true
+	if w["bound"] != "" {
+		stranger.AoRs = []string{"299@example.com", ev.Peer.Name}
+	}
+	before := ev.Flow.Remote.Addr()
+	ev.Peer = &stranger
+	ev.Flow = p.flowOf(ev.Flow, w["at"], w)
+	ev.Here.Interface = ev.Flow.Interface
+	if w["bound"] == "" && before != ev.Flow.Remote.Addr() {
+		p.servers[ev.Tx].foreign = true
+		delete(p.flows, ev.Flow)
+	}
+}
+
+func (p *player) flowOf(f nat.Flow, at string, w words) nat.Flow {
+	f.Remote = netip.MustParseAddrPort(at)
+	f.Conn = uint64(w.number("conn", int(f.Conn)))
+	f.Interface = uint16(w.number("interface", int(f.Interface)))
+	p.flows[f] = true
+	return f
+}
+
+// movedTo tells of a phone's new flow, by its token.
+func (p *player) movedTo(at string, w words) []tu.Action {
+	for l := range p.hop {
+		if h := p.hop[l]; h.Peer != nil && h.Peer.Kind == tu.KindPhone {
+			f := p.flowOf(h.Flow, at, w)
+			return p.step(tu.Moved{Token: h.Peer.Token, Flow: f, Here: seenOn(h.Here, f)})
+		}
+	}
+	return p.step(tu.Moved{Token: "token204token204", Flow: p.flowOf(phoneAt["phone1"].flow, at, w)})
+}
+
+// seenOn is what a phone on another flow sees of us.
+func seenOn(here tu.Local, f nat.Flow) tu.Local {
+	here.Interface, here.Transport = f.Interface, f.Transport
+	return here
 }
 
 // adorn adds what an event says of a message beside its body: Header=value with _ for a blank, maxforwards=, text=.

@@ -23,7 +23,11 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 		return do // they come as events of their own
 	}
 	from, i := c.find(m)
-	if from < 0 || !c.mayAsk(from, ev) {
+	switch {
+	case from >= 0 && c.mayAsk(from, ev):
+	case from >= 0 && c.legs[from].phone():
+		return c.dropped(ev, do)
+	default:
 		return append(do, tu.Respond{Tx: ev.Tx, Side: c.sideOf(ev), Msg: message.Reply(m, 481, "")})
 	}
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
@@ -34,6 +38,7 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	if err := c.pairs[i].dlg[from].Accept(m); err != nil {
 		return c.answer(from, ev.Tx, m, 500, do) // and nothing else changes
 	}
+	do = c.arrivedBy(from, ev, do)
 	c.legs[from].notice(m, ev.Flow.Remote.Addr())
 	if m.Method == "BYE" {
 		return c.byeArrived(now, from, i, ev, do)
@@ -87,15 +92,4 @@ func (c *Call) find(m *message.Message) (from, i int) {
 		}
 	}
 	return -1, -1
-}
-
-// mayAsk reports whether a source may speak for a leg: its address, or another of the same peer system. The ids of a
-// dialog alone prove nothing.
-func (c *Call) mayAsk(from int, ev tu.Arrived) bool {
-	l := &c.legs[from]
-	if ev.Flow.Remote.Addr() == l.hop.Flow.Remote.Addr() && ev.Flow.Interface == l.hop.Flow.Interface {
-		return true
-	}
-	return ev.Peer != nil && ev.Peer.Side == l.peer.Side && ev.Peer.Kind == l.peer.Kind &&
-		(ev.Peer.Kind == tu.KindNode || ev.Peer.Name == l.peer.Name)
 }

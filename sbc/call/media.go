@@ -172,7 +172,7 @@ func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 	a := tu.Aim{
 		Latch: l.peer.Media.Latch, Sources: l.peer.Media.Sources, Payloads: tu.Payloads(line.Payloads), Mux: line.Mux,
 		Opaque: !line.IsRTP(), Timeout: l.peer.Media.Timeout, Hold: l.peer.Media.Hold,
-		Fallback: l.hop.Flow.Remote.Addr().Unmap(),
+		Fallback: l.fallback(),
 	}
 	if line.Rejected() || !line.Datagram() {
 		return a, nil
@@ -191,6 +191,7 @@ func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 	if c.set.alien(l, line.Addr) {
 		// No destination and no error: the signalling address with the SDP's port, until the latch.
 		a.RTP = netip.AddrPortFrom(netip.Addr{}, line.Port)
+		a.RTCP = netip.AddrPortFrom(netip.Addr{}, line.RTCP.Port())
 		return a, nil
 	}
 	a.RTP = netip.AddrPortFrom(line.Addr, line.Port)
@@ -244,7 +245,7 @@ func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 	a, b := c.legs[caller].media.aims, c.legs[callee].media.aims
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
-		both := tu.Payloads{x.Payloads[0] | y.Payloads[0], x.Payloads[1] | y.Payloads[1]}
+		both := union(x.Payloads, y.Payloads)
 		x.Payloads, y.Payloads = both, both
 		x.Final, y.Final = final, final
 		do = c.pointAt(callee, i, y, c.pointAt(caller, i, x, do))

@@ -12,9 +12,9 @@ import (
 
 // request builds a request of a peer; tag tells which dialog: of the caller's ours, of the callee's its own.
 func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *message.Message {
-	at := s.hop[l].Flow.Remote
+	at := own(s.hop[l])
 	m := &message.Message{
-		Method: method, URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String(), Port: 5080},
+		Method: method, URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String(), Port: s.hop[l].Here.Signal.Port()},
 		Via:  []message.Via{{Transport: "UDP", Host: at.Addr().String(), Branch: fmt.Sprint("z9hG4bK", len(s.order)), RPort: -1}},
 		CSeq: cseq, MaxForwards: 70, Body: body,
 		Headers: []message.Header{{Name: "User-Agent", Value: "FreeSWITCH"}},
@@ -27,6 +27,7 @@ func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *me
 		m.CallID = id + "@" + at.Addr().String()
 		m.From = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+49401", Host: at.Addr().String()}, Tag: mine}
 		m.To = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+4930123", Host: gate[s.hop[l].Peer.Side].String()}, Tag: tag}
+		s.ofPhones(m)
 	} else {
 		for _, ref := range s.refs {
 			if x := s.clients[ref]; x.leg == callee {
@@ -44,6 +45,33 @@ func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *me
 	return m
 }
 
+// own is what a peer thinks its address is.
+func own(h tu.Hop) netip.AddrPort {
+	for _, x := range phoneAt {
+		if h.Peer.Kind == tu.KindPhone && h.Peer.Name == x.user+"@example.com" {
+			return netip.MustParseAddrPort(x.own)
+		}
+	}
+	return h.Flow.Remote
+}
+
+// ofPhones names the parties of a call as phones and their PBX do.
+func (s *stage) ofPhones(m *message.Message) {
+	p := s.hop[caller].Peer
+	if p.Realm != nat.Phones {
+		return
+	}
+	m.From.URI = message.URI{Scheme: "sip", User: "210", Host: "example.com"}
+	m.To.URI = message.URI{Scheme: "sip", User: "204", Host: "example.com"}
+	if p.Kind == tu.KindPhone {
+		m.From.URI.User, _, _ = strings.Cut(p.Name, "@")
+		m.To.URI.User = "+4930123"
+		m.URI = m.To.URI
+		return
+	}
+	m.URI.User = "token204token204"
+}
+
 // arrive makes an Arrived event of a request.
 func (s *stage) arrive(l int, m *message.Message, from netip.AddrPort) tu.Arrived {
 	tx := tu.TxID(len(s.order) + 1)
@@ -53,6 +81,7 @@ func (s *stage) arrive(l int, m *message.Message, from netip.AddrPort) tu.Arrive
 	ev := tu.Arrived{Tx: tx, Msg: m, Flow: h.Flow, Peer: h.Peer, Here: h.Here}
 	if from.IsValid() {
 		ev.Flow.Remote, ev.Peer = from, nil
+		s.servers[tx].foreign = h.Peer.Kind == tu.KindPhone && m.To.Tag != ""
 	}
 	return ev
 }
@@ -64,7 +93,7 @@ func (s *stage) response(x *client, status int, tag string, body []byte) tu.Answ
 	if m.To.Tag == "" {
 		m.To.Tag = tag
 	}
-	at := x.hop.Flow.Remote
+	at := own(x.hop)
 	if x.msg.Method == "INVITE" && status < 300 || x.msg.Method == "UPDATE" && status < 300 {
 		m.Add("Contact", "<sip:"+legNames[x.leg]+"@"+at.String()+">")
 	}

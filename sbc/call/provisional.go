@@ -22,6 +22,7 @@ func (c *Call) heard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action 
 	} else if a.done && (ev.Msg.Status < 200 || ev.Msg.Status >= 300) {
 		return do // after the final answer only a 2xx counts: a copy, or a fork's
 	}
+	do = c.answeredBy(callee, ev.Flow, do)
 	ok := ev.Msg.Status >= 200 && ev.Msg.Status < 300
 	switch {
 	case ok:
@@ -121,42 +122,35 @@ func (c *Call) fork(m *message.Message, final bool, do []tu.Action) (int, []tu.A
 func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
 	c.attemptAt = time.Time{}
 	code := m.Status
-	if code == 503 && c.phase == inviting {
-		return c.nextHop(now, code, reason.NoCapacity, do)
-	}
 	a, b := &c.legs[caller], &c.legs[callee]
+	switch {
+	case code == 503 && c.phase == inviting:
+		return c.nextHop(now, code, reason.NoCapacity, do)
+	case code == 503 && b.phone():
+		return c.unavailable(now, code, reason.NoCapacity, do)
+	}
 	b.notice(m, b.hop.Flow.Remote.Addr())
 	switch {
-	case code == 401 || code == 407:
+	case challenge(code) && !c.challengePasses(caller):
 		return c.challenged(now, code, do)
+	case challenge(code):
+		do = c.challengePassed(caller, "INVITE", code, do)
 	case code >= 300 && code < 400 && a.peer.Kind == tu.KindTrunk:
 		return c.refuse(now, 480, reason.NoRoute, "callee", do)
 	}
 	out := c.relayed(m, c.invite, callee)
 	switch {
 	case code >= 300 && code < 400:
-		header.Redirect(m, out, a.hop.Here.Signal.String()) // the next call comes through the gate again
+		host := a.hop.Here.Signal.String() // the next call comes through the gate again
+		if b.phone() {
+			host = a.hop.Peer.Host // whom the phone means is a user of the PBX
+		}
+		header.Redirect(m, out, host)
 	case code == 503:
 		out.Remove("Retry-After") // it would speak for the whole gate
 	}
 	out.To.Tag = c.defaultTag()
 	return c.over(now, code, "", "callee", c.finalAnswer(out, do))
-}
-
-// challenged ends a call that the callee wants a password for. No challenge crosses the gate: a provider has no account at
-// the PBX, nor the PBX one that the provider's nonce would be good for behind us.
-func (c *Call) challenged(now time.Time, code int, do []tu.Action) []tu.Action {
-	l := &c.legs[callee]
-	text := "the trunk challenges our calls; let the provider accept them from our address without a password"
-	if l.peer.Kind == tu.KindNode {
-		l = &c.legs[caller]
-		text = "the PBX challenges calls of this trunk; let it accept calls from our inside trunks address without a password"
-	}
-	do = append(do, tu.Note{
-		Source: l.hop.Flow.Remote, Side: l.peer.Side, Realm: l.peer.Realm, Method: "INVITE", Code: code, Why: reason.NoRoute,
-		Text: text,
-	})
-	return c.refuse(now, 503, reason.NoRoute, "callee", do)
 }
 
 // defaultTag is the To tag of an answer that belongs to no dialog: that of the first one, if there is one.

@@ -3,6 +3,7 @@ package call
 import (
 	"time"
 
+	"sallyport/nat"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
 )
@@ -11,14 +12,34 @@ import (
 func (c *Call) openRecord(now time.Time, ev tu.Arrived) {
 	m := ev.Msg
 	c.cdr = tu.CDR{
-		Call: c.id, From: m.From.URI.User, To: m.URI.User, Source: ev.Flow.Remote.String(), Start: now,
-		CallIDs: [2]string{m.CallID, c.legs[callee].callID}, Direction: "outbound",
+		Call: c.id, Correlation: c.cdr.Correlation, From: m.From.URI.User, To: m.URI.User, Source: ev.Flow.Remote.String(),
+		Start: now, CallIDs: [2]string{m.CallID, c.legs[callee].callID}, Direction: "inbound",
 	}
-	if ev.Peer.Kind == tu.KindTrunk {
-		c.cdr.Direction = "inbound"
+	if !c.began.IsZero() {
+		c.cdr.Start = c.began
+	}
+	if ev.Peer.Kind == tu.KindNode {
+		c.cdr.Direction = "outbound"
+		if ev.Peer.Realm == nat.Phones {
+			c.cdr.To = m.To.URI.User // the Request-URI has a token
+		}
 	}
 	c.cdrName(ev.Peer)
 }
+
+// Resume makes the call go on with the record of one that the PBX has challenged: a challenged INVITE and its retry are one
+// call. id and start are those of the first; it is told before the INVITE arrives.
+func (c *Call) Resume(id string, start time.Time) { c.id, c.began = id, start }
+
+// ID is the call's name in its record and in listings.
+func (c *Call) ID() string { return c.id }
+
+// Correlate names what the call has in common with others: a call that crosses the gate twice is two calls, two records and
+// one correlation.
+func (c *Call) Correlate(with string) { c.cdr.Correlation = with }
+
+// Correlation is that name, empty if there is none.
+func (c *Call) Correlation() string { return c.cdr.Correlation }
 
 func (c *Call) cdrName(p *tu.Peer) {
 	switch p.Kind {
@@ -26,14 +47,19 @@ func (c *Call) cdrName(p *tu.Peer) {
 		c.cdr.Trunk = p.Name
 	case tu.KindNode:
 		c.cdr.Node = p.Name
-	case tu.KindPhone: // its address of record stands in From or To
+	case tu.KindPhone:
+		c.cdr.AoR = p.Name
 	}
 }
 
+// cdrPeer notes who was asked for, where there was no way to it.
 func (c *Call) cdrPeer(name string) {
-	if c.cdr.Direction == "inbound" {
+	switch {
+	case c.cdr.Direction == "inbound":
 		c.cdr.Node = name
-	} else {
+	case c.legs[caller].peer.Realm == nat.Phones:
+		c.cdr.AoR = name
+	default:
 		c.cdr.Trunk = name
 	}
 }
@@ -49,7 +75,7 @@ func (c *Call) close(now time.Time, code int, why reason.Reason, by string) tu.C
 	r.Attempts = len(c.attempts)
 	if b := &c.legs[callee]; b.peer != nil {
 		c.cdrName(b.peer)
-		r.Trunk, r.Node = c.cdr.Trunk, c.cdr.Node
+		r.Trunk, r.Node, r.AoR = c.cdr.Trunk, c.cdr.Node, c.cdr.AoR
 		r.Destination = b.hop.Flow.Remote.String()
 	}
 	if !c.answerAt.IsZero() {

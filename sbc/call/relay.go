@@ -38,9 +38,9 @@ func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []
 	d := &c.pairs[i].dlg[to]
 	out := d.Request(m.Method, 0)
 	out.MaxForwards = forwards(m)
-	dir := c.direction(from)
+	dir, hosts := c.hosts(from)
 	c.dress(out, to)
-	header.Copy(dir, m, out, hostsFor(dir, c.legs[to].hop))
+	header.Copy(dir, m, out, hosts)
 	capable(out)
 	p.into(out, m)
 	c.lastRef++
@@ -75,6 +75,7 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 		}
 	}
 	r.closed, r.timerC = true, time.Time{}
+	do = c.answeredBy(1-r.from, ev.Flow, do)
 	c.legs[1-r.from].notice(m, ev.Flow.Remote.Addr())
 	switch {
 	case r.req.Method == "INVITE" && ok:
@@ -100,7 +101,11 @@ func (c *Call) strayHeard(ev tu.Answered, do []tu.Action) []tu.Action {
 	if ev.Msg.Status < 200 {
 		return do
 	}
+	mine := len(c.byes)
 	c.byes = slices.DeleteFunc(c.byes, func(r tu.Ref) bool { return r == ev.Ref })
+	if len(c.byes) < mine && challenge(ev.Msg.Status) {
+		do = c.byeChallenged(ev.Msg, do)
+	}
 	if ev.Msg.Status < 300 {
 		do, _ = c.ackAgain(ev.Ref, "", do)
 	}
@@ -113,6 +118,12 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 	r := c.relays[k]
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
+	if challenge(m.Status) {
+		if !c.challengePasses(r.from) {
+			return c.inDialogChallenge(&r, m.Status, do)
+		}
+		do = c.challengePassed(r.from, r.req.Method, m.Status, do)
+	}
 	out := c.relayed(m, r.req, to)
 	copyBody(out, m)
 	do = c.respond(r.from, r.tx, out, do)
@@ -148,6 +159,9 @@ func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Act
 		return do
 	}
 	code := ev.Code
+	if code == 503 && c.legs[1-r.from].phone() && ev.Why != reason.Overload {
+		code = 480 // a lost phone is no lost gate
+	}
 	if r.req.Method != "INVITE" && code == 408 {
 		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"sallyport/nat"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
 )
@@ -21,7 +22,7 @@ type game struct {
 }
 
 func newGame(t tester, pick func(n int) int) *game {
-	return &game{stage: newStage(t, []string{"itsp1", "node1"}[pick(2)]), pick: pick}
+	return &game{stage: newStage(t, []string{"itsp1", "node1", "phone1", "pbx1", "tcpphone"}[pick(5)]), pick: pick}
 }
 
 // happen hands the call an event and keeps what the core will answer.
@@ -39,7 +40,16 @@ func (g *game) happen(ev tu.Event) {
 
 func (g *game) plan() tu.Routed {
 	names := []string{"node1", "node2"}
-	if g.hop[caller].Peer.Kind == tu.KindNode {
+	switch p := g.hop[caller].Peer; {
+	case p.Kind == tu.KindPhone:
+		names = []string{"pbx1", "pbx2"}
+	case p.Realm == nat.Phones:
+		name := []string{"phone1", "phone2", "tcpphone"}[g.pick(3)]
+		if n := g.pick(5); n == 0 {
+			return tu.Routed{Code: 404, Why: reason.NoRoute}
+		}
+		return tu.Routed{Hops: []tu.Hop{stageHop(name)}} // a token is one phone
+	case p.Kind == tu.KindNode:
 		names = []string{"itsp1", "itsp2"}
 	}
 	if n := g.pick(5); n > 0 {
@@ -57,7 +67,7 @@ func (g *game) body(l int) []byte {
 	if spec == "" {
 		return nil
 	}
-	return describe(g.hop[l].Flow.Remote, spec)
+	return describe(own(g.hop[l]), spec)
 }
 
 // move lets something happen. It reports false when there is nothing left that could.
@@ -121,7 +131,7 @@ func (g *game) respond() {
 		return
 	}
 	x := open[g.pick(len(open))]
-	codes := []int{100, 180, 183, 200, 200, 200, 202, 302, 401, 408, 481, 486, 487, 491, 503, 603}
+	codes := []int{100, 180, 183, 200, 200, 200, 202, 302, 401, 407, 408, 481, 486, 487, 491, 503, 603}
 	code := codes[g.pick(len(codes))]
 	switch {
 	case x.final != 0:
@@ -140,6 +150,9 @@ func (g *game) respond() {
 		body = nil
 	}
 	ev := g.response(x, code, calleeTag(x.hop, g.pick(3)), body)
+	if x.hop.Peer.Kind == tu.KindPhone && g.pick(10) == 0 {
+		ev.Flow = g.otherPort(ev.Flow)
+	}
 	switch g.pick(30) {
 	case 0:
 		ev.Msg.Remove("Contact")
@@ -177,7 +190,44 @@ func (g *game) ask() {
 	if g.pick(16) == 0 {
 		from = elsewhere
 	}
-	g.happen(g.arrive(l, g.request(l, method, tag, cseq, body), from))
+	ev := g.arrive(l, g.request(l, method, tag, cseq, body), from)
+	if !from.IsValid() && g.hop[l].Peer.Kind == tu.KindPhone {
+		g.wander(l, &ev)
+	}
+	g.happen(ev)
+}
+
+// wander lets a phone's request come by another flow: another port, another connection, another address where the phone has
+// registered, or where only somebody else has.
+func (g *game) wander(l int, ev *tu.Arrived) {
+	p := *ev.Peer
+	switch g.pick(12) {
+	case 0, 1:
+		ev.Flow = g.otherPort(ev.Flow)
+		p.Name, p.AoRs, p.Token, p.Stranger = "", nil, "", true
+		g.servers[ev.Tx].foreign = !sameHost(ev.Flow, g.c.legs[l].hop.Flow) // it has left that address for good
+	case 2:
+		ev.Flow.Remote = netip.AddrPortFrom(elsewhere.Addr().Next(), uint16(1024+g.pick(3)))
+		g.flows[ev.Flow] = true
+	case 3:
+		ev.Flow.Remote = elsewhere
+		p.Name, p.AoRs = "299@example.com", []string{"299@example.com"}
+		g.servers[ev.Tx].foreign = true
+	default:
+		return
+	}
+	ev.Peer = &p
+}
+
+// otherPort is another flow of a phone: a port, or a connection, that its NAT has made.
+func (g *game) otherPort(f nat.Flow) nat.Flow {
+	n := g.pick(3)
+	f.Remote = netip.AddrPortFrom(f.Remote.Addr(), uint16(50000+n))
+	if f.Conn != 0 {
+		f.Conn = uint64(100 + n)
+	}
+	g.flows[f] = true
+	return f
 }
 
 // acknowledge sends the ACK of a 2xx of ours, or lets it fail to come.
@@ -241,7 +291,18 @@ func (g *game) fail() {
 }
 
 func (g *game) rare() {
-	switch g.pick(5) {
+	switch g.pick(6) {
+	case 4:
+		for l := range g.hop {
+			if h := g.hop[l]; h.Peer != nil && h.Peer.Kind == tu.KindPhone {
+				f := g.otherPort(h.Flow)
+				if g.pick(2) == 0 {
+					f.Remote = netip.AddrPortFrom(elsewhere.Addr().Next(), f.Remote.Port())
+					g.flows[f] = true
+				}
+				g.happen(tu.Moved{Token: h.Peer.Token, Flow: f, Here: seenOn(h.Here, f)})
+			}
+		}
 	case 0:
 		g.happen(tu.Hangup{Code: 503, Why: reason.Draining})
 	case 1:
@@ -337,6 +398,8 @@ func FuzzStep(f *testing.F) {
 	f.Add([]byte{0, 2, 1, 1, 4, 3, 3, 2, 0, 0, 30, 8, 0, 1, 12, 0, 0})
 	f.Add([]byte{1, 0, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19})
 	f.Add([]byte("0120111111A0C220100071011000y1911A000001A00000001&x2002C1A00210100001100X&x200000000000"))
+	f.Add([]byte{2, 1, 2, 1, 1, 1, 1, 1, 3, 3, 4, 1, 0, 0, 2, 0, 0, 10, 3, 9, 0, 8, 1, 0, 1, 2, 0, 3, 8, 0}) // phones
+	f.Add(bytes.Repeat([]byte{4, 1, 1, 8, 2, 0, 1, 3}, 10))
 	f.Add(bytes.Repeat([]byte{3, 1, 4, 1, 5, 9, 2, 6}, 12))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		pick := func(n int) int {

@@ -22,8 +22,8 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	a.user = contactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
 	a.notice(m, ev.Flow.Remote.Addr())
-	c.legs[callee].callID, c.legs[callee].tag = c.ids.CallID(), c.ids.Tag()
-	c.cseq, c.phase = 1, routing
+	c.name(m)
+	c.phase = routing
 	c.openRecord(now, ev)
 	do = append(do, tu.Respond{Tx: ev.Tx, Side: a.peer.Side, Msg: message.Reply(m, 100, "")})
 
@@ -41,11 +41,31 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 		return c.refuse(now, 400, reason.Malformed, "sbc", do)
 	}
 	c.up = up
+	a.secure = a.phone() && (m.URI.Scheme == "sips" || up.Target.Scheme == "sips")
 	if c.offered = described(m); len(m.Body) > 0 && !c.offered {
 		return c.refuseWith(now, 415, "", "sbc", do, acceptSDP)
 	}
 	return append(do, tu.Route{Msg: m, Peer: a.peer})
 }
+
+// name gives the callee's leg its ids and its first number.
+func (c *Call) name(m *message.Message) {
+	a, b := c.legs[caller].peer, &c.legs[callee]
+	if a.Kind != tu.KindPhone || c.set.Names == nil || m.CSeq > maxFirst {
+		b.callID, b.tag, c.cseq = c.ids.CallID(), c.ids.Tag(), 1
+		return
+	}
+	// "Call-ID and From-tag are a keyed hash …, and the first CSeq is the outside one": a nonce of the PBX may be bound to
+	// them, and the phone's answer to it comes in another INVITE.
+	who := m.From.URI.User + "@" + strings.ToLower(a.Domain)
+	b.callID = c.set.Names.CallID("INVITE", m.CallID, m.From.Tag, who)
+	b.tag = c.set.Names.Tag(c.set.Tags, "INVITE", m.CallID, m.From.Tag, who)
+	c.cseq, c.named = m.CSeq, true
+}
+
+// maxFirst leaves a dialog room for numbers "less than 2**31" (RFC 3261 §8.1.1.5). A phone that begins above it could not
+// answer a challenge anyway.
+const maxFirst = 1<<31 - 1<<16
 
 // routed takes the plan and asks for ports: none before the first SDP leaves, no call (DESIGN promise 8).
 func (c *Call) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Action {
@@ -163,6 +183,10 @@ func (c *Call) over(now time.Time, code int, why reason.Reason, by string, do []
 	c.phase = ending
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
 	do = c.dropRelays(do)
+	if b := &c.legs[callee]; c.named && c.won < 0 && len(c.attempts) > 0 {
+		// The retry of a challenged INVITE has the same ids; it must not wait for hops that were given up.
+		do = append(do, tu.CloseDialog{Side: b.peer.Side, CallID: b.callID, Local: b.tag})
+	}
 	return append(do, tu.Record{CDR: c.close(now, code, why, by)}, tu.Release{})
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/media/sdp"
+	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -43,6 +44,10 @@ func (p *player) show(a tu.Action) string {
 		return fmt.Sprintf("point %d %s %s", a.Stream, a.Side, aimText(a.Aim))
 	case tu.Record:
 		return "record " + recordText(a.CDR)
+	case tu.CloseDialog:
+		return fmt.Sprintf("close %s %s", a.Side, p.name(a.Local, 'T'))
+	case tu.Drop:
+		return "drop"
 	case tu.Note:
 		return fmt.Sprintf("note %s %s %d %s: %s", a.Source, a.Method, a.Code, a.Why, a.Text)
 	case tu.Release:
@@ -72,7 +77,13 @@ func (p *player) name(id string, kind byte) string {
 	return p.names[id]
 }
 
-func (p *player) to(h tu.Hop) string { return " to " + h.Flow.Remote.String() }
+func (p *player) to(h tu.Hop) string {
+	s := " to " + h.Flow.Remote.String()
+	if h.Flow.Transport != nat.UDP {
+		s += fmt.Sprintf("/%s#%d", h.Flow.Transport, h.Flow.Conn)
+	}
+	return s
+}
 
 // details are tags, header fields and body of a message.
 func (p *player) details(m *message.Message, fields bool) string {
@@ -135,6 +146,9 @@ func aimText(a tu.Aim) string {
 		}
 	}
 	fmt.Fprintf(&b, " epoch=%d", a.Epoch)
+	if a.Latch != tu.LatchOff {
+		fmt.Fprintf(&b, " latch:%s", a.Fallback)
+	}
 	for _, s := range a.Sources {
 		fmt.Fprintf(&b, " or:%s", s.Addr())
 	}
@@ -147,7 +161,12 @@ func recordText(r tu.CDR) string {
 	if r.Reason != "" {
 		fmt.Fprintf(&b, " %s", r.Reason)
 	}
-	fmt.Fprintf(&b, " trunk=%s node=%s attempts=%d", r.Trunk, r.Node, r.Attempts)
+	if r.AoR != "" {
+		fmt.Fprintf(&b, " aor=%s", r.AoR)
+	} else {
+		fmt.Fprintf(&b, " trunk=%s", r.Trunk)
+	}
+	fmt.Fprintf(&b, " node=%s attempts=%d", r.Node, r.Attempts)
 	if r.Duration > 0 {
 		fmt.Fprintf(&b, " talked=%v", time.Duration(r.Duration*float64(time.Second)))
 	}

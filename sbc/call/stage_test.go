@@ -19,19 +19,59 @@ var (
 	node1     = netip.MustParseAddrPort("10.0.0.10:5060")
 	node2     = netip.MustParseAddrPort("10.0.0.11:5060")
 	elsewhere = netip.MustParseAddrPort("198.51.100.66:5060")
+	home      = netip.MustParseAddr("198.51.100.7") // of two phones behind one NAT
 	start     = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 )
 
 func settings() *Settings {
-	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"))}
+	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Names: tu.NewNameKey([16]byte{2}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"))}
 	for side := range s.Destinations {
 		s.Destinations[side] = nat.DestinationRules{Side: nat.Side(side), Bind: gate[side], Own: [2][]netip.Addr{{gate[0]}, {gate[1]}}}
 	}
 	return s
 }
 
+// phoneAt is where a phone of the stage is, and what it thinks of it.
+var phoneAt = map[string]struct {
+	user string
+	flow nat.Flow
+	own  string // host and port of its Contact
+}{
+	"phone1":   {"204", nat.Flow{Interface: 2, Remote: netip.AddrPortFrom(home, 40122)}, "192.168.1.5:5062"},
+	"phone2":   {"205", nat.Flow{Interface: 2, Remote: netip.AddrPortFrom(home, 40123)}, "192.168.1.6:5062"},
+	"tcpphone": {"206", nat.Flow{Interface: 4, Transport: nat.TCP, Remote: netip.MustParseAddrPort("198.51.100.9:51000"), Conn: 5}, "192.168.1.5:5064"},
+	"tlsphone": {"207", nat.Flow{Interface: 5, Transport: nat.TLS, Remote: netip.MustParseAddrPort("198.51.100.9:51001"), Conn: 6}, "192.168.1.7:5061"},
+}
+
+// phoneHop is the way to a phone of the stage.
+func phoneHop(name string) tu.Hop {
+	x := phoneAt[name]
+	uri, err := message.ParseURI(map[bool]string{false: "sip:", true: "sips:"}[x.flow.Transport == nat.TLS] + x.user + "@" + x.own + ";line=a1")
+	if err != nil {
+		panic(err)
+	}
+	p := &tu.Peer{
+		Kind: tu.KindPhone, Name: x.user + "@example.com", Side: nat.Outside, Realm: nat.Phones, Host: "example.com", Domain: "example.com",
+		Token: "token" + x.user + "token204", AoRs: []string{x.user + "@example.com"}, Trusted: []string{"x-account"},
+		Media: tu.MediaPolicy{Latch: tu.LatchStrict}, RingTimeout: 60 * time.Second,
+	}
+	return tu.Hop{ID: p.Token, Peer: p, Flow: x.flow, Target: &uri, Here: tu.Local{
+		Interface: x.flow.Interface, Transport: x.flow.Transport, Signal: netip.AddrPortFrom(gate[0], 5060), Media: gate[0],
+	}}
+}
+
 // stageHop is a hop of the stage by its name.
 func stageHop(name string) tu.Hop {
+	if _, is := phoneAt[name]; is {
+		return phoneHop(name)
+	}
+	if inner, is := strings.CutPrefix(name, "pbx"); is { // a node as phones' calls see it
+		h := stageHop("node" + inner)
+		h.Peer.Realm, h.Peer.Domain = nat.Phones, "example.com"
+		h.Here.Signal = netip.AddrPortFrom(gate[nat.Inside], 5060)
+		h.Flow.Interface, h.Here.Interface = 3, 3
+		return h
+	}
 	at := map[string]netip.AddrPort{"itsp1": itsp1, "itsp2": itsp2, "node1": node1, "node2": node2}[name]
 	if !at.IsValid() {
 		panic("no hop " + name)
@@ -54,6 +94,7 @@ type server struct {
 	msg       *message.Message
 	final     int  // its final answer
 	acked     bool // Acked or NotAcked was told
+	foreign   bool // it came from where a phone's leg is not: no answer
 	cancelled bool
 	sent      *message.Message
 }
@@ -90,9 +131,10 @@ type stage struct {
 	want    map[string]bool // ACKs that are due, by dialog and CSeq
 	seqs    map[string]uint32
 	byed    map[string]bool
-	tags    []string // our To tags towards the caller, in order of appearance
-	asked   int      // streams asked for and not yet given
-	held    int      // streams given
+	tags    []string          // our To tags towards the caller, in order of appearance
+	asked   int               // streams asked for and not yet given
+	held    int               // streams given
+	flows   map[nat.Flow]bool // where phones of the call have been seen
 	port    int
 	invites uint32 // CSeq of the caller's
 	calleeN uint32 // CSeq of the callee's last request
@@ -104,11 +146,15 @@ type stage struct {
 }
 
 func newStage(t tester, from string) *stage {
-	return &stage{
+	s := &stage{
 		t: t, c: New(settings(), tu.Seed{7}), now: start, hop: [2]tu.Hop{stageHop(from)},
 		servers: map[tu.TxID]*server{}, clients: map[tu.Ref]*client{}, want: map[string]bool{},
-		seqs: map[string]uint32{}, byed: map[string]bool{}, port: 30000,
+		seqs: map[string]uint32{}, byed: map[string]bool{}, port: 30000, flows: map[nat.Flow]bool{},
 	}
+	for name := range phoneAt {
+		s.flows[phoneAt[name].flow] = true
+	}
+	return s
 }
 
 func (s *stage) errorf(format string, args ...any) {
@@ -153,6 +199,7 @@ func (s *stage) take(do []tu.Action) {
 			s.sent(a)
 		case tu.SendAck:
 			delete(s.want, ackKey(a.Msg))
+			s.reaches(a.Hop)
 			s.wire(a.Msg, a.Hop.Peer.Side)
 		case tu.Cancel:
 			if x := s.clients[a.Ref]; x == nil || x.msg.Method != "INVITE" {
@@ -215,7 +262,7 @@ func (s *stage) farewell() {
 		s.errorf("2xx without ACK: %s", key)
 	}
 	for _, tx := range s.order {
-		if x := s.servers[tx]; x.final == 0 {
+		if x := s.servers[tx]; x.final == 0 && !x.foreign {
 			s.errorf("no final answer to %s of %s", x.msg.Method, legNames[x.leg])
 		}
 	}
@@ -232,6 +279,9 @@ func (s *stage) responded(a tu.Respond) {
 	if x == nil {
 		s.errorf("response to no request: %v", a.Msg.Status)
 		return
+	}
+	if x.foreign && a.Msg.Status != 481 { // that is for ids which nobody has
+		s.errorf("%d to a forged %s", a.Msg.Status, x.msg.Method)
 	}
 	if x.final != 0 {
 		s.errorf("%d after the final %d to %s", a.Msg.Status, x.final, x.msg.Method)
@@ -270,6 +320,7 @@ func (s *stage) sent(a tu.Send) {
 	if s.clients[a.Ref] != nil {
 		s.errorf("ref %d used twice", a.Ref)
 	}
+	s.named(x)
 	s.offers(x)
 	s.clients[a.Ref] = x
 	s.refs = append(s.refs, a.Ref)
@@ -288,7 +339,33 @@ func (s *stage) sent(a tu.Send) {
 		s.byed[d] = m.Method == "BYE"
 	}
 	s.seqs[d] = m.CSeq
+	s.reaches(a.Hop)
 	s.wire(m, a.Hop.Peer.Side)
+}
+
+// reaches checks that what goes to a phone goes to one of its flows, whatever anybody wrote into a Contact.
+func (s *stage) reaches(h tu.Hop) {
+	s.t.Helper()
+	if h.Peer.Kind != tu.KindPhone {
+		return
+	}
+	if !s.flows[h.Flow] {
+		s.errorf("a message goes to %v, where the phone is not", h.Flow)
+	}
+}
+
+// named checks that the ids of a phone's call follow from the phone's INVITE, and that no other call's do.
+func (s *stage) named(x *client) {
+	s.t.Helper()
+	if x.msg.Method != "INVITE" || x.msg.To.Tag != "" || len(s.order) == 0 {
+		return
+	}
+	in, p, set := s.servers[1].msg, s.hop[caller].Peer, s.c.set
+	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, p.Name) &&
+		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, p.Name) && x.msg.CSeq == in.CSeq
+	if follows != (p.Kind == tu.KindPhone) {
+		s.errorf("ids %s %s %d of a %s's call", x.msg.CallID, x.msg.From.Tag, x.msg.CSeq, p.Kind)
+	}
 }
 
 // offers checks that no leg has two open offers (RFC 3264 §4, RFC 3261 §14.1).
@@ -326,7 +403,7 @@ func (s *stage) wire(m *message.Message, side nat.Side) {
 	}
 	foreign := []string{"10.0.0.", "inside-id", "pbxtag"}
 	if side == nat.Inside {
-		foreign = []string{"203.0.113.", "outside-id", "itsptag"}
+		foreign = []string{"203.0.113.", "outside-id", "itsptag", "198.51.100.", "192.168."}
 	}
 	for _, f := range foreign {
 		if strings.Contains(string(b), f) {

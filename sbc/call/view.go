@@ -9,16 +9,18 @@ import (
 
 // View is a call as the administrator sees it. It is a copy.
 type View struct {
-	ID        string
-	Direction string // inbound: provider to PBX; outbound
-	State     string // trying, ringing, talking, held, ending
-	Trunk     string
-	Node      string
-	From, To  string
-	Start     time.Time
-	Answer    time.Time
-	Legs      []LegView // the caller's, then the callee's once there is one
-	Streams   []StreamView
+	ID          string
+	Correlation string // of a call that crosses the gate twice
+	Direction   string // inbound: from outside to the PBX; outbound
+	State       string // trying, ringing, talking, held, ending
+	Trunk       string
+	Node        string
+	AoR         string // of the phone
+	From, To    string
+	Start       time.Time
+	Answer      time.Time
+	Legs        []LegView // the caller's, then the callee's once there is one
+	Streams     []StreamView
 }
 
 // LegView is one leg.
@@ -39,18 +41,21 @@ type StreamView struct {
 // View tells how the call stands.
 func (c *Call) View() View {
 	v := View{
-		ID: c.id, Direction: c.cdr.Direction, State: c.state(), Trunk: c.cdr.Trunk, Node: c.cdr.Node, From: c.cdr.From,
-		To: c.cdr.To, Start: c.cdr.Start, Answer: c.cdr.Answer,
+		ID: c.id, Correlation: c.cdr.Correlation, Direction: c.cdr.Direction, State: c.state(), Trunk: c.cdr.Trunk,
+		Node: c.cdr.Node, AoR: c.cdr.AoR, From: c.cdr.From, To: c.cdr.To, Start: c.cdr.Start, Answer: c.cdr.Answer,
 	}
 	for i := range c.legs {
 		l := &c.legs[i]
 		if l.peer == nil {
 			continue
 		}
-		if l.peer.Kind == tu.KindTrunk {
+		switch l.peer.Kind {
+		case tu.KindTrunk:
 			v.Trunk = l.peer.Name
-		} else {
+		case tu.KindNode:
 			v.Node = l.peer.Name
+		case tu.KindPhone:
+			v.AoR = l.peer.Name
 		}
 		v.Legs = append(v.Legs, LegView{
 			Side: l.peer.Side, State: c.dialogState(i), Peer: l.peer.Name, Remote: l.hop.Flow.Remote.String(), CallID: l.callID,

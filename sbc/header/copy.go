@@ -1,6 +1,7 @@
 package header
 
 import (
+	"slices"
 	"strings"
 
 	"sallyport/sbc/message"
@@ -24,6 +25,14 @@ type Hosts struct {
 	From       string
 	To         string
 	Identity   string // in P-Asserted-Identity and its kin, and as the agent of a Warning
+	// Trusted are fields that pass from this phone besides those of every phone, in any case. Only what may pass from a
+	// trunk counts: identities, Alert-Info and the like, X-* and P-*; never what belongs to one hop, nor credentials.
+	Trusted []string
+}
+
+// trusts reports whether a phone may send a field that phones may not.
+func (h *Hosts) trusts(name string) bool {
+	return slices.ContainsFunc(h.Trusted, func(t string) bool { return strings.EqualFold(t, name) })
 }
 
 // ways is a set of directions.
@@ -119,7 +128,7 @@ func Copy(dir Direction, in, out *message.Message, h Hosts) {
 		if !listed {
 			r = extension(f.Name)
 		}
-		if r.ways&(1<<dir) == 0 || r.body && len(in.Body) == 0 {
+		if r.ways&(1<<dir) == 0 && (dir != PhoneToPBX || r.ways&trunkIn == 0 || !h.trusts(f.Name)) || r.body && len(in.Body) == 0 {
 			continue
 		}
 		value, pass := f.Value, true

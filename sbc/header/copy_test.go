@@ -54,6 +54,43 @@ func TestAllowList(t *testing.T) {
 	}
 }
 
+// TestTrusted: a phone's owner may let more pass, but nothing that belongs to one hop, or that no trunk may send.
+func TestTrusted(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		pass bool
+	}{
+		{"P-Asserted-Identity", true}, {"Remote-Party-ID", true}, {"Diversion", true}, {"History-Info", true}, {"Alert-Info", true},
+		{"Call-Info", true}, {"Identity", true}, {"X-Account", true}, {"P-Anything", true}, {"P-Charging-Vector", true},
+		{"P-Charging-Function-Addresses", false}, {"Via", false}, {"Route", false}, {"Record-Route", false}, {"Contact", false},
+		{"WWW-Authenticate", false}, {"Authentication-Info", false}, {"Server", false}, {"User-Agent", false}, {"Content-Length", false},
+		{"Path", false}, {"Unheard-Of", false}, {"Replaces", false},
+	} {
+		value := "<sip:1@192.168.1.5>"
+		if tt.name == "P-Charging-Vector" {
+			value = "icid-value=1"
+		}
+		in := &message.Message{Headers: []message.Header{{Name: tt.name, Value: value}, {Name: "X-Other", Value: "x"}}}
+		for _, d := range directions {
+			h := testHosts[d]
+			h.Trusted = []string{"x-nothing", strings.ToLower(tt.name)}
+			with, without := &message.Message{}, &message.Message{}
+			Copy(d, in, with, h)
+			Copy(d, in, without, testHosts[d])
+			_, passed := with.Get(tt.name)
+			if d == PhoneToPBX && (passed != tt.pass || len(without.Headers) != 0 || len(with.Headers) > 1) {
+				t.Errorf("%s passes %v; with trust %v, without %v", tt.name, passed, with.Headers, without.Headers)
+			}
+			if d == PhoneToPBX && passed && tt.name == "P-Asserted-Identity" && strings.Contains(with.Headers[0].Value, "192.168") {
+				t.Errorf("trust is no reason to show a host: %v", with.Headers)
+			}
+			if d != PhoneToPBX && len(with.Headers) != len(without.Headers) {
+				t.Errorf("%s %v: trust in a phone says nothing of others", tt.name, d)
+			}
+		}
+	}
+}
+
 func TestCopyKeepsOrderAndRepeats(t *testing.T) {
 	in := &message.Message{Headers: []message.Header{
 		{Name: "X-A", Value: "1"}, {Name: "Server", Value: "s"}, {Name: "Reason", Value: "Q.850;cause=16"},
