@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -40,9 +41,7 @@ type PacketConn struct {
 	used     int // bytes of buffer taken
 	buffer   int
 	closed   bool
-	expired  bool // the read deadline has passed
-	deadline *time.Timer
-	epoch    int // tells a timer that it has been replaced
+	deadline deadline // of reads
 }
 
 // ReadFromUDPAddrPort waits for a datagram. A datagram longer than b is cut. The error is net.ErrClosed after Close,
@@ -71,7 +70,7 @@ func (c *PacketConn) take() (*packet, error) {
 		switch {
 		case c.closed:
 			return nil, net.ErrClosed
-		case c.expired:
+		case c.deadline.expired:
 			return nil, os.ErrDeadlineExceeded
 		case len(c.queue) > 0:
 			p := c.queue[0]
@@ -113,7 +112,7 @@ func (c *PacketConn) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, erro
 		return 0, syscall.EINVAL
 	}
 	dst = netip.AddrPortFrom(dst.Addr().Unmap(), dst.Port())
-	if err := c.host.net.send(c.host, c.local, dst, b); err != nil {
+	if err := c.host.net.send(c.host, &packet{src: c.local, dst: dst, data: slices.Clone(b)}); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -155,38 +154,8 @@ func (c *PacketConn) SetReadDeadline(t time.Time) error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.stopDeadline()
-	if t.IsZero() {
-		return nil
-	}
-	wait := time.Until(t)
-	if wait <= 0 {
-		c.expire()
-		return nil
-	}
-	epoch := c.epoch
-	c.deadline = time.AfterFunc(wait, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.epoch == epoch {
-			c.expire()
-		}
-	})
+	c.deadline.set(&c.mu, t, c.wake.Broadcast)
 	return nil
-}
-
-func (c *PacketConn) expire() {
-	c.expired = true
-	c.wake.Broadcast()
-}
-
-func (c *PacketConn) stopDeadline() {
-	c.epoch++
-	c.expired = false
-	if c.deadline != nil {
-		c.deadline.Stop()
-		c.deadline = nil
-	}
 }
 
 // SetDeadline sets the read deadline: writes never wait.
@@ -208,7 +177,7 @@ func (c *PacketConn) Close() error {
 	if c.closed {
 		return net.ErrClosed
 	}
-	c.stopDeadline()
+	c.deadline.stop()
 	c.closed, c.queue, c.used = true, nil, 0
 	c.wake.Broadcast()
 	return nil

@@ -2,8 +2,10 @@ package natlab
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 )
@@ -15,11 +17,13 @@ type Host struct {
 	up   uplink
 
 	// Under the network's lock:
-	conns  map[uint16]*PacketConn
-	errors bool // sockets hear of ICMP
-	hidden bool // closed ports answer nothing
-	down   bool
-	next   uint16 // next ephemeral port to try
+	conns     map[uint16]*PacketConn
+	streams   map[pair]*Stream
+	listeners map[uint16]*Listener
+	errors    bool // sockets hear of ICMP
+	hidden    bool // closed ports answer nothing
+	down      bool
+	next      uint16 // next ephemeral port to try
 }
 
 // Addr is the host's address.
@@ -33,15 +37,28 @@ func (h *Host) ReceiveErrors(on bool) {
 	h.errors = on
 }
 
+// Restart is a machine that loses its power and comes up again: every socket fails with net.ErrClosed and sends
+// nothing. Peers of its streams hear a reset when they next send.
+func (h *Host) Restart() {
+	h.net.mu.Lock()
+	conns := slices.Collect(maps.Values(h.conns))
+	h.endStreams(net.ErrClosed)
+	h.net.mu.Unlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
+
 // Hide makes closed ports of this host answer nothing: a packet filter that drops. By default they answer ICMP port
-// unreachable.
+// unreachable, or a reset.
 func (h *Host) Hide(on bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
 	h.hidden = on
 }
 
-// Down cuts the host off: it neither sends nor receives, and its sockets notice nothing.
+// Down cuts the host off: it neither sends nor receives, and its sockets notice nothing. Streams that outlive it go on
+// once it is up again.
 func (h *Host) Down(down bool) {
 	h.net.mu.Lock()
 	defer h.net.mu.Unlock()
@@ -60,7 +77,7 @@ func (h *Host) ListenUDP(port uint16) (*PacketConn, error) {
 		return nil, net.ErrClosed
 	}
 	if port == 0 {
-		port = h.freePort()
+		port = h.freePort(func(p uint16) bool { return h.conns[p] != nil })
 	}
 	if _, taken := h.conns[port]; taken || port == 0 {
 		return nil, fmt.Errorf("listen udp %s: %w", netip.AddrPortFrom(h.addr, port), syscall.EADDRINUSE)
@@ -72,14 +89,14 @@ func (h *Host) ListenUDP(port uint16) (*PacketConn, error) {
 }
 
 // freePort finds an ephemeral port, or 0.
-func (h *Host) freePort() uint16 {
+func (h *Host) freePort(taken func(uint16) bool) uint16 {
 	for range lastEphemeral - firstEphemeral + 1 {
 		if h.next < firstEphemeral {
 			h.next = firstEphemeral
 		}
 		p := h.next
 		h.next++ // wraps to 0, which is below the first
-		if _, taken := h.conns[p]; !taken {
+		if !taken(p) {
 			return p
 		}
 	}
@@ -89,12 +106,19 @@ func (h *Host) freePort() uint16 {
 // forward puts what a socket sends on the host's uplink.
 func (h *Host) forward(p *packet) {
 	if !h.down {
+		h.net.sent(p)
 		h.up.forward(p)
 	}
 }
 
 // receive takes a packet that has arrived.
 func (h *Host) receive(p *packet) {
+	if p.segment != nil {
+		if !h.down {
+			h.receiveSegment(p)
+		}
+		return
+	}
 	count := &h.net.count
 	c := h.conns[p.dst.Port()]
 	if p.icmp {

@@ -82,7 +82,7 @@ func drain(t *testing.T, c *PacketConn) (got []int) {
 func checkSum(t *testing.T, n *Network) {
 	t.Helper()
 	c := n.Counters()
-	if c.Sent+c.Duplicated != c.Delivered+c.Lost+c.TooLong+c.NoHost+c.NoPort+c.Overflow {
+	if c.Sent+c.Duplicated != c.Delivered+c.Lost+c.TooLong+c.NoHost+c.NoPort+c.Overflow+c.Filtered {
 		t.Errorf("the counters do not add up: %+v", c)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -13,11 +14,13 @@ import (
 type Options struct {
 	Seed   uint64 // of every random decision; equal seeds and equal sends give equal losses
 	Link   Link   // the path between any two hosts that Impair says nothing about; the zero Link is perfect
-	Buffer int    // receive buffer of a socket, bytes; 0: 1 MiB
+	Buffer int    // receive buffer of a UDP socket, bytes; 0: 1 MiB
+	Window int    // receive buffer of a stream, and what a writer may be ahead of its peer, bytes; 0: 64 KiB
 }
 
 // Counters are the network's sums since it was made, ICMP messages counted under ICMP only once they are delivered.
-// When nothing is under way, Sent + Duplicated is the sum of Delivered, Lost, TooLong, NoHost, NoPort and Overflow.
+// When nothing is under way, Sent + Duplicated is the sum of Delivered, Lost, TooLong, NoHost, NoPort, Overflow and
+// Filtered. Segments of streams count under Segments and nowhere else.
 type Counters struct {
 	Sent       uint64 // datagrams handed over by sockets and Inject
 	Delivered  uint64 // copies put into a socket's buffer
@@ -27,8 +30,10 @@ type Counters struct {
 	NoHost     uint64 // to an address nobody has, or a host that is down
 	NoPort     uint64 // to a port nobody listens on
 	Overflow   uint64 // the receiver's buffer was full
+	Filtered   uint64 // by a NAT box: no mapping, not allowed by its filter, no hairpin, no free port
 	Truncated  uint64 // the reader's buffer was too short
 	ICMP       uint64 // port unreachable messages handed to sockets that asked for them
+	Segments   uint64 // handed over by streams, repeats included
 }
 
 // node is what has an address on the network: a host, or a NAT box with hosts behind it. It is called under the
@@ -39,24 +44,32 @@ type node interface{ receive(p *packet) }
 // network's lock.
 type uplink interface{ forward(p *packet) }
 
-// packet is one datagram, or the ICMP message about one, under way.
+// packet is one datagram, the ICMP message about one, or a segment of a stream, under way.
 type packet struct {
 	src, dst netip.AddrPort
 	data     []byte
-	icmp     bool          // "port unreachable": src is where the lost datagram was going
-	at       time.Duration // of arrival, since the network's start
-	seq      uint64        // order of sending: breaks ties
+	icmp     bool // "port unreachable": src is where the lost datagram was going
+	segment  *segment
+
+	next node          // who it arrives at; nil: whoever has dst's address by then
+	tick *Stream       // no packet at all: this stream wants to be called
+	at   time.Duration // of arrival, since the network's start
+	seq  uint64        // order of sending: breaks ties
 }
+
+// datagram tells what the counters and observers are about.
+func (p *packet) datagram() bool { return !p.icmp && p.segment == nil }
 
 // Network joins hosts. All methods may be called from any goroutine of its bubble.
 type Network struct {
 	seed   uint64
 	buffer int
+	window int
 	start  time.Time
 
 	mu      sync.Mutex // guards all below; taken before a socket's own lock
-	nodes   map[netip.Addr]node
-	hosts   map[netip.Addr]*Host
+	public  lan
+	all     []*Host // behind NAT boxes as well
 	links   map[route]Link
 	paths   map[route]*path
 	transit transit
@@ -80,12 +93,15 @@ func New(o Options) *Network {
 	if o.Buffer <= 0 {
 		o.Buffer = 1 << 20
 	}
+	if o.Window <= 0 {
+		o.Window = 64 << 10
+	}
 	return &Network{
 		seed:   o.Seed,
 		buffer: o.Buffer,
+		window: o.Window,
 		start:  time.Now(),
-		nodes:  make(map[netip.Addr]node),
-		hosts:  make(map[netip.Addr]*Host),
+		public: make(lan),
 		links:  map[route]Link{{}: o.Link},
 		paths:  make(map[route]*path),
 	}
@@ -95,11 +111,26 @@ func New(o Options) *Network {
 func (n *Network) Host(addr netip.Addr) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if h := n.hosts[addr]; h != nil {
+	return n.host(n.public, n, addr)
+}
+
+// lan is who has which address where one hop reaches all: the public network, or the inner side of a NAT box.
+type lan map[netip.Addr]node
+
+// host finds or makes the host of an address.
+func (n *Network) host(in lan, up uplink, addr netip.Addr) *Host {
+	if taken, ok := in[addr]; ok {
+		h, ok := taken.(*Host)
+		if !ok {
+			panic("natlab: " + addr.String() + " is the address of a NAT box: give the host another one")
+		}
 		return h
 	}
-	h := &Host{net: n, addr: addr, up: n, conns: make(map[uint16]*PacketConn)}
-	n.hosts[addr], n.nodes[addr] = h, h
+	h := &Host{
+		net: n, addr: addr, up: up,
+		conns: make(map[uint16]*PacketConn), streams: make(map[pair]*Stream), listeners: make(map[uint16]*Listener),
+	}
+	in[addr], n.all = h, append(n.all, h)
 	return h
 }
 
@@ -111,8 +142,8 @@ func (n *Network) Impair(from, to netip.Addr, l Link) {
 	n.links[route{from, to}] = l
 }
 
-// Observe shows every datagram to f at the moment it is sent, before any loss, in order. f runs under the network's
-// lock and must not call the network. Nil ends it.
+// Observe shows every datagram to f at the moment it is sent, before any loss, in order: on the public network, so
+// behind the NAT boxes that it has crossed. f runs under the network's lock and must not call the network. Nil ends it.
 func (n *Network) Observe(f func(Datagram)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -121,7 +152,7 @@ func (n *Network) Observe(f func(Datagram)) {
 
 // Inject puts a datagram on the network with any source address: what a stranger who forges it does.
 func (n *Network) Inject(src, dst netip.AddrPort, b []byte) error {
-	return n.send(n, src, dst, b)
+	return n.send(n, &packet{src: src, dst: dst, data: slices.Clone(b)})
 }
 
 // Counters returns the sums so far.
@@ -139,10 +170,11 @@ func (n *Network) Close() {
 	}
 	n.closed, n.transit, n.armed = true, nil, 0
 	var open []*PacketConn
-	for _, h := range n.hosts {
+	for _, h := range n.all {
 		for _, c := range h.conns {
 			open = append(open, c)
 		}
+		h.endStreams(net.ErrClosed)
 	}
 	n.mu.Unlock()
 	for _, c := range open {
@@ -150,67 +182,99 @@ func (n *Network) Close() {
 	}
 }
 
-func (n *Network) send(up uplink, src, dst netip.AddrPort, b []byte) error {
+// now is the time since the network's start.
+func (n *Network) now() time.Duration { return time.Since(n.start) }
+
+// send hands over a datagram from a host or, for Inject, from anywhere.
+func (n *Network) send(up uplink, p *packet) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
 		return net.ErrClosed
 	}
-	up.forward(&packet{src: src, dst: dst, data: append([]byte(nil), b...)})
+	if up == uplink(n) {
+		n.sent(p)
+	}
+	up.forward(p)
 	n.flush()
 	return nil
 }
 
+// sent counts what leaves its sender.
+func (n *Network) sent(p *packet) {
+	switch {
+	case p.segment != nil:
+		n.count.Segments++
+	case !p.icmp:
+		n.count.Sent++
+	}
+}
+
+// add counts a datagram; ICMP messages and segments have no part in the sum.
+func (p *packet) add(counter *uint64) {
+	if p.datagram() {
+		*counter++
+	}
+}
+
 // forward sends a packet on its path: lost, doubled, late, or just so.
 func (n *Network) forward(p *packet) {
-	if !p.icmp {
-		n.count.Sent++
-		if n.observe != nil {
-			n.observe(Datagram{At: time.Now(), Src: p.src, Dst: p.dst, Payload: p.data})
-		}
+	if p.datagram() && n.observe != nil {
+		n.observe(Datagram{At: time.Now(), Src: p.src, Dst: p.dst, Payload: p.data})
 	}
 	l := n.link(p.src.Addr(), p.dst.Addr())
-	if l.MTU > 0 && !p.icmp && len(p.data)+headerSize(p.dst.Addr()) > l.MTU {
-		n.count.TooLong++
+	if l.MTU > 0 && p.datagram() && len(p.data)+headerSize(p.dst.Addr()) > l.MTU {
+		n.count.TooLong++ // streams know the path's MTU
 		return
 	}
 	w := n.path(route{p.src.Addr(), p.dst.Addr()})
 	if w.happens(l.Loss) {
-		if !p.icmp {
-			n.count.Lost++
-		}
+		p.add(&n.count.Lost)
 		return
 	}
 	n.depart(w, l, *p)
 	if !p.icmp && w.happens(l.Duplicate) {
-		n.count.Duplicated++
+		p.add(&n.count.Duplicated)
 		n.depart(w, l, *p)
 	}
 }
 
 func (n *Network) depart(w *path, l Link, p packet) {
-	now := time.Since(n.start)
-	n.seq++
-	p.seq, p.at = n.seq, now+l.Delay+w.jitter(l.Jitter)
+	p.at = n.now() + l.Delay + w.jitter(l.Jitter)
 	if !l.Reorder {
 		p.at = max(p.at, w.last)
 	}
 	w.last = max(w.last, p.at)
-	heap.Push(&n.transit, &p)
+	n.enqueue(&p)
+}
+
+// enqueue puts a packet among those under way; its time of arrival is set.
+func (n *Network) enqueue(p *packet) {
+	n.seq++
+	p.seq = n.seq
+	heap.Push(&n.transit, p)
 }
 
 // flush hands over all that is due, in the order of arrival time, then of sending, and sets the timer for the rest.
 func (n *Network) flush() {
 	for len(n.transit) > 0 {
-		if due := n.transit[0].at; due > time.Since(n.start) {
+		if due := n.transit[0].at; due > n.now() {
 			n.arm(due)
 			return
 		}
 		p := heap.Pop(&n.transit).(*packet)
-		if d := n.nodes[p.dst.Addr()]; d != nil {
-			d.receive(p)
-		} else if !p.icmp {
-			n.count.NoHost++
+		if p.tick != nil {
+			p.tick.tick()
+			continue
+		}
+		to := p.next
+		if to == nil {
+			to = n.public[p.dst.Addr()]
+		}
+		if to != nil {
+			to.receive(p)
+		} else {
+			p.add(&n.count.NoHost)
 		}
 	}
 	n.armed = 0
@@ -221,7 +285,7 @@ func (n *Network) arm(due time.Duration) {
 		return
 	}
 	n.armed = due
-	wait := due - time.Since(n.start)
+	wait := due - n.now()
 	if n.timer == nil {
 		n.timer = time.AfterFunc(wait, n.expire)
 		return
@@ -259,7 +323,7 @@ func (n *Network) path(r route) *path {
 		return w
 	}
 	if len(n.paths) >= maxPaths {
-		now := time.Since(n.start)
+		now := n.now()
 		for k, w := range n.paths {
 			if w.last <= now {
 				delete(n.paths, k)
