@@ -65,6 +65,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	}
 	moved := fresh || r.exact != exact || l.mode != c.mode
 	renewed := !fresh && r.epoch != c.epoch
+	answered := f&flagFinal != 0 && !l.is(flagFinal)
 	l.peer, l.payloads, l.clock, l.mode, l.flags = c.Peer, c.payloads, c.clock, c.mode, f
 	r.exact, r.fallback, r.epoch = exact, c.fallback, c.epoch
 	r.sources, r.nsources = c.sources, c.nsources
@@ -79,16 +80,41 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
 		r.permit = true
 	}
+	if answered && l.state == stateLocked {
+		// While it rang, a neighbour behind the same NAT had all the time in the world. Now the phone speaks: where the
+		// NAT kept its port, that one has its window.
+		r.retake = max(r.retake, now+l.mode.exactWindow())
+	}
+	e.expect(now, i, l)
 }
 
 // open lets a leg wait for a latch; until then it sends to the exact address.
 func (e *Engine) open(now int64, i int, l *leg, r *rule) {
 	l.state = stateOpen
-	r.run, r.vouched, r.permit, r.until = run{}, 0, false, now
-	if l.mode == Strict {
-		r.until = now + strictWindow
+	r.runs, r.vouched, r.permit, r.retake, r.until = [runSlots]run{}, 0, false, 0, never
+	if e.addressed(e.opposite(i, l), l.generation) {
+		r.until = now + l.mode.learnAfter()
 	}
 	e.direct(i, l, r.exact, false)
+}
+
+// expect begins the window of the other side's leg, once this one has an address. Nobody sends media before he has been
+// told where to (RFC 3264 §5.1, §7): what comes earlier is no media of the peer, and no port is learned from it.
+func (e *Engine) expect(now int64, i int, l *leg) {
+	o := e.opposite(i, l)
+	p, r := &e.legs[o], &e.rules[o]
+	if p.state == stateOpen && p.generation == l.generation && r.until == never && e.addressed(i, l.generation) {
+		r.until = now + p.mode.learnAfter()
+	}
+}
+
+// opposite is the leg that a leg feeds.
+func (e *Engine) opposite(i int, l *leg) int { return int(l.peer) + i&1 }
+
+// addressed reports whether signalling has named an address for a leg of this stream.
+func (e *Engine) addressed(i int, generation uint32) bool {
+	l := &e.legs[i]
+	return l.state != stateFree && l.generation == generation && e.rules[i].exact.usable()
 }
 
 // direct sets where a leg sends to.

@@ -41,10 +41,7 @@ func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejec
 func (e *Engine) confirm(now int64, i int, l *leg, from Endpoint, h *header) {
 	r := &e.rules[i]
 	r.vouched = now
-	if r.run.from != from {
-		r.run = run{}
-	}
-	if r.step(now, l, from, h) {
+	if r.step(now, l, from, h, true) {
 		e.lock(now, i, l, r, from)
 	}
 }
@@ -60,11 +57,11 @@ func (e *Engine) learn(now int64, i int, l *leg, r *rule, from Endpoint, h *head
 		// (RFC 3550 §6.4.1), which a neighbour behind the same NAT does not know.
 		return refused
 	}
-	if locked && l.mode == Delayed && from == r.exact && now-r.lockedAt <= retakeWithin {
+	if locked && from == r.exact && now <= r.retake {
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
-	if r.step(now, l, from, h) && r.mayMove(now, l, from, h) {
+	if r.step(now, l, from, h, l.continues(from, h)) && r.mayMove(now, l, from, h) {
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
@@ -99,34 +96,71 @@ func (l *leg) continues(from Endpoint, h *header) bool {
 // speaks reports whether an SSRC is the one that an RTP leg hears.
 func (l *leg) speaks(ssrc uint32) bool { return l.seq.started && l.ssrc == ssrc }
 
-// step takes a valid packet into the run and reports whether its source is proven: three packets of one SSRC in order.
-// One source at a time is watched, so that two cannot keep each other from the latch by turns; only the continuation
-// of the locked stream goes first.
-func (r *rule) step(now int64, l *leg, from Endpoint, h *header) bool {
+// step takes a valid packet into its source's run and reports whether the source is proven: three packets of one SSRC in
+// order. Some sources are watched at a time, each by itself, so that none keeps another from the latch by turns. Who has
+// a slot keeps it while he sends; only those that go first take it from the longest silent.
+func (r *rule) step(now int64, l *leg, from Endpoint, h *header, first bool) bool {
+	u := r.slot(from)
 	gap := runGap
 	if l.is(flagControl) {
 		gap = controlGap
 	}
-	same := r.run.count > 0 && r.run.from == from
+	same := u.count > 0 && u.from == from
 	switch {
-	case same && r.run.ssrc == h.ssrc && now-r.run.at <= gap:
-		if h.class == classRTP && !ahead(h.seq, r.run.seq) {
+	case same && u.ssrc == h.ssrc && now-u.at <= gap:
+		if h.class == classRTP && !ahead(h.seq, u.seq) {
 			return false // repeated or late: it proves nothing and spoils nothing
 		}
-		r.run.count = min(r.run.count+1, latchAfter)
-	case !same && r.run.count > 0 && now-r.run.at < runSticky && !l.continues(from, h):
+		u.count = min(u.count+1, latchAfter)
+	case !same && u.count > 0 && now-u.at < runSticky && !first:
 		return false
 	default:
-		r.run = run{from: from, ssrc: h.ssrc, count: 1}
+		*u = run{from: from, ssrc: h.ssrc, count: 1}
 	}
-	r.run.at, r.run.seq = now, h.seq
-	return r.run.count >= latchAfter
+	u.at, u.seq = now, h.seq
+	return u.count >= latchAfter
+}
+
+// slot is a source's run, or the one that it may take: a free one, else that of the longest silent.
+func (r *rule) slot(from Endpoint) *run {
+	oldest := &r.runs[0]
+	for i := range r.runs {
+		u := &r.runs[i]
+		switch {
+		case u.count == 0:
+			return u // slots fill from the first
+		case u.from == from:
+			return u
+		case u.at < oldest.at:
+			oldest = u
+		}
+	}
+	return oldest
 }
 
 // lock makes a source the leg's proven remote.
 func (e *Engine) lock(now int64, i int, l *leg, r *rule, from Endpoint) {
 	l.state = stateLocked
 	l.heard, l.valid = now, now
-	r.lockedAt, r.permit, r.run = now, false, run{}
+	r.permit, r.runs, r.retake = false, [runSlots]run{}, 0
+	if l.mode == Delayed {
+		r.retake = now + retakeWithin
+	}
 	e.direct(i, l, from, true)
+}
+
+// learnAfter is how long a mode leaves a leg to the exact port alone.
+func (m Mode) learnAfter() int64 {
+	if m == Strict {
+		return strictWindow
+	}
+	return 0
+}
+
+// exactWindow is how long the exact port may take a leg after the 2xx.
+func (m Mode) exactWindow() int64 {
+	if m == Delayed {
+		return retakeWithin
+	}
+	return strictWindow
 }

@@ -1,6 +1,9 @@
 package media
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // state is how far a leg is with its peer.
 type state uint8
@@ -37,10 +40,10 @@ type leg struct {
 type rule struct {
 	exact    Endpoint // the SDP's address, or its port at the signalling address
 	fallback Endpoint // signalling address
-	run      run
-	until    int64 // Strict: before it only exact may speak
+	runs     [runSlots]run
+	until    int64 // while open: before it only exact may speak
 	vouched  int64 // last valid packet of exact while open
-	lockedAt int64
+	retake   int64 // while locked: until then exact may take the leg back
 	sources  [MaxSources]network
 	nsources uint8
 	permit   bool // a new epoch permits a new latch
@@ -63,10 +66,12 @@ const (
 	retakeWithin = int64(3 * time.Second)        // Delayed
 	rebindQuiet  = int64(500 * time.Millisecond) // of the locked port, before another one of its address
 	lostQuiet    = int64(5 * time.Second)        // without a valid packet, before another candidate
-	runSticky    = int64(200 * time.Millisecond) // one hopeful source at a time
-	runGap       = int64(2 * time.Second)        // between packets of a run
-	controlGap   = int64(20 * time.Second)       // the same for RTCP
-	controlQuiet = int64(25 * time.Second)       // five RTCP intervals (RFC 3550 §6.3.5)
+	runSlots     = 8                             // hopeful sources watched at a time
+	runSticky    = int64(200 * time.Millisecond) // one keeps its slot so long
+	never        = int64(math.MaxInt64)
+	runGap       = int64(2 * time.Second)  // between packets of a run
+	controlGap   = int64(20 * time.Second) // the same for RTCP
+	controlQuiet = int64(25 * time.Second) // five RTCP intervals (RFC 3550 §6.3.5)
 )
 
 func (l *leg) is(f flags) bool { return l.flags&f != 0 }

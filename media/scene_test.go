@@ -47,20 +47,23 @@ func sceneConfig() media.Config {
 }
 
 func newScene(t testing.TB, outside media.Want) *scene {
-	s := &scene{t: t, now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)}
+	s := ringing(t, outside)
+	s.point(nat.Inside, with(want("pbx"), func(w *media.Want) { w.RTP = pbx }))
+	return s
+}
+
+// open makes the relay and reserves a stream.
+func (s *scene) open() {
 	s.sim = sim.New(func() time.Time { return s.now }, func(local, dest netip.AddrPort, payload []byte) {
 		s.out = append(s.out, delivery{local, dest, string(payload)})
 	})
 	var err error
 	if s.plane, err = media.New(sceneConfig(), s.sim, 1); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
 	if s.id, s.local, err = s.plane.Reserve(s.now); err != nil {
-		t.Fatal(err)
+		s.t.Fatal(err)
 	}
-	s.point(nat.Outside, outside)
-	s.point(nat.Inside, with(want("pbx"), func(w *media.Want) { w.RTP = pbx }))
-	return s
 }
 
 func (s *scene) point(side nat.Side, w media.Want) {

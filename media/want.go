@@ -107,6 +107,7 @@ const (
 	flagSend
 	flagReceive
 	flagControl // an RTCP leg
+	flagFinal
 )
 
 // command renders a checked Want.
@@ -134,7 +135,7 @@ func (w *Want) command(leg, peer int, generation uint32) Command {
 	for _, f := range []struct {
 		on  bool
 		bit flags
-	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}} {
+	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}} {
 		if f.on {
 			c.flags |= f.bit
 		}

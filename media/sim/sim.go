@@ -2,6 +2,9 @@
 // injects datagrams and is handed those that are relayed; between the two no time passes. It works inside a
 // testing/synctest bubble: no goroutine of its own, no system call.
 //
+// What a leg sends to a port of the relay itself (a hairpin) arrives there as from the leg's own address, as through the
+// kernel's loopback; the glue never sees it. Packets that go round and round end after some hops.
+//
 // It refuses nothing that a socket would take: datagrams to ports that are not bound vanish, and so do those that
 // follow a Close.
 package sim
@@ -15,8 +18,11 @@ import (
 	"sallyport/media"
 )
 
-// Deliver is handed each relayed datagram: the local address it leaves from, where it goes, and its payload, which is
-// valid during the call only. It may call Inject, as it must where dest is a port of the relay itself (a hairpin).
+// maxHops bounds a hairpin. A call that crosses the gate once more for each hop is no longer one that anybody set up.
+const maxHops = 8
+
+// Deliver is handed each datagram that leaves the relay: the local address it leaves from, where it goes, and its
+// payload, which is valid during the call only. It may call Inject.
 type Deliver func(local, dest netip.AddrPort, payload []byte)
 
 // Backend implements media.Backend.
@@ -72,24 +78,47 @@ func (b *Backend) Post(c media.Command) {
 	}
 }
 
-// Inject is a datagram from source that arrives at a local address. It reports what became of it.
-func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) media.Rejection {
-	v, from := b.decide(local, source, payload)
-	if v.Why == media.Accepted && b.deliver != nil {
-		b.deliver(from, v.To.AddrPort(), payload) // unlocked: it may inject again
+// Inject is a datagram from source that arrives at a local address. It reports what became of it there. What becomes of
+// it behind a hairpin, the figures of the other stream tell.
+func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) (why media.Rejection) {
+	for hop := range maxHops {
+		v, from, within := b.decide(local, source, payload)
+		if hop == 0 {
+			why = v.Why
+		}
+		if v.Why != media.Accepted {
+			break
+		}
+		dest := v.To.AddrPort()
+		if !within {
+			if b.deliver != nil {
+				b.deliver(from, dest, payload) // unlocked: it may inject again
+			}
+			break
+		}
+		local, source = dest, from
 	}
-	return v.Why
+	return why
 }
 
-func (b *Backend) decide(local, source netip.AddrPort, payload []byte) (v media.Verdict, from netip.AddrPort) {
+// decide asks the engine. within reports that the destination is a port that the relay has bound.
+func (b *Backend) decide(local, source netip.AddrPort, payload []byte) (v media.Verdict, from netip.AddrPort, within bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	leg, ok := b.layout.Leg(local)
-	if b.engine == nil || !ok || b.held[local] {
-		return media.Verdict{Why: media.RejectedStray}, from
+	leg, bound := b.bound(local)
+	if !bound {
+		return media.Verdict{Why: media.RejectedStray}, from, false
 	}
 	v = b.engine.Packet(b.now(), leg, media.EndpointOf(source), payload)
-	return v, b.layout.Local(int(v.Out))
+	if v.Why == media.Accepted {
+		_, within = b.bound(v.To.AddrPort())
+	}
+	return v, b.layout.Local(int(v.Out)), within
+}
+
+func (b *Backend) bound(at netip.AddrPort) (leg int, ok bool) {
+	leg, ok = b.layout.Leg(at)
+	return leg, ok && b.engine != nil && !b.held[at]
 }
 
 // Close implements media.Backend.
