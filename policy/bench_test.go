@@ -47,7 +47,7 @@ func BenchmarkDecide(b *testing.B) {
 	var s Subject
 	s.readSource(p.Interface, p.Source)
 	s.readMessage(p)
-	s.Peer = g.peers.Load().find(s.Side, s.Realm, s.Source.Addr())
+	s.Peer = g.directory().find(s.Side, s.Realm, s.Source.Addr())
 	r := g.Rules()
 	now := noon
 	b.ReportAllocs()

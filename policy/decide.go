@@ -75,7 +75,7 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 		}
 		which = 1
 	}
-	id := identify(st.seed, a, s.CallID, s.Branch, s.CSeq, s.Method)
+	id := identify(st.seed, s)
 	return st.repeats.count(st.age(now), uint64(id), which, mostRepeats, !s.Trial)
 }
 
@@ -115,9 +115,13 @@ func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
 		if st.bans.find(now, s.Source.Addr(), s.Realm, true) == nil {
 			return false
 		}
-		if s.Kind().system() {
+		switch {
+		case s.Kind().system():
 			// Anyone can forge a datagram of a trunk's: evidence never shuts a trunk or a node out.
 			v.Warn = !s.Trial && st.mayWarn(now, warnBanned)
+			return false
+		case s.Kind() == Phone:
+			// One phone behind an address, or somebody who forges it, never shuts the others behind it out.
 			return false
 		}
 	}

@@ -204,6 +204,25 @@ func (d *dossier) note(records []record, r *record) {
 	}
 }
 
+// merge adds what another dossier counts of the same source.
+func (d *dossier) merge(o *dossier) {
+	if !d.taken {
+		*d = *o
+		return
+	}
+	d.first, d.last = min(d.first, o.first), max(d.last, o.last)
+	d.refused += o.refused
+	d.passed += o.passed
+	d.shadowed += o.shadowed
+	for i := range d.reasons {
+		d.reasons[i] += o.reasons[i]
+	}
+	for i := range d.methods {
+		d.methods[i] += o.methods[i]
+		d.rates[i].peak = max(d.rates[i].peak, o.rates[i].peak)
+	}
+}
+
 func (p *pace) count(at time.Duration) {
 	minute := int32(at / time.Minute)
 	if p.minute != minute {

@@ -1,9 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -31,7 +33,8 @@ type Identity struct {
 	Side  string `json:"side"`
 	Realm string `json:"realm"`
 	Kind  string `json:"kind"`
-	Name  string `json:"name"`
+	Name  string `json:"name,omitempty"`   // of a trunk or a node
+	Count int    `json:"phones,omitempty"` // registered phones behind the address
 }
 
 // Meeting is what one request would meet now. Asking charges nothing.
@@ -101,13 +104,17 @@ type ShadowCount struct {
 func (g *Guard) Explain(now time.Time, address netip.Addr) Explanation {
 	a := address.Unmap().WithZone("")
 	x := explainer{
-		g: g, st: g.state, rules: g.rules.Load(), peers: g.peers.Load(), now: now, address: a,
+		g: g, st: g.state, rules: g.rules.Load(), peers: g.directory(), now: now, address: a,
 		out: Explanation{Address: a, Recording: g.state.base},
 	}
 	for side := nat.Outside; side <= nat.Inside; side++ {
 		for realm := nat.Phones; realm <= nat.Trunks; realm++ {
 			if p := x.peers.find(side, realm, a); p != nil {
-				x.out.Known = append(x.out.Known, Identity{side.String(), realm.String(), p.Kind.String(), p.Name})
+				known := Identity{Side: side.String(), Realm: realm.String(), Kind: p.Kind.String(), Name: p.Name}
+				if p.Kind == Phone {
+					known.Count = g.phones.at(a)
+				}
+				x.out.Known = append(x.out.Known, known)
 			}
 		}
 	}
@@ -125,7 +132,7 @@ type explainer struct {
 	g       *Guard
 	st      *State
 	rules   *Rules
-	peers   *peerTable
+	peers   directory
 	now     time.Time
 	address netip.Addr
 	records []record // newest first
@@ -133,19 +140,19 @@ type explainer struct {
 	out     Explanation
 }
 
-// readEvidence takes over what is on record, from the place where the address was seen last.
+// readEvidence takes over what is on record, whether the address was a known peer's or a stranger's then.
 func (x *explainer) readEvidence() {
 	var d dossier
 	for _, known := range []bool{true, false} {
 		x.st.evidence.look(known, SourceKey(x.address), func(found *dossier, records []record) {
-			if x.records == nil || found.last > d.last {
-				d, x.records = *found, found.recent(records)
-			}
+			d.merge(found)
+			x.records = append(x.records, found.recent(records)...)
 		})
 	}
 	if len(x.records) == 0 {
 		return
 	}
+	slices.SortStableFunc(x.records, func(a, b record) int { return cmp.Compare(b.at, a.at) })
 	x.pace = d.rates
 	last := &x.records[0]
 	seen := &Seen{

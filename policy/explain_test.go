@@ -74,6 +74,21 @@ func TestWhy(t *testing.T) {
 				send(g, noon, outsidePhones, "192.0.2.66", msg{method: "REGISTER", branch: fmt.Sprint("z9hG4bK", n)}.bytes())
 			}
 		}},
+		{"phones-behind", Config{Phones: PhonesConfig{Registrar: true}, RateLimits: limits[:1]}, "198.51.100.77", func(g *Guard) {
+			registerPhones(g, "198.51.100.77", 14)
+			for n := range 6 { // from ports that come and go, as a NAT deals them out
+				data := msg{method: "REGISTER", branch: fmt.Sprint("z9hG4bK", n), agent: "Yealink SIP-T46U"}.bytes()
+				send(g, noon.Add(time.Duration(n)*100*time.Millisecond), outsidePhones, fmt.Sprintf("198.51.100.77:%d", 40000+n), data)
+			}
+		}},
+		{"no-record-phone", Config{Phones: PhonesConfig{Registrar: true}}, "2001:db8:7::7", func(g *Guard) { registerPhones(g, "2001:db8:7::7", 1) }},
+		{"no-record-forward", Config{Phones: PhonesConfig{Registrar: true, Unregistered: "forward"}}, "192.0.2.66", func(*Guard) {}},
+		{"phone-gone", Config{Phones: PhonesConfig{Registrar: true}}, "198.51.100.77", func(g *Guard) {
+			registerPhones(g, "198.51.100.77", 1)
+			send(g, noon, outsidePhones, "198.51.100.77", msg{}.bytes())
+			g.RemovePhone(netip.MustParseAddr("198.51.100.77"))
+			send(g, noon.Add(time.Second), outsidePhones, "198.51.100.77", msg{branch: "z9hG4bK2"}.bytes())
+		}},
 		{"not-registered", Config{Phones: PhonesConfig{Registrar: true}}, "2001:db8::66", func(g *Guard) {
 			send(g, noon, outsidePhones, "[2001:db8::66]:5060", msg{}.bytes())
 		}},
@@ -96,6 +111,12 @@ func TestWhy(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+func registerPhones(g *Guard, source string, n int) {
+	for range n {
+		g.AddPhone(netip.MustParseAddr(source))
 	}
 }
 

@@ -67,7 +67,7 @@ func labelOnce(label string, i int) string {
 func (x *Explanation) heading() string {
 	var parts []string
 	for _, k := range x.Known {
-		parts = append(parts, strings.TrimSpace(fmt.Sprintf("%s/%s · %s %s", k.Side, k.Realm, k.Kind, k.Name)))
+		parts = append(parts, k.Side+"/"+k.Realm+" · "+k.who())
 	}
 	if len(parts) > 0 {
 		return strings.Join(parts, "; ")
@@ -76,6 +76,17 @@ func (x *Explanation) heading() string {
 		return x.Seen.Side + "/" + x.Seen.Realm + " · stranger"
 	}
 	return "stranger"
+}
+
+// who names what is known of an address at a listener.
+func (k *Identity) who() string {
+	switch {
+	case k.Count == 1:
+		return "1 phone registered behind it"
+	case k.Count > 1:
+		return fmt.Sprintf("%d phones registered behind it", k.Count)
+	}
+	return strings.TrimSpace(k.Kind + " " + k.Name)
 }
 
 // sentence says what a request meets: a word in capitals, and the rule.
@@ -127,7 +138,11 @@ func (m *Meeting) brief() string {
 	if m.Reason != reason.Allow {
 		return m.sentence()
 	}
-	return "ALLOWED" + m.shadowText()
+	text := "ALLOWED"
+	if m.Method == MethodRegister.String() && m.Side == nat.Outside.String() {
+		text += "  to the PBX, which checks the password"
+	}
+	return text + m.shadowText()
 }
 
 func (ban *Ban) sentence() string {

@@ -22,14 +22,15 @@ type Options struct {
 
 // Guard stands behind every socket. All methods are safe for concurrent use; Check allocates nothing.
 type Guard struct {
-	state *State
-	rules atomic.Pointer[Rules]
-	peers atomic.Pointer[peerTable]
-	log   atomic.Pointer[SecurityLog]
-	doors atomic.Pointer[[2][2]bool] // side and realm: is anybody listening
+	state  *State
+	rules  atomic.Pointer[Rules]
+	peers  atomic.Pointer[peerTable]
+	phones phones
+	log    atomic.Pointer[SecurityLog]
+	doors  atomic.Pointer[[2][2]bool] // side and realm: is anybody listening
 }
 
-// New makes a guard without peers: everybody is a stranger until SetPeers.
+// New makes a guard without peers: everybody is a stranger until SetPeers and AddPhone.
 func New(o Options) (*Guard, error) {
 	st, err := NewState(o.Now, o.Seed, o.OwnTag, o.Sizes)
 	if err != nil {
@@ -41,6 +42,7 @@ func New(o Options) (*Guard, error) {
 		}
 	}
 	g := &Guard{state: st}
+	g.phones.init()
 	g.SetRules(o.Now, o.Rules)
 	g.SetPeers(nil)
 	return g, nil
@@ -55,7 +57,7 @@ func (g *Guard) SetRules(now time.Time, r *Rules) {
 // Rules is the rule set in force; the numbers in verdicts are its.
 func (g *Guard) Rules() *Rules { return g.rules.Load() }
 
-// SetPeers replaces the known peers of all sides and realms.
+// SetPeers replaces the known peers of all sides and realms; registered phones stay.
 func (g *Guard) SetPeers(peers []Peer) { g.peers.Store(newPeerTable(peers)) }
 
 // SetInterfaces tells which listeners exist, so that Explain speaks of no others. Without it all outside ones count.
@@ -112,7 +114,7 @@ func (g *Guard) Check(p *Packet) Verdict {
 	var s Subject
 	s.readSource(p.Interface, p.Source)
 	s.readMessage(p)
-	peers, rules := g.peers.Load(), g.rules.Load()
+	peers, rules := g.directory(), g.rules.Load()
 	s.Peer = peers.find(s.Side, s.Realm, s.Source.Addr())
 	v := Decide(p.Now, &s, rules, g.state)
 	g.state.counters.add(&s, &v)
@@ -131,7 +133,7 @@ func (st *State) admit(now time.Time, s *Subject) {
 	if len(s.CallID) == 0 || len(s.Branch) == 0 || s.Method == MethodAck || s.Method == MethodCancel {
 		return
 	}
-	id := identify(st.seed, s.Source.Addr(), s.CallID, s.Branch, s.CSeq, s.Method)
+	id := identify(st.seed, s)
 	st.repeats.add(st.age(now), uint64(id), 0)
 }
 

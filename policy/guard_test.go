@@ -87,6 +87,8 @@ func TestLevelsShowTables(t *testing.T) {
 
 // paths are one packet for every way through the guard.
 func paths(g *Guard) map[string]*Packet {
+	g.AddPhone(netip.MustParseAddr("198.51.100.77"))
+	g.AddPhone(netip.MustParseAddr("2001:db8:7::7"))
 	g.Live().Add("our1", netip.MustParseAddr("192.0.2.50"))
 	_ = g.Bans().Add(noon, Ban{Prefix: netip.MustParsePrefix("192.0.2.99/32")})
 	list := map[string]*Packet{}
@@ -98,6 +100,9 @@ func paths(g *Guard) map[string]*Packet {
 		"trunk":         {outsideTrunks, "203.0.113.20", msg{}.bytes()},
 		"node response": {insideTrunks, "10.0.0.10", msg{status: 200, extra: "Server: Asterisk\r\n"}.bytes()},
 		"phone":         {outsidePhones, phone, msg{method: "REGISTER", agent: "Yealink SIP-T46U 108.86.0.45"}.bytes()},
+		"registered":    {outsidePhones, "198.51.100.77:40123", msg{method: "SUBSCRIBE", agent: "Snom"}.bytes()},
+		"phone IPv6":    {outsidePhones, "[2001:db8:7::7]:5060", msg{method: "REGISTER"}.bytes()},
+		"phone astray":  {outsideTrunks, "198.51.100.77", msg{}.bytes()},
 		"limited":       {outsidePhones, phone, msg{method: "OPTIONS"}.bytes()},
 		"live":          {outsidePhones, "192.0.2.50", msg{method: "BYE", toTag: "our1"}.bytes()},
 		"stranger":      {outsideTrunks, "192.0.2.66", msg{}.bytes()},
@@ -177,6 +182,9 @@ func TestReadersShareAGuard(t *testing.T) {
 			g.Live().Remove(fmt.Sprint("our", n-10))
 			g.Explain(now, netip.MustParseAddr("198.51.100.7"))
 			g.Challenged(now, addr4(uint32(n)))
+			g.AddPhone(addr4(uint32(n)))
+			g.RemovePhone(addr4(uint32(n - 20)))
+			g.Phones()
 			g.Levels(now)
 			g.Tick(now)
 		}

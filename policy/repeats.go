@@ -3,7 +3,6 @@ package policy
 import (
 	"encoding/binary"
 	"hash/maphash"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -16,22 +15,23 @@ const (
 	mostRepeats = 12
 )
 
-// requestID is a keyed hash of (source address, Call-ID, CSeq number, top branch, method). CANCEL and ACK have that of
+// requestID is a keyed hash of (listener's side and realm, source address, Call-ID, CSeq number, top branch, method). CANCEL and ACK have that of
 // the INVITE they belong to (RFC 3261 §9.1, §17.1.1.3). It is never 0.
 type requestID uint64
 
-// identify hashes what makes a request a repeat of another one.
-func identify(seed maphash.Seed, source netip.Addr, callID, branch []byte, cseq uint32, m Method) requestID {
+// identify hashes what makes a request a repeat of another one. What was admitted at one door opens no other.
+func identify(seed maphash.Seed, s *Subject) requestID {
+	m := s.Method
 	if m == MethodCancel || m == MethodAck {
 		m = MethodInvite
 	}
-	var b [37]byte
-	a := source.As16()
+	var b [38]byte
+	a := s.Source.Addr().As16()
 	copy(b[:], a[:])
-	binary.LittleEndian.PutUint32(b[16:], cseq)
-	binary.LittleEndian.PutUint64(b[20:], maphash.Bytes(seed, callID))
-	binary.LittleEndian.PutUint64(b[28:], maphash.Bytes(seed, branch))
-	b[36] = byte(m)
+	binary.LittleEndian.PutUint32(b[16:], s.CSeq)
+	binary.LittleEndian.PutUint64(b[20:], maphash.Bytes(seed, s.CallID))
+	binary.LittleEndian.PutUint64(b[28:], maphash.Bytes(seed, s.Branch))
+	b[36], b[37] = byte(m), byte(s.Side)<<1|byte(s.Realm)
 	return requestID(maphash.Bytes(seed, b[:]) | 1)
 }
 

@@ -18,6 +18,7 @@ import (
 type twin struct {
 	c        *Config
 	peers    []Peer
+	phones   []netip.Addr // one entry for each binding
 	bans     []Ban
 	live     map[string]netip.Addr
 	admitted map[string]*twinRepeat
@@ -54,6 +55,9 @@ func (w *twin) kind(m *twinMessage) PeerKind {
 			return p.Kind
 		}
 	}
+	if m.i.Side == nat.Outside && m.i.Realm == nat.Phones && slices.Contains(w.phones, m.source) {
+		return Phone
+	}
 	return Stranger
 }
 
@@ -64,7 +68,7 @@ func (w *twin) check(m *twinMessage) string {
 	}
 	said, admit := w.judge(m)
 	if admit && m.method != "ACK" && m.method != "CANCEL" && m.method != "" {
-		w.admitted[m.source.String()+m.id+m.method] = &twinRepeat{born: m.now}
+		w.admitted[m.i.String()+m.source.String()+m.id+m.method] = &twinRepeat{born: m.now}
 	}
 	return said
 }
@@ -81,7 +85,7 @@ func (w *twin) isLive(m *twinMessage) bool {
 	if method == "CANCEL" || method == "ACK" {
 		method = "INVITE"
 	}
-	r := w.admitted[m.source.String()+m.id+method]
+	r := w.admitted[m.i.String()+m.source.String()+m.id+method]
 	if r == nil || m.now.Sub(r.born) >= 32*time.Second {
 		return false
 	}
@@ -154,7 +158,7 @@ func (w *twin) blackListed(m *twinMessage) bool {
 
 func (w *twin) isBanned(m *twinMessage) bool {
 	return slices.ContainsFunc(w.bans, func(b Ban) bool {
-		spared := b.Auto && (w.kind(m) == Trunk || w.kind(m) == Node)
+		spared := b.Auto && w.kind(m) != Stranger
 		return b.Prefix.Contains(m.source) && !spared && (b.Until.IsZero() || m.now.Before(b.Until)) &&
 			(len(b.Realms) == 0 || slices.Contains(b.Realms, m.i.Realm))
 	})
@@ -337,7 +341,7 @@ func TestGuardEqualsItsTwin(t *testing.T) {
 			now = now.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 1, 1, 2, 4, 130}).Draw(t, "step")) * 250 * time.Millisecond)
 			m := twinMessage{now: now, i: rapid.SampledFrom([]*nat.Interface{outsidePhones, outsideTrunks, insidePhones, insideTrunks}).Draw(t, "door"),
 				source: netip.MustParseAddr(rapid.SampledFrom(sources).Draw(t, "source"))}
-			switch rapid.IntRange(0, 20).Draw(t, "what") {
+			switch rapid.IntRange(0, 24).Draw(t, "what") {
 			case 0:
 				tag := rapid.SampledFrom([]string{"our1", "our2", "alien"}).Draw(t, "tag")
 				g.Live().Add(tag, m.source)
@@ -353,6 +357,16 @@ func TestGuardEqualsItsTwin(t *testing.T) {
 			case 3:
 				g.Challenged(now, m.source)
 				w.challenged(now, m.source)
+			case 4:
+				g.AddPhone(m.source)
+				w.phones = append(w.phones, m.source)
+			case 5:
+				g.RemovePhone(m.source)
+				if i := slices.Index(w.phones, m.source); i >= 0 {
+					w.phones = slices.Delete(w.phones, i, i+1)
+				}
+			case 6:
+				g.SetPeers(testPeers()) // a reload: the phones stay
 			default:
 				compareWithTwin(t, g, w, &m, n)
 			}
