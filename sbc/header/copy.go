@@ -79,6 +79,11 @@ var table = map[string]rule{
 	"Subscription-State":    {ways: always}, // a NOTIFY without it is none (RFC 6665 §4.1.3)
 	"Expires":               {ways: always},
 	"Min-Expires":           {ways: always},
+	"SIP-ETag":              {ways: always}, // RFC 3903: without them a refresh would be another publication
+	"SIP-If-Match":          {ways: always},
+	"Allow-Events":          {ways: always},
+	"Info-Package":          {ways: always}, // RFC 6086
+	"Recv-Info":             {ways: always},
 	"Retry-After":           {ways: always},
 	"Warning":               {ways: always, edit: warning},
 	"P-Early-Media":         {ways: always},

@@ -22,7 +22,7 @@ func TestAllowList(t *testing.T) {
 		{"tpfb", `Accept Accept-Contact Accept-Encoding Accept-Language Allow Supported Require Unsupported Content-Disposition
 			Content-Encoding Content-Language MIME-Version Subject Priority Reason Privacy Date Event Subscription-State Expires
 			Min-Expires Retry-After Warning P-Early-Media User-to-User Geolocation Geolocation-Error Geolocation-Routing
-			P-Preferred-Identity`},
+			P-Preferred-Identity SIP-ETag SIP-If-Match Allow-Events Recv-Info Info-Package`},
 		{"tpb", "Alert-Info Call-Info P-Asserted-Identity Remote-Party-ID Diversion History-Info"},
 		{"tp", "Identity"},
 		{"t", `P-Called-Party-ID P-Served-User P-Associated-Uri P-Charging-Vector P-Access-Network-Info P-Anything X-Anything
@@ -31,8 +31,8 @@ func TestAllowList(t *testing.T) {
 		{"b", "WWW-Authenticate Proxy-Authenticate Authentication-Info"},
 		{"", `Server User-Agent Organization Via Record-Route Route Contact Call-ID CSeq From To Max-Forwards Content-Length
 			Content-Type Content-ID Path Service-Route Session-Expires Min-SE RSeq RAck Replaces Join Target-Dialog In-Reply-To
-			Refer-To Referred-By Refer-Sub Proxy-Require Error-Info Timestamp Reply-To Session-Id Feature-Caps Allow-Events
-			P-Charging-Function-Addresses Security-Client Recv-Info Info-Package Flow-Timer Unheard-Of X P x-lower`},
+			Refer-To Referred-By Refer-Sub Proxy-Require Error-Info Timestamp Reply-To Session-Id Feature-Caps
+			P-Charging-Function-Addresses Security-Client Flow-Timer Unheard-Of X P x-lower`},
 	} {
 		for name := range strings.FieldsSeq(tt.names) {
 			value := values[name]
