@@ -1,0 +1,233 @@
+package event
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+
+	"sallyport/nat"
+	"sallyport/sbc/dialog"
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// name chooses the ids of the notifier's leg. What a phone asks has ids that are a function of its own, so that the retry
+// after a challenge, which the PBX's nonce may be bound to, has the same; elsewhere they are random.
+func (s *Subscription) name() {
+	m, b := s.req, &s.legs[notifier]
+	if !s.legs[subscriber].phone() || s.set.Names == nil || m.CSeq > maxFirst {
+		b.callID, b.tag, b.dlg.LocalSeq = s.ids.CallID(), s.ids.Tag(), 1
+		return
+	}
+	aor := m.From.URI.User + "@" + strings.ToLower(s.set.Domain)
+	b.callID = s.set.Names.CallID("SUBSCRIBE", m.CallID, m.From.Tag, aor)
+	b.tag = s.set.Names.Tag(s.set.Tags, "SUBSCRIBE", m.CallID, m.From.Tag, aor)
+	b.dlg.LocalSeq = m.CSeq
+}
+
+// maxFirst leaves a dialog room for numbers "less than 2**31" (RFC 3261 §8.1.1.5). A phone that begins above it could not
+// answer a challenge anyway.
+const maxFirst = 1<<31 - 1<<16
+
+// direction is the way from one leg to the other.
+func (s *Subscription) direction(from int) header.Direction {
+	a, b := s.legs[from].hop.Peer, s.legs[1-from].hop.Peer
+	switch {
+	case a.Kind == tu.KindTrunk:
+		return header.TrunkToPBX
+	case a.Kind == tu.KindPhone:
+		return header.PhoneToPBX
+	case b != nil && b.Kind == tu.KindPhone:
+		return header.PBXToPhone
+	default:
+		return header.PBXToTrunk
+	}
+}
+
+// hosts are those that a message bears on its way from a leg to the other (BEHAVIOUR: realms and host parts).
+func (s *Subscription) hosts(from int) (header.Direction, header.Hosts) {
+	dir, hop := s.direction(from), s.legs[1-from].hop
+	h := header.Hosts{
+		RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: hop.Here.Signal.String(), Trusted: s.legs[from].hop.Peer.Trusted,
+	}
+	if dir != header.TrunkToPBX && hop.Peer.Domain != "" {
+		// From a trunk it is our own address, never pbx.domain: PBXes challenge their own domain.
+		h.From = hop.Peer.Domain
+	}
+	h.Identity = h.From
+	return dir, h
+}
+
+// requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
+// not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
+func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
+	if hop.Target == nil {
+		return header.RewriteURIHost(u, hosts.RequestURI)
+	}
+	out := *hop.Target
+	out.Headers = ""
+	return out
+}
+
+// named puts the phone's own name in the place of its token, where the PBX wrote our Contact in To.
+func named(u *message.URI, hop tu.Hop) {
+	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && u.User == hop.Peer.Token {
+		u.User = user
+	}
+}
+
+// contactUser is the user part of our Contact for a URI that stands in Request-URI or From.
+func contactUser(u message.URI) string {
+	if u.Scheme == "sip" || u.Scheme == "sips" {
+		return u.User
+	}
+	return "" // a urn has none
+}
+
+// contact is our Contact towards a leg, at our address as it sees it.
+func (l *leg) contact() message.Header {
+	here := l.hop.Here
+	u := message.URI{Scheme: "sip", User: l.user, Host: here.Signal.Addr().String(), Port: here.Signal.Port()}
+	switch {
+	case here.Transport == nat.TLS && l.secure:
+		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the
+		// Contact … MUST be a SIPS URI" (RFC 3261 §12.1.1), which means TLS by itself.
+		u.Scheme = "sips"
+	case here.Transport != nat.UDP:
+		u.Params = ";transport=" + here.Transport.String()
+	}
+	n := message.NameAddr{URI: u}
+	return message.Header{Name: "Contact", Value: n.String()}
+}
+
+// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
+func forwards(m *message.Message) int {
+	if m.MaxForwards < 0 {
+		return 70
+	}
+	return max(0, m.MaxForwards-1)
+}
+
+// relayed makes of the far leg's answer the near leg's, without body: status, phrase, and the fields that may pass.
+func (s *Subscription) relayed(far, req *message.Message, from int) *message.Message {
+	near := &s.legs[1-from]
+	m := message.Reply(req, far.Status, far.Reason)
+	m.To.Tag = near.toTag(req)
+	if far.Status < 300 && req.Method == "SUBSCRIBE" {
+		m.Headers = append(m.Headers, near.contact()) // RFC 6665 §8.2.1, table 2: it makes and refreshes the dialog
+	}
+	dir, hosts := s.hosts(from)
+	header.Copy(dir, far, m, hosts)
+	if far.Status == 503 {
+		m.Remove("Retry-After") // it would speak for the whole gate
+	}
+	return m
+}
+
+func (s *Subscription) reply(to int, req *message.Message, code int) *message.Message {
+	m := message.Reply(req, code, "")
+	m.To.Tag = s.legs[to].toTag(req)
+	return m
+}
+
+// toTag is the tag of an answer: what the request names, else ours.
+func (l *leg) toTag(req *message.Message) string {
+	if req.To.Tag != "" {
+		return req.To.Tag
+	}
+	return l.tag
+}
+
+// answer sends a response of our own within a dialog.
+func (s *Subscription) answer(to int, tx tu.TxID, req *message.Message, code int, do []tu.Action, extra ...message.Header) []tu.Action {
+	m := s.reply(to, req, code)
+	m.Headers = append(m.Headers, extra...)
+	return s.respond(to, tx, m, do)
+}
+
+// respond sends a response to a leg.
+func (s *Subscription) respond(to int, tx tu.TxID, m *message.Message, do []tu.Action) []tu.Action {
+	return append(do, tu.Respond{Tx: tx, Side: s.legs[to].side(), Msg: m, Hide: &s.legs[1-to].brought})
+}
+
+// stray answers a request that is not the subscription's.
+func (s *Subscription) stray(ev tu.Arrived, code int, do []tu.Action) []tu.Action {
+	m := message.Reply(ev.Msg, code, "")
+	if m.To.Tag == "" {
+		m.To.Tag = s.ids.Tag()
+	}
+	side := nat.Outside
+	for i := range s.legs {
+		if l := &s.legs[i]; l.hop.Peer != nil && l.hop.Flow.Interface == ev.Flow.Interface {
+			side = l.side()
+		}
+	}
+	return append(do, tu.Respond{Tx: ev.Tx, Side: side, Msg: m})
+}
+
+// copyBody passes a body as it is; without a type nobody could read it (RFC 3261 §20.15).
+func copyBody(out, in *message.Message) {
+	if kind, _ := in.Get("Content-Type"); kind != "" && len(in.Body) > 0 {
+		out.Body = in.Body
+		out.Set("Content-Type", kind)
+	}
+}
+
+// nextHop is the flow of RFC 3261 §12.2.1.1: the first route, else the remote target, within the peer's addresses; else
+// the flow of the set-up.
+func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
+	if hop.Peer.Kind == tu.KindPhone {
+		return hop.Flow // its Contact is an address of its own network, or none at all
+	}
+	uri := d.NextHop()
+	addr, err := netip.ParseAddr(uri.Host)
+	if err != nil {
+		return hop.Flow
+	}
+	port := uri.Port
+	switch {
+	case port != 0:
+	case hop.Flow.Transport == nat.TLS:
+		port = 5061 // RFC 3261 §19.1.2
+	default:
+		port = 5060
+	}
+	to := netip.AddrPortFrom(addr.Unmap(), port)
+	if slices.Contains(hop.Peer.Never, to) {
+		return hop.Flow // it would come back to us (RFC 3261 §16.3)
+	}
+	if slices.ContainsFunc(hop.Peer.Reach, func(p netip.Prefix) bool { return p.Contains(to.Addr()) }) {
+		// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a port
+		// that only its owner could have opened.
+		hop.Flow.Remote, hop.Flow.Conn = to, 0
+	}
+	return hop.Flow
+}
+
+// notice keeps what a message of this leg shows of its side, so that the other leg never does.
+func (l *leg) notice(m *message.Message, source netip.Addr) {
+	s := &l.brought
+	s.AddID(m.CallID)
+	s.AddID(m.From.Tag)
+	s.AddID(m.To.Tag)
+	s.AddAddr(source.Unmap())
+	if m.IsRequest() {
+		for i := range m.Via {
+			s.AddHost(m.Via[i].Host)
+			if m.To.Tag == "" { // of the first SUBSCRIBE; a subscription has too many of them to note all
+				s.AddID(m.Via[i].Branch)
+			}
+		}
+	}
+	if list, star, err := m.Contacts(); err == nil && !star {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+	if list, err := m.NameAddrs("Record-Route"); err == nil {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+}

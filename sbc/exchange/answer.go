@@ -1,0 +1,153 @@
+package exchange
+
+import (
+	"time"
+
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+// answered takes a response. The first final one counts, whichever hop it comes from.
+func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action {
+	a := e.attemptOf(ev.Ref)
+	if a == nil || e.phase != asking {
+		return do
+	}
+	m := ev.Msg
+	if m.Status < 200 {
+		return e.provisional(ev.Ref, do)
+	}
+	a.done = true
+	e.legs[asked].notice(m, ev.Flow.Remote.Addr())
+	switch {
+	case m.Status == 503 && a == e.current():
+		return e.nextHop(now, 503, reason.NoCapacity, do)
+	case m.Status == 503:
+		if !e.open() {
+			return e.exhausted(503, reason.NoCapacity, do)
+		}
+		return do
+	case m.Status == 482 && e.open():
+		// The receiver knows the request already: a slow hop did deliver what we then sent by another one (RFC 3261
+		// §8.2.2.2). That one's answer is the true one.
+		return do
+	default:
+		e.legs[asked].hop = e.hops[a.ref-1]
+		return e.pass(m, do)
+	}
+}
+
+// pass gives the far side's final answer to the asker.
+func (e *Exchange) pass(m *message.Message, do []tu.Action) []tu.Action {
+	near, code := e.legs[asker].hop, m.Status
+	challenge := code == 401 || code == 407
+	switch {
+	case challenge && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
+		return e.challenged(code, do)
+	case code == 408:
+		return e.refuseFor(504, reason.Timeout, do) // it may not be passed to anybody (RFC 4320 §4.2)
+	case code >= 300 && code < 400 && near.Peer.Kind == tu.KindTrunk:
+		return e.refuse(480, do)
+	case near.Peer.Stranger && (code == 404 || code == 480):
+		return e.refuse(403, do) // which users there are is nobody's business whom none knows
+	}
+	out := e.relayed(m)
+	if challenge {
+		do = append(do, tu.Note{
+			Source: near.Flow.Remote, Side: near.Peer.Side, Realm: near.Peer.Realm, Method: e.req.Method, Code: code,
+		})
+	}
+	return e.finish(out, do)
+}
+
+// relayed makes of the far side's answer the asker's: status, phrase, and the fields and body that may pass.
+func (e *Exchange) relayed(m *message.Message) *message.Message {
+	near, far := &e.legs[asker], &e.legs[asked]
+	out := message.Reply(e.req, m.Status, m.Reason)
+	out.To.Tag = e.toTag()
+	if m.Status < 300 && e.req.Method == "OPTIONS" {
+		// RFC 3261 §11.2: Contact in a 200 says where to ask again; that is here.
+		if t := far.hop.Peer.Token; t != "" {
+			near.user = t
+		}
+		out.Headers = append(out.Headers, near.contact())
+	}
+	dir, hosts := e.hosts(asked)
+	header.Copy(dir, m, out, hosts)
+	if m.Status >= 300 && m.Status < 400 {
+		host := near.hop.Here.Signal.String() // whoever asks again asks through the gate
+		if far.phone() {
+			host = near.hop.Peer.Host // whom the phone means is a user of the PBX
+		}
+		header.Redirect(m, out, host)
+	}
+	if body, fit := passable(m); fit && len(body) > 0 {
+		out.Body = body
+		out.Set("Content-Type", contentType(m))
+	}
+	return out
+}
+
+// challenged ends an exchange whose far side wants a password, where that challenge does not pass. A provider has no account
+// at the PBX, nor the PBX one that the challenge of a provider or phone would be good for.
+func (e *Exchange) challenged(code int, do []tu.Action) []tu.Action {
+	from, answer := e.legs[asked].hop, 503
+	text := "the trunk challenges requests of the PBX; let the provider accept them from our address without a password"
+	switch {
+	case e.legs[asked].phone():
+		text = "the phone challenges requests of the PBX; switch their authentication off in the phone"
+		answer = 480 // 503 would speak for all phones
+	case from.Peer.Kind == tu.KindNode:
+		from = e.legs[asker].hop
+		text = "the PBX challenges requests of this trunk; let it accept them from our inside trunks address without a password"
+	}
+	do = append(do, tu.Note{
+		Source: from.Flow.Remote, Side: from.Peer.Side, Realm: from.Peer.Realm, Method: e.req.Method, Code: code,
+		Why: reason.NoRoute, Text: text,
+	})
+	return e.refuse(answer, do)
+}
+
+// retryAfter is what a peer is asked to wait when the whole gate cannot take requests, in seconds.
+const retryAfter = "10"
+
+// refuseFor refuses for one of our own reasons; only conditions of the whole gate or realm carry Retry-After, on which a
+// provider stops the whole trunk. Whatever the code was, it is one that an answer may have.
+func (e *Exchange) refuseFor(code int, why reason.Reason, do []tu.Action) []tu.Action {
+	switch {
+	case code == 408:
+		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
+	case code < 300 || code > 699:
+		code = 503
+	}
+	if code == 503 && (why == reason.NoPBX || why == reason.Overload || why == reason.Draining) {
+		return e.refuse(code, do, message.Header{Name: "Retry-After", Value: retryAfter})
+	}
+	return e.refuse(code, do)
+}
+
+// refuse answers with a code of our own.
+func (e *Exchange) refuse(code int, do []tu.Action, extra ...message.Header) []tu.Action {
+	m := e.reply(code)
+	m.Headers = append(m.Headers, extra...)
+	return e.finish(m, do)
+}
+
+func (e *Exchange) reply(code int) *message.Message {
+	m := message.Reply(e.req, code, "")
+	m.To.Tag = e.toTag()
+	return m
+}
+
+// finish gives the asker the final answer, the only one, and ends the exchange. Attempts that are still out are answered
+// to nobody.
+func (e *Exchange) finish(m *message.Message, do []tu.Action) []tu.Action {
+	e.phase, e.attemptAt = over, time.Time{}
+	return append(e.respond(m, do), tu.End{})
+}
+
+func (e *Exchange) respond(m *message.Message, do []tu.Action) []tu.Action {
+	return append(do, tu.Respond{Tx: e.tx, Side: e.legs[asker].side(), Msg: m, Hide: &e.legs[asked].brought})
+}

@@ -1,0 +1,148 @@
+package exchange
+
+import (
+	"net/netip"
+	"strings"
+
+	"sallyport/nat"
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// name chooses the ids of what we ask. What a phone asks has ids that are a function of its own, so that the retry after a
+// challenge, which the PBX's nonce may be bound to, has the same; elsewhere they are random.
+func (e *Exchange) name() {
+	m := e.req
+	if !e.legs[asker].phone() || e.set.Names == nil {
+		e.callID, e.from, e.cseq = e.ids.CallID(), e.ids.Tag(), 1
+		return
+	}
+	aor := m.From.URI.User + "@" + strings.ToLower(e.set.Domain)
+	e.callID = e.set.Names.CallID("x", m.CallID, m.From.Tag, aor)
+	e.from = e.set.Names.Tag(e.set.Tags, "x", m.CallID, m.From.Tag, aor)
+	e.cseq = m.CSeq
+}
+
+func (e *Exchange) toTag() string {
+	if e.tag == "" {
+		e.tag = e.ids.Tag()
+	}
+	if t := e.req.To.Tag; t != "" {
+		return t // a request within a dialog that is none keeps the tag it names
+	}
+	return e.tag
+}
+
+// direction is the way from one leg to the other.
+func (e *Exchange) direction(from int) header.Direction {
+	a, b := e.legs[from].hop.Peer, e.legs[1-from].hop.Peer
+	switch {
+	case a.Kind == tu.KindTrunk:
+		return header.TrunkToPBX
+	case a.Kind == tu.KindPhone:
+		return header.PhoneToPBX
+	case b.Kind == tu.KindPhone:
+		return header.PBXToPhone
+	default:
+		return header.PBXToTrunk
+	}
+}
+
+// hosts are those that a message bears on its way from a leg to the other (BEHAVIOUR: realms and host parts).
+func (e *Exchange) hosts(from int) (header.Direction, header.Hosts) {
+	dir, hop := e.direction(from), e.legs[1-from].hop
+	h := header.Hosts{
+		RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: hop.Here.Signal.String(), Trusted: e.legs[from].hop.Peer.Trusted,
+	}
+	if dir != header.TrunkToPBX && hop.Peer.Domain != "" {
+		// From a trunk it is our own address, never pbx.domain: PBXes challenge their own domain.
+		h.From = hop.Peer.Domain
+	}
+	h.Identity = h.From
+	return dir, h
+}
+
+// requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
+// not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
+func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
+	if hop.Target == nil {
+		return header.RewriteURIHost(u, hosts.RequestURI)
+	}
+	out := *hop.Target
+	out.Headers = ""
+	return out
+}
+
+// named puts the phone's own name in the place of its token, where the PBX wrote our Contact in To.
+func named(u *message.URI, hop tu.Hop) {
+	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && u.User == hop.Peer.Token {
+		u.User = user
+	}
+}
+
+// contactUser is the user part of our Contact for a URI that stands in Request-URI or From.
+func contactUser(u message.URI) string {
+	if u.Scheme == "sip" || u.Scheme == "sips" {
+		return u.User
+	}
+	return "" // a urn has none
+}
+
+// contact is our Contact towards a leg, at our address as it sees it.
+func (l *leg) contact() message.Header {
+	here := l.hop.Here
+	u := message.URI{Scheme: "sip", User: l.user, Host: here.Signal.Addr().String(), Port: here.Signal.Port()}
+	switch {
+	case here.Transport == nat.TLS && l.secure:
+		u.Scheme = "sips" // RFC 3261 §8.1.1.8: as the request was
+	case here.Transport != nat.UDP:
+		u.Params = ";transport=" + here.Transport.String()
+	}
+	n := message.NameAddr{URI: u}
+	return message.Header{Name: "Contact", Value: n.String()}
+}
+
+// phone reports whether the leg is that of a roaming phone.
+func (l *leg) phone() bool { return l.hop.Peer != nil && l.hop.Peer.Kind == tu.KindPhone }
+
+// side is where the leg stands.
+func (l *leg) side() nat.Side {
+	if l.hop.Peer == nil {
+		return nat.Outside
+	}
+	return l.hop.Peer.Side
+}
+
+// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
+func forwards(m *message.Message) int {
+	if m.MaxForwards < 0 {
+		return 70
+	}
+	return max(0, m.MaxForwards-1)
+}
+
+// notice keeps what a message of this leg shows of its side, so that the other leg never does.
+func (l *leg) notice(m *message.Message, source netip.Addr) {
+	s := &l.brought
+	s.AddID(m.CallID)
+	s.AddID(m.From.Tag)
+	s.AddID(m.To.Tag)
+	s.AddAddr(source.Unmap())
+	if m.IsRequest() {
+		for i := range m.Via {
+			s.AddHost(m.Via[i].Host)
+			s.AddID(m.Via[i].Branch)
+		}
+	}
+	if list, star, err := m.Contacts(); err == nil && !star {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+	if list, err := m.NameAddrs("Record-Route"); err == nil {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+}
