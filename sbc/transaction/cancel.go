@@ -42,7 +42,7 @@ func (t *Table) cancelMatched(invite *server, m *message.Message, from, reply na
 	t.transmit(b, reply)
 	if wait := lasting(reply.Transport, t.all); wait > 0 && t.room(true) {
 		s := t.openServer(string(serverKey(t.key[:0], m, "CANCEL", from)), from, reply)
-		s.state, s.limit = completed, t.now.after(wait) // Timer J
+		s.state, s.limit = completed, t.linger(wait) // Timer J
 		t.keep(&s.last, b)
 		t.queue.settle(&s.timer)
 	}

@@ -172,7 +172,7 @@ func (t *Table) heard(c *client) { t.unanswered.drop(c.destination(), c) }
 // settled lets go what only an open request needs, and keeps the transaction for so long.
 func (t *Table) settled(c *client, next state, wait time.Duration) {
 	c.state, c.req = next, nil
-	c.retry, c.limit = never, t.now.after(wait)
+	c.retry, c.limit = never, t.linger(wait)
 	t.keep(&c.raw, nil)
 	t.heard(c)
 }

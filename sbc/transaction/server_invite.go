@@ -72,7 +72,7 @@ func (t *Table) inviteResend(s *server) {
 func (t *Table) inviteConfirmed(s *server) {
 	s.state = confirmed
 	t.keep(&s.last, nil)
-	s.retry, s.limit = never, t.now.after(lasting(s.reply.Transport, t.cfg.T4))
+	s.retry, s.limit = never, t.linger(lasting(s.reply.Transport, t.cfg.T4))
 	if s.limit <= t.now {
 		t.endServer(s)
 		return

@@ -59,7 +59,7 @@ func (t *Table) otherAnswered(s *server, status int, b []byte) {
 		// transports, and zero seconds for reliable transports"
 		s.state = completed
 		t.keep(&s.last, b)
-		s.retry, s.limit = never, t.now.after(lasting(s.reply.Transport, t.all))
+		s.retry, s.limit = never, t.linger(lasting(s.reply.Transport, t.all))
 		t.transmit(b, s.reply)
 	}
 }

@@ -14,6 +14,16 @@ const never = instant(math.MaxInt64)
 
 func (i instant) after(d time.Duration) instant { return i + instant(d) }
 
+// linger is when a state ends that only absorbs what comes late: d from now, rounded up to half of T1. Nobody waits for
+// that end, and a table of thousands would wake its core for each of them alone.
+func (t *Table) linger(d time.Duration) instant {
+	if d <= 0 {
+		return t.now
+	}
+	step := instant(max(t.cfg.T1/2, 1))
+	return (t.now.after(d) + step - 1) / step * step
+}
+
 // timer is the clock of one transaction. A state has at most two timers: one that sends again and one that ends the
 // state; only the nearer of them stands in the queue.
 type timer struct {
