@@ -18,7 +18,8 @@ import (
 // and what the other leg of the call brought. A host that belongs to both sides (one address for both, everything on
 // loopback) is no leak, and neither is what was named as allowed.
 //
-// Not looked at is what this side itself sent and gets back: Via, From, To and Record-Route of a response; Route, and
+// Not looked at is what this side itself sent and gets back: Via, From, To and Record-Route of a response, Contact of one
+// to a REGISTER; Route, and
 // within a dialog the Request-URI and the hosts of From and To, of a request. Two phones behind two NATs may well have the same private address.
 // Credentials and challenges are not looked at either: a digest covers them.
 type Guard struct {
@@ -293,6 +294,10 @@ func (c *check) headers(m *message.Message) {
 		case "Record-Route":
 			if !m.IsRequest() {
 				continue
+			}
+		case "Contact":
+			if !m.IsRequest() && m.Method == "REGISTER" {
+				continue // a phone's own bindings as it wrote them (RFC 3261 §10.3)
 			}
 		}
 		if c.showsID(h) {

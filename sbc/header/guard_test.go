@@ -166,6 +166,21 @@ func TestGuardLeavesAlone(t *testing.T) {
 	}
 }
 
+// TestGuardOfBindings: a phone may have at home the very address that a PBX node has here; it is told its own Contact back.
+func TestGuardOfBindings(t *testing.T) {
+	g := testGuard()
+	for method, want := range map[string]string{"REGISTER": "<sip:204@10.0.0.10:5060>;expires=60", "SUBSCRIBE": ""} {
+		m := &message.Message{
+			Method: method, Status: 200, Reason: "OK", CallID: "a", CSeq: 1,
+			Headers: []message.Header{{Name: "Contact", Value: "<sip:204@10.0.0.10:5060>;expires=60"}},
+		}
+		hits, _ := g.Check(nat.Outside, m, nil)
+		if kept := m.Headers[0].Value == "<sip:204@10.0.0.10:5060>;expires=60"; kept != (want != "") || kept != (hits == 0) {
+			t.Errorf("%s: %d hits, %s", method, hits, m.Headers[0].Value)
+		}
+	}
+}
+
 func TestGuardOfWhatTheOtherLegBrought(t *testing.T) {
 	bring := &tu.Secrets{}
 	bring.AddHost("node7.cluster.example")

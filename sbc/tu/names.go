@@ -11,8 +11,9 @@ import (
 // NameKey makes names that are always the same for the same parts: over a retry, a refresh, and, since its key is kept,
 // over a restart. It has a scratch of its own and belongs to one goroutine at a time.
 type NameKey struct {
-	mac hash.Hash
-	sum [sha256.Size]byte
+	mac  hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
 }
 
 // NewNameKey makes the key from 16 secret bytes.
@@ -21,18 +22,17 @@ func NewNameKey(k [16]byte) *NameKey { return &NameKey{mac: hmac.New(sha256.New,
 // of is the keyed hash of the parts, each with its length in front: "a", "bc" is not "ab", "c". The kind keeps names of
 // different use apart.
 func (k *NameKey) of(kind string, parts []string) []byte {
-	k.mac.Reset()
-	var length [4]byte
-	write := func(s string) {
-		binary.BigEndian.PutUint32(length[:], uint32(len(s)))
-		k.mac.Write(length[:])
-		k.mac.Write([]byte(s))
-	}
-	write(kind)
+	k.text = appendPart(k.text[:0], kind)
 	for _, p := range parts {
-		write(p)
+		k.text = appendPart(k.text, p)
 	}
+	k.mac.Reset()
+	k.mac.Write(k.text)
 	return k.mac.Sum(k.sum[:0])
+}
+
+func appendPart(text []byte, part string) []byte {
+	return append(binary.BigEndian.AppendUint32(text, uint32(len(part))), part...)
 }
 
 // Token is a short opaque name of 80 bits: letters and digits, none of which a PBX mangles.
