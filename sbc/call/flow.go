@@ -88,6 +88,16 @@ func (c *Call) moved(ev tu.Moved, do []tu.Action) []tu.Action {
 	return do
 }
 
+// Tokens are those of the phones that the call has legs of.
+func (c *Call) Tokens() (out []string) {
+	for l := range c.legs {
+		if c.legs[l].phone() && c.legs[l].peer.Token != "" {
+			out = append(out, c.legs[l].peer.Token)
+		}
+	}
+	return out
+}
+
 // Follows reports whether the call has, or will have, a leg of the phone with a token.
 func (c *Call) Follows(token string) bool {
 	is := func(p *tu.Peer) bool { return p != nil && p.Kind == tu.KindPhone && p.Token == token }

@@ -107,6 +107,11 @@ func (s *Subscription) establish(ev tu.Arrived, do []tu.Action) []tu.Action {
 		// No Contact, or routes that cannot be read: what led to it once leads to it again.
 		d = dialog.Dialog{CallID: m.CallID, Remote: m.From, RemoteSeq: m.CSeq, Target: s.sent.URI}
 	}
+	if len(d.Routes) == 0 {
+		// RFC 6665 §4.4.1 takes the route set of the NOTIFY; proxies older than that leave themselves out of it, and
+		// what lies behind them listens to nobody else.
+		d.Routes = l.dlg.Routes
+	}
 	d.State = dialog.Confirmed
 	d.Local, d.LocalSeq = s.sent.From, max(s.sent.CSeq, l.dlg.LocalSeq)
 	l.dlg, l.made, s.notified = d, true, true
