@@ -10,10 +10,7 @@ import (
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/call"
-	"sallyport/sbc/core"
-	"sallyport/sbc/header"
-	"sallyport/sbc/message"
-	"sallyport/sbc/reason"
+	"sallyport/sbc/registrar"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
@@ -23,6 +20,7 @@ type assembly struct {
 	sbc      *SBC
 	world    *world
 	book     *trunk.Book
+	phones   *phones
 	calls    map[tu.UserID]*call.Call
 	invites  map[tu.UserID]invite
 	probes   map[string]probe
@@ -69,6 +67,9 @@ func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	if i == nil {
 		return nil, tu.Local{}, nat.Outside
 	}
+	if i.Side == nat.Outside && i.Realm == nat.Phones {
+		return a.phones.identify(f), a.world.local(i, f.Remote.Addr(), netip.Addr{}), i.Side
+	}
 	peer := a.book.Identify(i.Side, i.Realm, f.Remote.Addr())
 	return peer, a.world.local(i, f.Remote.Addr(), a.world.external(peer)), i.Side
 }
@@ -86,83 +87,11 @@ func (w *world) external(p *tu.Peer) (none netip.Addr) {
 	return none
 }
 
-// New makes a user for a request outside any dialog, or answers it.
-func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
-	m := ev.Msg
-	switch {
-	case ev.Peer == nil:
-		// The guard lets nobody in whom no rule names; what still comes here gets silence.
-		return nil, core.Answer{Why: reason.Stranger}
-	case m.Method == "OPTIONS":
-		return nil, a.options(*ev)
-	case a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface):
-		// A listener that the configuration no longer has serves its dialogs and nothing else.
-		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
-	case m.Method != "INVITE":
-		return nil, core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
-	case ev.Peer.Realm != a.realm(ev.Flow):
-		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
-	}
-	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most {
-		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 10}
-	}
-	if !a.rate.take(now, a.world.snap.CallRate) {
-		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}
-	}
-	c := call.New(a.world.calls, seed)
-	a.calls[id] = c
-	a.total++
-	a.high = max(a.high, len(a.calls))
-	if in := (invite{m.CallID, m.Via[0].Branch}); a.sbc.guard.Live().AddInvite(in.callID, in.branch, ev.Flow.Remote.Addr()) {
-		if a.invites == nil {
-			a.invites = map[tu.UserID]invite{}
-		}
-		a.invites[id] = in
-	}
-	return c, core.Answer{}
-}
-
 func (a *assembly) realm(f nat.Flow) nat.Realm {
 	if i := a.world.interfaces[f.Interface]; i != nil {
 		return i.Realm
 	}
 	return nat.Trunks
-}
-
-// options answers a peer that asks whether we live: a trunk means the PBX behind us, the PBX the trunks.
-func (a *assembly) options(ev tu.Arrived) core.Answer {
-	beyond := tu.KindNode
-	if ev.Peer.Kind == tu.KindNode {
-		beyond = tu.KindTrunk
-	}
-	if a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface) {
-		return core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
-	}
-	if !a.book.Available(beyond) {
-		return core.Answer{Code: 503, Why: reason.NoPBX, RetryAfter: 10}
-	}
-	return core.Answer{Code: 200, Headers: []message.Header{
-		{Name: "Allow", Value: header.Methods}, {Name: "Accept", Value: "application/sdp"},
-	}}
-}
-
-// Route says where a request goes: from a provider to the PBX, from the PBX to the trunks whose patterns match.
-func (a *assembly) Route(_ time.Time, r tu.Route) tu.Routed {
-	if r.Peer.Kind == tu.KindTrunk {
-		hops := a.listed(a.book.Plan(pbxName, nat.Inside))
-		if len(hops) == 0 {
-			return tu.Routed{Code: 503, Why: reason.NoPBX, Peer: pbxName}
-		}
-		return tu.Routed{Hops: hops}
-	}
-	var hops []tu.Hop
-	for _, name := range a.world.table.Outbound(r.Msg.URI) {
-		hops = append(hops, a.book.Plan(name, nat.Outside)...)
-	}
-	if hops = a.listed(hops); len(hops) == 0 {
-		return tu.Routed{Code: 404, Why: reason.NoRoute}
-	}
-	return tu.Routed{Hops: hops}
 }
 
 // listed leaves out hops that are our own listeners: a request sent there would come back (RFC 3261 §16.3, loops).
@@ -200,21 +129,41 @@ func (a *assembly) Note(now time.Time, n tu.Note) { a.sbc.note(now, n) }
 
 // Record takes a call's CDR.
 func (a *assembly) Record(r tu.CDR) {
+	if !a.phones.held.hold(r) {
+		a.write(r)
+	}
+}
+
+func (a *assembly) write(r tu.CDR) {
 	a.sbc.records.Write(r)
 	a.sbc.recent.add(r)
 	a.sbc.log.Info("call ended", zap.String("call", r.Call), zap.String("trunk", r.Trunk), zap.String("node", r.Node),
-		zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
+		zap.String("aor", r.AoR), zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
 }
 
-// Challenged hears of a challenge.
-func (a *assembly) Challenged(time.Time, *message.Message, nat.Flow) {}
-
-// Joined hears of a hairpin.
-func (a *assembly) Joined(tu.UserID, tu.UserID) {}
+// Joined hears of a hairpin: two calls with one correlation.
+func (a *assembly) Joined(x, y tu.UserID) {
+	first, second := a.calls[x], a.calls[y]
+	if first == nil || second == nil {
+		return
+	}
+	name := second.Correlation()
+	if name == "" {
+		name = second.ID()
+	}
+	first.Correlate(name)
+	second.Correlate(name)
+}
 
 // Ended hears that a user is gone.
-func (a *assembly) Ended(id tu.UserID, _ tu.User) {
+func (a *assembly) Ended(id tu.UserID, u tu.User) {
+	if r, registers := u.(*registrar.Register); registers {
+		a.phones.visits.note(a.sbc.now(), r, a.phones.book)
+		a.settleBindings()
+		return
+	}
 	delete(a.calls, id)
+	a.unwatch(id)
 	if in, ok := a.invites[id]; ok {
 		a.sbc.guard.Live().RemoveInvite(in.callID, in.branch)
 		delete(a.invites, id)
@@ -224,6 +173,9 @@ func (a *assembly) Ended(id tu.UserID, _ tu.User) {
 // SameSystem reports whether two flows of one interface belong to one peer system.
 func (a *assembly) SameSystem(sentTo, from nat.Flow) bool {
 	i := a.world.interfaces[from.Interface]
+	if i != nil && i.Side == nat.Outside && i.Realm == nat.Phones {
+		return false // a phone is its address, nothing else is its system
+	}
 	return i != nil && sentTo.Interface == from.Interface && a.book.Same(i.Side, sentTo.Remote.Addr(), from.Remote.Addr())
 }
 

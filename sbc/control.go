@@ -61,7 +61,8 @@ func (c control) Call(ctx context.Context, name string) (api.Call, error) {
 func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
 	v := x.View()
 	out := api.Call{
-		ID: v.ID, Direction: v.Direction, State: v.State, Trunk: v.Trunk, Node: v.Node, From: v.From, To: v.To, Start: v.Start,
+		ID: v.ID, Correlation: x.Correlation(), Direction: v.Direction, State: v.State, Trunk: v.Trunk, Node: v.Node, AoR: v.AoR,
+		From: v.From, To: v.To, Start: v.Start,
 		Answer: v.Answer,
 	}
 	if !full {
@@ -140,6 +141,10 @@ func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
 				continue
 			}
 			for _, p := range c.peers(s) {
+				if i := slices.IndexFunc(out, func(n api.Node) bool { return n.Address == p.Address }); i >= 0 {
+					out[i].Realms = append(out[i].Realms, s.Realm.String())
+					continue
+				}
 				n := api.Node{Peer: p, Realms: []string{s.Realm.String()}}
 				for _, x := range c.assembly.calls {
 					if x.View().Node == p.Address {
@@ -152,9 +157,6 @@ func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
 	})
 	return out, err
 }
-
-// Registrations are the bindings of phones.
-func (c control) Registrations(context.Context, string) ([]api.Registration, error) { return nil, nil }
 
 // Bans are the bans in force.
 func (c control) Bans(context.Context) ([]api.Ban, error) {
@@ -273,7 +275,10 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 		detail, err := json.Marshal(r)
 		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: recordText(&r), Detail: detail}, err
 	}
-	return api.Why{}, api.NotFound("give an address, a call's id, or a Call-ID of either leg; the last "+itoa(recentCalls)+" calls are kept",
+	if aor, ok := c.isPhone(ctx, subject); ok {
+		return c.whyPhone(ctx, subject, aor)
+	}
+	return api.Why{}, api.NotFound("give an address, a phone (user or user@domain), a call's id, or a Call-ID of either leg; the last "+itoa(recentCalls)+" calls are kept",
 		"nothing is known of %q", subject)
 }
 
@@ -297,5 +302,9 @@ func recordText(r *tu.CDR) string {
 	if r.Reason != "" {
 		text += ", " + string(r.Reason)
 	}
-	return text + fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, r.Trunk, r.Destination, r.Node, r.Attempts, r.Duration)
+	caller, callee := r.Trunk+r.AoR, r.Node
+	if r.Direction == "outbound" {
+		caller, callee = callee, caller
+	}
+	return text + fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, caller, r.Destination, callee, r.Attempts, r.Duration)
 }

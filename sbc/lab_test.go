@@ -3,6 +3,7 @@ package sbc_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -31,8 +32,8 @@ var (
 )
 
 const labConfig = `
-outside: { address: 203.0.113.10, trunks: { udp: 5080 } }
-inside: { address: 10.0.0.2, trunks: { udp: 5080 } }
+outside: { address: 203.0.113.10, phones: { udp: 5060 }, trunks: { udp: 5080 } }
+inside: { address: 10.0.0.2, phones: { udp: 5060 }, trunks: { udp: 5080 } }
 media: { ports: 30000-31000 }
 pbx:
   domain: example.com
@@ -109,7 +110,11 @@ func newGate(t *testing.T, yaml string, options natlab.Options, change ...func(*
 	l.relay = sim.New(nil, l.sounds.take)
 	opt := sbc.Options{
 		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3},
-		Listen: func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
+		Listen:       func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
+		ListenStream: func(at netip.AddrPort) (net.Listener, error) { return l.net.Host(at.Addr()).ListenStream(at) },
+		Dial: func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {
+			return l.net.Host(local).DialStream(ctx, netip.AddrPortFrom(local, 0), remote)
+		},
 	}
 	for _, f := range change {
 		f(&opt)

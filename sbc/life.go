@@ -52,17 +52,24 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	if err := s.relayStays(snap); err != nil {
 		return changes, err
 	}
+	certificate, err := loadTLS(snap) // read anew each time: a renewed one is in force from the next handshake on
+	if err != nil {
+		return changes, err
+	}
 	var live []nat.Interface
 	if err := s.core.Do(ctx, func(time.Time) { live = s.assembly.live() }); err != nil {
 		return changes, err
 	}
 	next, handed := renumber(live, snap.Interfaces)
 	snap.Interfaces = next
+	if certificate != nil {
+		s.sockets.SetTLS(certificate)
+	}
 	undo, err := s.openSockets(live, next, handed)
 	if err != nil {
 		return changes, snap.Placed(err)
 	}
-	w := newWorld(snap, s.tags)
+	w := newWorld(snap, s.tags, s.names)
 	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
 		return changes, errors.Join(err, undo())
 	}
@@ -171,6 +178,11 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	was := append(a.world.guardPeers(), a.left...)
 	a.book = trunk.NewBook(w.systems, a.book)
 	a.world = w
+	a.phones.configure(w)
+	a.startKeeper()
+	if a.phones.keeper != 0 {
+		a.sbc.core.Tell(a.phones.keeper, tu.Tick{}) // its interval may be another
+	}
 	a.handed = append(a.handed, handed...)
 	a.left = a.stillNeeded(was)
 	a.sbc.guard.SetPeers(append(w.guardPeers(), a.left...))
@@ -246,6 +258,11 @@ func (a *assembly) stillNeeded(was []policy.Peer) []policy.Peer {
 }
 
 func (a *assembly) used(id uint16) bool {
+	for b := range a.phones.book.All {
+		if b.Flow.Interface == id {
+			return true
+		}
+	}
 	for _, c := range a.calls {
 		if c.Uses(id) {
 			return true

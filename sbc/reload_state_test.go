@@ -26,9 +26,9 @@ func TestABrokenReloadChangesNothing(t *testing.T) {
 		{"a broken file", strings.NewReplacer("ports: 30000-31000", "ports: 31000-30000", "domain: example.com", "domian: example.com",
 			"interval: 0 }", "interval: soon }").Replace(labConfig), []string{"ports", "domian", "interval"}},
 		{"no YAML", "outside: {\n", []string{"lab.yaml"}},
-		{"the port is taken", strings.Replace(labConfig, "203.0.113.10, trunks: { udp: 5080 }", "203.0.113.10, trunks: { udp: 5099 }", 1),
+		{"the port is taken", strings.Replace(labConfig, "phones: { udp: 5060 }, trunks: { udp: 5080 }", "phones: { udp: 5060 }, trunks: { udp: 5099 }", 1),
 			[]string{"5099"}},
-		{"media would have to move", strings.Replace(labConfig, "203.0.113.10, trunks", "203.0.113.11, trunks", 1),
+		{"media would have to move", strings.Replace(labConfig, "203.0.113.10, phones", "203.0.113.11, phones", 1),
 			[]string{"restart"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

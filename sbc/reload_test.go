@@ -260,8 +260,8 @@ func TestARealmChangesHands(t *testing.T) {
 		for _, busy := range []bool{false, true} {
 			t.Run(tt.name+map[bool]string{true: "/during a call", false: "/idle"}[busy], func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					before := rewritten(t, labConfig, "203.0.113.10, trunks: { udp: 5080 }", "203.0.113.10, "+tt.before)
-					after := rewritten(t, labConfig, "203.0.113.10, trunks: { udp: 5080 }", "203.0.113.10, "+tt.after)
+					before := rewritten(t, labConfig, "203.0.113.10, phones: { udp: 5060 }, trunks: { udp: 5080 }", "203.0.113.10, "+tt.before)
+					after := rewritten(t, labConfig, "203.0.113.10, phones: { udp: 5060 }, trunks: { udp: 5080 }", "203.0.113.10, "+tt.after)
 					l := newGate(t, before, natlab.Options{Seed: 1})
 					defer l.close()
 					itsp, pbx := l.wire(providerAt), l.wire(pbxAt)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -38,14 +39,20 @@ type Options struct {
 	Security *zap.Logger
 	Level    *zap.AtomicLevel
 	Now      func() time.Time
-	// Listen opens a UDP socket; nil opens real ones.
-	Listen func(netip.AddrPort) (transport.PacketConn, error)
+	// Listen opens a UDP socket, ListenStream a listener, Dial a connection; nil opens real ones.
+	Listen       func(netip.AddrPort) (transport.PacketConn, error)
+	ListenStream func(netip.AddrPort) (net.Listener, error)
+	Dial         func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	// Relay carries media; nil is the epoll back end.
 	Relay media.Backend
 	// Records takes the CDRs; nil writes the files that the configuration names.
 	Records Records
 	// Key seeds ids, branches and the order of media ports; zero: random.
 	Key [16]byte
+	// State keeps the bindings of phones, and Names is the key of what the PBX calls them; nil and zero: nothing
+	// outlives the program. Run closes State.
+	State State
+	Names [16]byte
 }
 
 // SBC is the running program.
@@ -57,6 +64,7 @@ type SBC struct {
 	records Records
 	files   *cdr.Writer // nil: somebody else takes the records
 	tags    *tu.TagKey
+	names   *tu.NameKey
 
 	snap     atomic.Pointer[config.Snapshot]
 	guard    *policy.Guard
@@ -76,9 +84,10 @@ type SBC struct {
 // New opens everything that a configuration asks for: sockets, the relay's ports. Nothing is answered before Run.
 func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	opt.defaults()
-	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key)}
+	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key),
+		names: tu.NewNameKey(opt.Names)}
 	s.snap.Store(snap)
-	w := newWorld(snap, s.tags)
+	w := newWorld(snap, s.tags, s.names)
 	if err := s.openGuard(w); err != nil {
 		return nil, err
 	}
@@ -90,14 +99,24 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	}
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
-		probes: map[string]probe{}, since: map[string]time.Time{},
+		probes: map[string]probe{}, since: map[string]time.Time{}, phones: newPhones(s.names, s.tags),
+	}
+	s.assembly.phones.registrar.Hop = s.assembly.phoneHop
+	s.assembly.phones.configure(w)
+	if err := s.restore(w); err != nil {
+		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
 	s.core = core.New(core.Config{
 		Assembly: s.assembly, Sender: sender{s}, Media: s.plane, Leaks: &s.leaks, Live: s.guard.Live(), Now: opt.Now,
 		Key: opt.Key, Tags: s.tags, Log: opt.Log,
 	})
+	certificate, err := loadTLS(snap)
+	if err != nil {
+		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
+	}
 	sockets, err := transport.Listen(transport.Config{
-		Interfaces: snap.Interfaces, Guard: s.guard, Handler: handler{s}, Listen: opt.Listen, Now: opt.Now, DSCP: 40, Log: opt.Log,
+		Interfaces: snap.Interfaces, Guard: s.guard, Handler: handler{s}, Listen: opt.Listen, ListenStream: opt.ListenStream,
+		Dial: opt.Dial, TLS: certificate, Known: s.guard.Knows, Now: opt.Now, DSCP: 40, Log: opt.Log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
@@ -116,9 +135,23 @@ func (opt *Options) defaults() {
 	if opt.Relay == nil {
 		opt.Relay = epoll.New(epoll.Options{})
 	}
-	if opt.Key == ([16]byte{}) {
-		_, _ = rand.Read(opt.Key[:]) // it never fails (crypto/rand)
+	for _, key := range []*[16]byte{&opt.Key, &opt.Names} {
+		if *key == ([16]byte{}) {
+			_, _ = rand.Read(key[:]) // it never fails (crypto/rand)
+		}
 	}
+}
+
+// loadTLS reads the certificate of the TLS listeners, if there are any.
+func loadTLS(snap *config.Snapshot) (*transport.TLS, error) {
+	if snap.TLS.Certificate == "" {
+		return nil, nil
+	}
+	t, err := transport.LoadTLS(snap.TLS.Certificate, snap.TLS.Key, snap.TLS.ClientCA)
+	if err != nil {
+		return nil, fmt.Errorf("outside.tls: %w", err)
+	}
+	return t, nil
 }
 
 // openRecords opens the CDR files, unless somebody else takes the records.
@@ -185,17 +218,31 @@ func (s *SBC) Run(ctx context.Context) {
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
-	_ = s.core.Post(func(time.Time) { s.assembly.startProbes() })
+	_ = s.core.Post(func(time.Time) {
+		s.assembly.startProbes()
+		s.assembly.startKeeper()
+	})
+	if kept := s.assembly.phones.kept; kept != nil {
+		s.running.Go(func() { kept.run(inner) })
+	}
 	<-ctx.Done()
 	s.hangUpAll()
 	stop()
 	s.running.Wait()
+	for _, r := range s.assembly.phones.held.all() { // the core has stopped
+		s.assembly.write(r)
+	}
 	s.sockets.Close()
 	if err := s.plane.Close(); err != nil {
 		s.log.Warn("closing the relay", zap.Error(err))
 	}
 	if err := s.closeRecords(); err != nil {
 		s.log.Warn("closing the call records", zap.Error(err))
+	}
+	if s.opt.State != nil {
+		if err := s.opt.State.Close(); err != nil {
+			s.log.Warn("closing the state", zap.Error(err))
+		}
 	}
 }
 
@@ -219,6 +266,7 @@ func (s *SBC) tick(ctx context.Context) {
 		_ = s.core.Post(func(now time.Time) {
 			s.assembly.forget()
 			s.assembly.complain(now)
+			s.assembly.expire(now)
 		})
 		s.closeUnused(ctx)
 	}
@@ -239,13 +287,30 @@ func (h handler) Deliver(p transport.Packet) transport.Outcome {
 	}
 }
 
-// Unreachable passes word of an ICMP error on.
-func (h handler) Unreachable(iface uint16, remote netip.AddrPort) {
-	h.core.Unreachable(nat.Flow{Interface: iface, Remote: remote})
+// Unreachable passes word on of an ICMP error, or of a connection that could not be made.
+func (h handler) Unreachable(f nat.Flow) { h.core.Unreachable(f) }
+
+// Closed passes word of a connection's end on. What waited for a connection of our own fails with it.
+func (h handler) Closed(f nat.Flow, dialled bool) {
+	h.core.Unreachable(f)
+	if dialled {
+		other := f
+		other.Conn = 0
+		h.core.Unreachable(other)
+	}
+	if err := h.core.Post(func(time.Time) { h.assembly.lost(f) }); err != nil {
+		h.log.Debug("a lost connection is found out when something is sent on it", zap.Error(err))
+	}
 }
 
 // sender is how the core sends; the sockets open after it is made.
 type sender struct{ *SBC }
 
 // Send sends a message on a flow.
-func (s sender) Send(to nat.Flow, b []byte) error { return s.sockets.Send(to, b) }
+func (s sender) Send(to nat.Flow, b []byte) error {
+	err := s.sockets.Send(to, b)
+	if err != nil && to.Transport.Reliable() {
+		return core.ErrGone // nobody repeats what a connection did not take
+	}
+	return err
+}

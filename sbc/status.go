@@ -21,19 +21,26 @@ type Gauges struct {
 	Panics, Leaks, LeaksFatal, Overload                     int
 	SendErrors, InboxDropped                                int
 	BusyPermille                                            int
+	Bindings, BindingsHigh, Subscriptions, KeptAside        int
 	Total                                                   uint64 // calls since the start
 }
 
-// Gauges reads the gauges. Probes count as users, not as calls.
+// Gauges reads the gauges. Probes count as users, not as calls; what keeps the ways to phones open does not count.
 func (s *SBC) Gauges() Gauges {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	var g Gauges
+	keepers := 0
 	_ = s.core.Do(ctx, func(time.Time) { // a core that does not answer has no calls to tell of
 		g.Calls, g.CallsHigh, g.Total = len(s.assembly.calls), s.assembly.high, s.assembly.total
+		p := s.assembly.phones
+		g.Bindings, g.BindingsHigh, g.Subscriptions, g.KeptAside = p.book.Len(), p.book.High(), len(p.watching), len(p.held)
+		if p.keeper != 0 {
+			keepers = 1
+		}
 	})
 	c := s.core.Gauges()
-	g.Users, g.Dialogs, g.Streams = int(c.Users.Load()), int(c.Dialogs.Load()), int(c.Streams.Load())
+	g.Users, g.Dialogs, g.Streams = int(c.Users.Load())-keepers, int(c.Dialogs.Load()), int(c.Streams.Load())
 	g.Transactions = int(c.ServerTransactions.Load() + c.ClientTransact.Load())
 	g.TransactionsHigh, g.InboxHigh = int(c.TransactionsHigh.Load()), int(c.InboxHigh.Load())
 	g.Retained = int(c.RetainedBytes.Load())
@@ -122,6 +129,7 @@ func (c control) limits(g *Gauges) []api.Limit {
 		{Name: "core inbox", High: g.InboxHigh, Cap: 4096},
 		{Name: "media streams", Level: m.Reserved, High: m.HighWater, Cap: m.Reserved + m.Free},
 	}
+	out = append(out, api.Limit{Name: "bindings", Level: g.Bindings, High: g.BindingsHigh, Cap: bindingsMost})
 	for _, l := range c.guard.Levels(c.now()) {
 		out = append(out, api.Limit{Name: l.Name, Level: l.Used, High: l.Most, Cap: l.Cap})
 	}
@@ -133,8 +141,10 @@ func audit(g *Gauges) []api.Gauge {
 	idle := g.Calls == 0
 	return []api.Gauge{
 		{Name: "calls", Value: int64(g.Calls)},
-		{Name: "dialogs", Value: int64(g.Dialogs), Bad: idle && g.Dialogs > 0},
+		{Name: "dialogs", Value: int64(g.Dialogs), Bad: idle && g.Subscriptions == 0 && g.Dialogs > 0},
 		{Name: "media streams", Value: int64(g.Streams), Bad: idle && g.Streams > 0},
+		{Name: "registrations", Value: int64(g.Bindings)},
+		{Name: "subscriptions", Value: int64(g.Subscriptions)},
 		{Name: "transactions", Value: int64(g.Transactions)},
 		{Name: "retained bytes", Value: int64(g.Retained)},
 		{Name: "leaks repaired", Value: int64(g.Leaks)},

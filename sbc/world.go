@@ -26,15 +26,20 @@ type world struct {
 	calls      *call.Settings
 	leaks      *header.Guard
 	probes     map[string]trunk.ProbeConfig // by hop id
+	phone      tu.Peer                      // what all phones have in common
 }
 
-// pbxName is the name of the system inside.
-const pbxName = "pbx"
+// pbxName is the name of the system inside as trunk calls reach it, pbxPhones as phones do. Both have the same
+// addresses, and one health.
+const (
+	pbxName   = "pbx"
+	pbxPhones = "pbx for phones"
+)
 
 // timerC is over three minutes (RFC 3261 §16.6).
 const timerC = 185 * time.Second
 
-func newWorld(snap *config.Snapshot, tags *tu.TagKey) *world {
+func newWorld(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey) *world {
 	w := &world{
 		snap: snap, interfaces: map[uint16]*nat.Interface{}, internal: nat.NewRanges(snap.Internal...),
 		probes: map[string]trunk.ProbeConfig{},
@@ -42,31 +47,36 @@ func newWorld(snap *config.Snapshot, tags *tu.TagKey) *world {
 	for i := range snap.Interfaces {
 		w.interfaces[snap.Interfaces[i].ID] = &snap.Interfaces[i]
 	}
-	w.addPBX()
+	w.addPBX(pbxName, nat.Trunks)
+	w.addPBX(pbxPhones, nat.Phones)
+	w.addPhones()
 	for i := range snap.Trunks {
 		w.addTrunk(&snap.Trunks[i])
 	}
-	w.calls = &call.Settings{Tags: tags, Internal: w.internal, Destinations: w.destinations()}
+	w.calls = &call.Settings{Tags: tags, Names: names, Internal: w.internal, Destinations: w.destinations()}
 	w.leaks = w.leakGuard()
 	return w
 }
 
-// addPBX makes the system inside from its nodes. Trunk calls reach it from the inside trunks socket, by which it tells
-// them from calls of phones.
-func (w *world) addPBX() {
+// addPBX makes the system inside of a realm from its nodes. Trunk calls reach it from the inside trunks socket, by which
+// it tells them from calls of phones.
+func (w *world) addPBX(name string, realm nat.Realm) {
 	p := &w.snap.PBX
-	sys := trunk.System{Name: pbxName, Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks, Sources: p.Sources}
+	sys := trunk.System{Name: name, Kind: tu.KindNode, Side: nat.Inside, Realm: realm, Sources: p.Sources}
 	reach := slices.Concat(p.Sources, w.snap.Internal)
 	for _, n := range p.Nodes {
 		reach = append(reach, netip.PrefixFrom(n.Address.Addr(), n.Address.Addr().BitLen()))
 	}
 	peer := tu.Peer{
-		Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks, Host: p.Domain, Reach: reach,
+		Kind: tu.KindNode, Side: nat.Inside, Realm: realm, Host: p.Domain, Reach: reach,
 		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold},
 		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(),
 	}
+	if realm == nat.Phones {
+		peer.Domain = p.Domain
+	}
 	for _, n := range p.Nodes {
-		if !n.Realms[nat.Trunks] {
+		if !n.Realms[realm] {
 			continue
 		}
 		node := peer
@@ -137,15 +147,23 @@ func (w *world) addHop(
 		return // the configuration has been checked: no socket of that family, no hop
 	}
 	hop := tu.Hop{
-		ID: sys.Name + " " + at.String(), Peer: peer, Here: w.local(iface, at.Addr(), external),
+		ID: hopName(sys) + " " + at.String(), Peer: peer, Here: w.local(iface, at.Addr(), external),
 		Flow: nat.Flow{Interface: iface.ID, Transport: tr, Remote: at},
 	}
 	sys.Hops = append(sys.Hops, trunk.Hop{Hop: hop, Priority: priority, Weight: weight})
-	if probe.Interval > 0 {
+	if _, probed := w.probes[hop.ID]; probe.Interval > 0 && !probed {
 		w.probes[hop.ID] = trunk.ProbeConfig{
 			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes,
 		}
 	}
+}
+
+// hopName is the name of a system in the ids of its hops: a node has one health, whoever is sent there.
+func hopName(s *trunk.System) string {
+	if s.Kind == tu.KindNode {
+		return pbxName
+	}
+	return s.Name
 }
 
 // faces are the interfaces of the configuration.

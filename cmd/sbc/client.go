@@ -110,6 +110,24 @@ func newCalls() *cobra.Command {
 		})
 }
 
+func newRegistrations() *cobra.Command {
+	return ask("registrations [AOR]", "The phones that are registered, or the bindings of one address of record in full", cobra.MaximumNArgs(1),
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				list, err := c.RegistrationsOf(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				return a.print(cmd, list, func() string { return api.RegistrationsFull(list, time.Now(), time.Local) })
+			}
+			list, err := c.Registrations(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, list, func() string { return api.RegistrationsText(list, time.Now()) })
+		})
+}
+
 func newTrunks() *cobra.Command {
 	return ask("trunks", "The trunks with their health and calls", cobra.NoArgs,
 		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
@@ -136,7 +154,7 @@ func newPBX() *cobra.Command {
 const exitRefused = 3
 
 func newWhy() *cobra.Command {
-	return ask("why ADDRESS|CALL-ID", "Why a source is refused, or how a call ended; exit 0 allowed, 3 refused", cobra.ExactArgs(1),
+	return ask("why ADDRESS|AOR|CALL-ID", "Why a source is refused, a phone is not reached, or how a call ended; exit 0 allowed, 3 refused", cobra.ExactArgs(1),
 		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
 			w, err := c.Why(ctx, args[0])
 			if err != nil {

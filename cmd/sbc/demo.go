@@ -14,15 +14,16 @@ import (
 func newDemo() *cobra.Command {
 	var once, asJSON, verbose bool
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Make real calls through the gate on loopback, between a stand-in provider and a stand-in PBX",
+		Use: "demo", Short: "Make real calls through the gate on loopback, between a stand-in provider, a phone behind a NAT, and a stand-in PBX",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o := demo.Options{Once: once, JSON: asJSON, Out: cmd.OutOrStdout()}
 			if verbose {
-				log, _, err := newLog(config.Log{Level: "info", Format: "text"})
+				log, _, err := newLog(config.Log{Level: "info", Format: "console"})
 				if err != nil {
 					return &exitError{code: exitUsage, err: err}
 				}
+				defer func() { _ = log.Sync() }()
 				o.Log = log
 			}
 			return runDemo(cmd.Context(), o)

@@ -62,8 +62,8 @@ func newRoot() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newDemo(), newCheck(), newVersion(), newStatus(), newCalls(), newTrunks(), newPBX(), newWhy(), newBans(), newReload(),
-		newDrain(), newMedia())
+	root.AddCommand(newRun(), newDemo(), newCheck(), newVersion(), newStatus(), newCalls(), newRegistrations(), newTrunks(), newPBX(), newWhy(),
+		newBans(), newReload(), newDrain(), newMedia())
 	return root
 }
 

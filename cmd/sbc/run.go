@@ -39,17 +39,22 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	defer func() { _ = log.Sync() }()
 	security, err := newSecurityLog(snap.Log)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
+	flush := flusher(log, security)
+	defer flush()
 	release, err := lockState(snap.StateDir)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
 	defer release()
-	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security})
+	state, names, err := sbc.OpenState(snap.StateDir)
+	if err != nil {
+		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
+	}
+	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security, State: state, Names: names})
 	if err != nil {
 		return &exitError{code: exitUsage, err: snap.Placed(err)}
 	}
@@ -62,7 +67,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	}
 	var helpers sync.WaitGroup
 	gone := make(chan struct{})
-	helpers.Go(func() { attend(ctx, stop, gone, gate, log, load) })
+	helpers.Go(func() { attend(ctx, stop, gone, gate, log, flush, load) })
 	helpers.Go(served)
 	gate.Run(ctx)
 	close(gone)
@@ -98,7 +103,7 @@ type loader func() (*config.Snapshot, config.Report)
 
 // attend serves signals until the gate has gone: SIGTERM drains, SIGINT or a second one hangs up, one more exits at once,
 // SIGHUP reloads.
-func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SBC, log *zap.Logger, load loader) {
+func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SBC, log *zap.Logger, flush func(), load loader) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -115,7 +120,7 @@ func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SB
 			reload(ctx, gate, log, load)
 		case ctx.Err() != nil:
 			log.Warn("a further signal: the program exits, what is left is not hung up")
-			_ = log.Sync()
+			flush()
 			os.Exit(exitFailed)
 		case draining || sig == syscall.SIGINT:
 			log.Info("hanging up")

@@ -89,6 +89,16 @@ func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return call[[]Node](ctx, c, http.MethodGet, "/v1/pbx", nil)
 }
 
+// Registrations are the bindings of phones, in brief.
+func (c *Client) Registrations(ctx context.Context) ([]Registration, error) {
+	return call[[]Registration](ctx, c, http.MethodGet, "/v1/registrations", nil)
+}
+
+// RegistrationsOf are the bindings of one address of record, user or user@domain, in full.
+func (c *Client) RegistrationsOf(ctx context.Context, aor string) ([]Registration, error) {
+	return call[[]Registration](ctx, c, http.MethodGet, "/v1/registrations/"+url.PathEscape(aor), nil)
+}
+
 // Why explains what happens to an address, an address of record or a call.
 func (c *Client) Why(ctx context.Context, subject string) (Why, error) {
 	return call[Why](ctx, c, http.MethodGet, "/v1/why?subject="+url.QueryEscape(subject), nil)

@@ -46,6 +46,7 @@ type Status struct {
 	Draining   bool        `json:"draining"`
 	Interfaces []Interface `json:"interfaces"`
 	Calls      CallGauge   `json:"calls"`
+	Phones     PhoneGauge  `json:"phones,omitzero"`
 	Media      Media       `json:"media"`
 	Busy       float64     `json:"core_busy_ratio"` // 0 to 1
 	Counts     []Count     `json:"counts"`          // refusals and admissions since the start
@@ -72,6 +73,14 @@ type CallGauge struct {
 	High  int    `json:"high"` // most at a time
 	Most  int    `json:"most"` // bound; 0: by media ports
 	Total uint64 `json:"total"`
+}
+
+// PhoneGauge counts bindings of phones.
+type PhoneGauge struct {
+	Now  int `json:"now"`
+	High int `json:"high"` // most at a time
+	Lost int `json:"lost"` // their connection is gone: calls to them get 480
+	Most int `json:"most"` // bound
 }
 
 // Media is the relay's pool of port pairs.
@@ -115,28 +124,6 @@ type Gauge struct {
 	Name  string `json:"name"`
 	Value int64  `json:"value"`
 	Bad   bool   `json:"bad,omitempty"` // it should be another: `status --audit` then exits 1
-}
-
-// Registration is one binding of a phone.
-type Registration struct {
-	AoR        string    `json:"aor"`
-	Contact    string    `json:"contact"`   // as the phone wrote it
-	Token      string    `json:"token"`     // the user by which the PBX reaches it
-	Flow       string    `json:"flow"`      // "udp 198.51.100.7:40122"
-	Lost       bool      `json:"lost"`      // the flow's connection is gone: calls get 480
-	Interface  string    `json:"interface"` // where it registered: "udp 203.0.113.10:5060"
-	Node       string    `json:"node"`      // the PBX node that accepted it
-	UserAgent  string    `json:"ua,omitempty"`
-	NAT        string    `json:"nat"`               // the kind seen
-	ALG        []string  `json:"alg,omitempty"`     // what something on the way edited, one clause each
-	Since      time.Time `json:"since"`             // its first REGISTER
-	Refreshed  time.Time `json:"refreshed"`         // its last one
-	Expires    time.Time `json:"expires"`           // as the phone was told
-	ExpiresPBX time.Time `json:"expires_pbx"`       // as the PBX said
-	Keepalive  string    `json:"keepalive"`         // "options 25s", "crlf 25s", "none"
-	Answered   time.Time `json:"answered,omitzero"` // when it last answered a keepalive
-	Calls      []string  `json:"calls,omitempty"`   // ids of its calls
-	Media      []string  `json:"media,omitempty"`   // of those: what SDP said, and where it was heard from
 }
 
 // Call is one call in progress.

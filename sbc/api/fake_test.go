@@ -44,8 +44,6 @@ func (f *fake) Status(ctx context.Context) (Status, error) {
 	return sampleStatus(), f.wait(ctx)
 }
 
-func (f *fake) Registrations(context.Context, string) ([]Registration, error) { return nil, nil }
-
 func sampleStatus() Status {
 	return Status{
 		Version: "1.2.3", PID: 4711, Since: start, Config: "/etc/sbc/sbc.yaml",

@@ -155,6 +155,8 @@ func (s *Server) routes() http.Handler {
 	ask("GET /v1/calls/{id}", func(r *http.Request) (any, error) { return some(c.Call(r.Context(), r.PathValue("id"))) })
 	ask("GET /v1/trunks", func(r *http.Request) (any, error) { return list(c.Trunks(r.Context())) })
 	ask("GET /v1/pbx", func(r *http.Request) (any, error) { return list(c.Nodes(r.Context())) })
+	ask("GET /v1/registrations", func(r *http.Request) (any, error) { return bindings(c.Registrations(r.Context(), "")) })
+	ask("GET /v1/registrations/{aor}", func(r *http.Request) (any, error) { return s.bindingsOf(r.Context(), r.PathValue("aor")) })
 	ask("GET /v1/bans", func(r *http.Request) (any, error) { return list(c.Bans(r.Context())) })
 	ask("GET /v1/why", func(r *http.Request) (any, error) {
 		subject := r.URL.Query().Get("subject")

@@ -42,6 +42,9 @@ func (s *Status) Text(zone *time.Location) string {
 		{"media", s.Media.text()},
 		{"core", fmt.Sprintf("%.1f %% busy", s.Busy*100)},
 	}
+	if s.Phones != (PhoneGauge{}) {
+		rows = slices.Insert(rows, 3, []string{"phones", s.Phones.text()})
+	}
 	if s.Draining {
 		rows = slices.Insert(rows, 1, []string{"draining", "no new calls are taken"})
 	}
@@ -131,11 +134,12 @@ func CallsText(list []Call, now time.Time, zone *time.Location) string {
 	if len(list) == 0 {
 		return "no calls\n"
 	}
-	rows := [][]string{{"CALL", "DIRECTION", "STATE", "FROM", "TO", "TRUNK", "NODE", "SINCE", "TALKING"}}
+	rows := [][]string{{"CALL", "DIRECTION", "STATE", "FROM", "TO", "TRUNK/PHONE", "NODE", "SINCE", "TALKING"}}
 	for i := range list {
 		c := &list[i]
 		rows = append(rows, []string{
-			c.ID, c.Direction, c.State, printable(c.From), printable(c.To), cmp.Or(c.Trunk, "-"), cmp.Or(c.Node, "-"), clock(c.Start, zone),
+			c.ID, c.Direction, c.State, printable(c.From), printable(c.To), cmp.Or(c.Trunk, printable(c.AoR), "-"),
+			cmp.Or(c.Node, "-"), clock(c.Start, zone),
 			c.talking(now),
 		})
 	}
@@ -162,6 +166,9 @@ func (c *Call) Text(now time.Time, zone *time.Location) string {
 		{"since", clock(c.Start, zone)},
 		{"answered", clock(c.Answer, zone)},
 		{"talking", c.talking(now)},
+	}
+	if c.AoR != "" {
+		rows = slices.Insert(rows, 5, []string{"phone", printable(c.AoR)})
 	}
 	if c.Correlation != "" {
 		rows = append(rows, []string{"correlation", c.Correlation})

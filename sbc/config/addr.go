@@ -5,10 +5,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"sallyport/nat"
 )
 
-// sipPort is the port of a literal address without one (RFC 3263 §4.2).
-const sipPort = 5060
+// The ports of a literal address without one (RFC 3263 §4.2): of SIP, and of SIP over TLS.
+const (
+	sipPort  = 5060
+	sipsPort = 5061
+)
 
 // Addr is one IP address, written as a literal. The zero value, written "", is none.
 type Addr struct{ netip.Addr }
@@ -57,13 +62,25 @@ func (l Addrs) Of(like netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// Endpoint is an IP address and a port: "203.0.113.20:5060", "[2001:db8::20]:5060". Without a port it is 5060.
-type Endpoint struct{ netip.AddrPort }
+// Endpoint is an IP address and a port: "203.0.113.20:5060", "[2001:db8::20]:5060". Without a port it is that of the
+// transport.
+type Endpoint struct {
+	netip.AddrPort
+	portless bool // written without a port; it is 5060 until the transport is known
+}
+
+// settle gives an address that was written without a port that of its transport.
+func (e *Endpoint) settle(transport string) {
+	if e.portless && transport == nat.TLS.String() {
+		e.AddrPort = netip.AddrPortFrom(e.Addr(), sipsPort)
+	}
+	e.portless = false
+}
 
 // UnmarshalText reads an endpoint.
 func (e *Endpoint) UnmarshalText(text []byte) error {
 	s := string(text)
-	host, port := s, strconv.Itoa(sipPort)
+	host, port := s, ""
 	switch at := strings.LastIndexByte(s, ':'); {
 	case strings.HasSuffix(s, "]"): // [2001:db8::20]
 	case strings.Contains(s, "]:"), strings.Count(s, ":") == 1:
@@ -79,11 +96,15 @@ func (e *Endpoint) UnmarshalText(text []byte) error {
 	if err != nil {
 		return err
 	}
+	if host == s || strings.HasSuffix(s, "]") {
+		*e = Endpoint{AddrPort: netip.AddrPortFrom(addr, sipPort), portless: true}
+		return nil
+	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return badValue("a port is a number from 1 to 65535", "%q is not a port", port)
 	}
-	*e = Endpoint{netip.AddrPortFrom(addr, uint16(n))}
+	*e = Endpoint{AddrPort: netip.AddrPortFrom(addr, uint16(n))}
 	return nil
 }
 

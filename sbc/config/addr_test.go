@@ -65,3 +65,30 @@ func TestAddrsOfFamily(t *testing.T) {
 		}
 	}
 }
+
+// TestPortsOfTransports: an address without a port gets that of its transport, one with a port keeps it (RFC 3263 §4.2).
+func TestPortsOfTransports(t *testing.T) {
+	for _, c := range []struct{ text, transport, want string }{
+		{"192.0.2.1", "udp", "192.0.2.1:5060"},
+		{"192.0.2.1", "tcp", "192.0.2.1:5060"},
+		{"192.0.2.1", "tls", "192.0.2.1:5061"},
+		{"2001:db8::1", "tls", "[2001:db8::1]:5061"},
+		{"[2001:db8::1]", "tls", "[2001:db8::1]:5061"},
+		{"192.0.2.1:5060", "tls", "192.0.2.1:5060"},
+		{"[2001:db8::1]:5060", "tls", "[2001:db8::1]:5060"},
+	} {
+		var e Endpoint
+		if err := e.UnmarshalText([]byte(c.text)); err != nil {
+			t.Fatal(err)
+		}
+		e.settle(c.transport)
+		if e.String() != c.want || e.portless {
+			t.Errorf("%s %s: %s, want %s", c.transport, c.text, e, c.want)
+		}
+	}
+	// A flag and the file name the same node, one of them without its port.
+	snap, report := parseText("f", []byte(valid), parseFlags(t, "--pbx", "10.0.0.10:5060", "--pbx", "10.0.0.10"))
+	if snap == nil || len(snap.PBX.Nodes) != 1 {
+		t.Error(report.String())
+	}
+}

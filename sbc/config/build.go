@@ -11,10 +11,12 @@ func build(path string, d *Document, from *origin) *Snapshot {
 	return &Snapshot{
 		Interfaces: interfaces(d),
 		Internal:   d.InternalRanges.Prefixes(),
+		TLS:        TLS{Certificate: d.Outside.TLS.Certificate, Key: d.Outside.TLS.Key, ClientCA: d.Outside.TLS.ClientCA},
 		Media:      buildMedia(d),
 		PBX:        buildPBX(&d.PBX),
+		Phones:     buildPhones(d),
 		Trunks:     buildTrunks(d.Trunks),
-		Policy:     buildPolicy(&d.Policy),
+		Policy:     buildPolicy(d),
 		Calls:      d.Limits.Calls,
 		CallRate:   d.Limits.CallsPerSecond,
 		CDR:        buildCDR(&d.CDR),
@@ -95,8 +97,10 @@ func buildTrunks(list []TrunkEntry) []Trunk {
 	return out
 }
 
-func buildPolicy(p *PolicySection) Policy {
+func buildPolicy(d *Document) Policy {
+	p := &d.Policy
 	out := Policy{
+		Registrar: d.registrar(), Unregistered: d.Phones.Unregistered,
 		StrangersRate: p.Strangers.Rate, StrangersBurst: p.Strangers.Burst, Shipped: isShipped(p.DenyUserAgents),
 		Log: EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
 	}

@@ -13,8 +13,8 @@ func bothRealms() []string { return []string{"phones", "trunks"} }
 // its domain have none.
 func Default() *Document {
 	return &Document{
-		Outside: OutsideSection{Phones: OutsideListeners{UDP: 5060}, Trunks: OutsideListeners{UDP: 5080}},
-		Inside:  InsideSection{Phones: InsideListeners{UDP: 5060}, Trunks: InsideListeners{UDP: 5080}},
+		Outside: OutsideSection{Phones: OutsideListeners{UDP: 5060, TCP: 5060}, Trunks: OutsideListeners{UDP: 5080}},
+		Inside:  InsideSection{Phones: InsideListeners{UDP: 5060, TCP: 5060}, Trunks: InsideListeners{UDP: 5080, TCP: 5080}},
 		InternalRanges: Ranges{ // RFC 1918
 			span("10.0.0.0", "10.255.255.255"), span("172.16.0.0", "172.31.255.255"), span("192.168.0.0", "192.168.255.255"),
 		},
@@ -25,6 +25,12 @@ func Default() *Document {
 		PBX: PBXSection{
 			Health:         HealthSection{Interval: Duration(10 * time.Second), Failures: 3, Successes: 2},
 			AttemptTimeout: Duration(1500 * time.Millisecond),
+		},
+		Phones: PhonesSection{
+			Unregistered: "drop",
+			Registration: RegistrationSection{Outside: Duration(time.Minute), Contacts: 8, PerSource: 200},
+			Keepalive:    PhoneKeepalive{Interval: Duration(25 * time.Second)},
+			Latching:     "strict", RingTimeout: Duration(180 * time.Second),
 		},
 		Policy: PolicySection{
 			Strangers: StrangersSection{
@@ -84,14 +90,25 @@ func (e *AgentEntry) setDefaults() { *e = AgentEntry{Mode: "contains", Action: "
 
 func (e *RateEntry) setDefaults() { *e = RateEntry{Realms: bothRealms(), Action: "drop"} }
 
-// settle fixes the defaults that depend on other keys. A node whose realms are not given serves those that are open: one
-// that the administrator closed is not meant.
+// settle fixes the defaults that depend on other keys.
 func settle(doc *Document, from *origin) {
-	open := map[string]bool{"phones": doc.Inside.Phones.UDP != 0, "trunks": doc.Inside.Trunks.UDP != 0}
+	// Who gives a certificate wants phones on TLS, unless the map says otherwise.
+	if doc.Outside.TLS.Certificate != "" && !from.given("outside.phones") {
+		doc.Outside.Phones.TLS = sipsPort
+	}
+	// A node whose realms are not given serves those that are open: one that the administrator closed is not meant.
+	open := map[string]bool{"phones": doc.Inside.Phones.ports() != Ports{}, "trunks": doc.Inside.Trunks.ports() != Ports{}}
 	for i := range doc.PBX.Nodes {
 		n := &doc.PBX.Nodes[i]
+		n.Address.settle(n.Transport)
 		if !from.given(index("pbx.nodes", i)+".realms") && (open["phones"] || open["trunks"]) {
 			n.Realms = slices.DeleteFunc(n.Realms, func(r string) bool { return !open[r] })
+		}
+	}
+	for i := range doc.Trunks {
+		for j := range doc.Trunks[i].Peers {
+			p := &doc.Trunks[i].Peers[j]
+			p.Address.settle(p.Transport)
 		}
 	}
 }

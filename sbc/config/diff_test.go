@@ -10,7 +10,7 @@ import (
 
 func mustParse(t *testing.T, text string) *Snapshot {
 	t.Helper()
-	snap, report := Parse("test", []byte(text), Flags{})
+	snap, report := parseText("test", []byte(text), Flags{})
 	if snap == nil {
 		t.Fatalf("%s\nin:\n%s", report.String(), text)
 	}
@@ -49,6 +49,45 @@ func TestDiffNamesTheKeyAndWhenItCounts(t *testing.T) {
 		next := strings.Replace(string(data), c.old, c.new, 1)
 		if next == string(data) {
 			t.Errorf("%q does not stand in the file", c.old)
+			continue
+		}
+		if got := render(Diff(mustParse(t, string(data)), mustParse(t, next))); got != c.want {
+			t.Errorf("%s → %s:\n%s\nwant:\n%s", c.old, c.new, got, c.want)
+		}
+	}
+}
+
+func TestDiffOfPhones(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(corpus, "good", "phones.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ old, new, want string }{
+		{"tls: 5061, ", "", "~ outside.phones.tls: 5061 → 0 (listener)"},
+		{"tcp: 5060, tls", "tcp: 5070, tls", "~ outside.phones.tcp: 5060 → 5070 (listener)"},
+		{"key: /etc/sbc/tls.key", "key: /etc/sbc/both.pem", "~ outside.tls.key: /etc/sbc/tls.key → /etc/sbc/both.pem (live)"},
+		{", client_ca: /etc/sbc/ca.crt", "", `~ outside.tls.client_ca: /etc/sbc/ca.crt → "" (live)`},
+		{"phones: { tcp: 5060 }", "phones: { udp: 5060, tcp: 5060 }", "~ inside.phones.udp: 0 → 5060 (listener)"},
+		{`"10.0.0.11:5062", transport: tcp`, `"10.0.0.11:5062"`, ""},
+		{", 198.51.100.77 ]", " ]", "~ phones.domains: [SIP.example.com, old.example.net., 198.51.100.77] → [SIP.example.com, old.example.net.] (live)"},
+		{"unregistered: reject", "unregistered: drop", "~ phones.unregistered: reject → drop (live)"},
+		{"outside: 2m, contacts: 4", "contacts: 4", "~ phones.registration.outside: 2m → 1m (live)"},
+		{"contacts: 4, ", "", "~ phones.registration.contacts: 4 → 8 (live)"},
+		{"per_source: 1000", "per_source: 999", "~ phones.registration.per_source: 1000 → 999 (live)"},
+		{"interval: 20s", "interval: 0", "~ phones.keepalive.interval: 20s → 0s (live)"},
+		{"latching: delayed", "latching: off", "~ phones.latching: delayed → off (new calls)"},
+		{"x-account, ", "", "~ phones.trusted_headers: [p-asserted-identity, x-account, ALERT-INFO] → [p-asserted-identity, ALERT-INFO] (new calls)"},
+		{"ring_timeout: 0", "ring_timeout: 90s", "~ phones.ring_timeout: 0s → 1m30s (new calls)"},
+	} {
+		next := strings.Replace(string(data), c.old, c.new, 1)
+		if next == string(data) {
+			t.Errorf("%q does not stand in the file", c.old)
+			continue
+		}
+		if c.want == "" { // not possible: nobody listens there
+			if snap, _ := parseText("f", []byte(next), Flags{}); snap != nil {
+				t.Errorf("%s is accepted", c.new)
+			}
 			continue
 		}
 		if got := render(Diff(mustParse(t, string(data)), mustParse(t, next))); got != c.want {

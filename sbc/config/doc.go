@@ -6,6 +6,7 @@
 // ignored. Every key carries in its struct tag when a changed value counts: live (at once), new calls, listener (the
 // socket is opened anew) or restart. Diff, documentation and reload read that tag.
 //
-// The room is pure apart from reading the one file: it opens no socket, resolves no name, knows no clock, writes no log.
+// The room is pure apart from reading the one file and those that it names, whose certificates, keys and permissions it
+// judges: it opens no socket, resolves no name, knows no clock, writes no log.
 // It decides nothing about a call; it only says what was asked for.
 package config

@@ -15,6 +15,7 @@ type Document struct {
 	InternalRanges Ranges         `yaml:"internal_ranges" reload:"live"` // judged by packet source: not NATed
 	Media          MediaSection   `yaml:"media"`
 	PBX            PBXSection     `yaml:"pbx"`
+	Phones         PhonesSection  `yaml:"phones"`
 	Trunks         []TrunkEntry   `yaml:"trunks" reload:"live" key:"name"`
 	Policy         PolicySection  `yaml:"policy"`
 	Limits         LimitsSection  `yaml:"limits"`
@@ -31,6 +32,7 @@ type OutsideSection struct {
 	ExternalAddress Addrs            `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
 	Phones          OutsideListeners `yaml:"phones"`
 	Trunks          OutsideListeners `yaml:"trunks"`
+	TLS             TLSSection       `yaml:"tls"`
 }
 
 // InsideSection is the door to the PBX.
@@ -40,9 +42,16 @@ type InsideSection struct {
 	Trunks  InsideListeners `yaml:"trunks"` // the PBX reaches trunks here
 }
 
+// Ports are what is open for one realm of one side, by transport; 0: not open.
+type Ports struct {
+	UDP, TCP, TLS uint16
+}
+
 // OutsideListeners says what is open for one realm outside. A map in the file lists exactly what is open.
 type OutsideListeners struct {
 	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	TCP             uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
+	TLS             uint16 `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
 	Address         Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
 	ExternalAddress Addrs  `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
 }
@@ -50,11 +59,22 @@ type OutsideListeners struct {
 // InsideListeners says what is open for one realm inside. A map in the file lists exactly what is open.
 type InsideListeners struct {
 	UDP     uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
-	Address Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: inside.address
+	TCP     uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
+	Address Addrs  `yaml:"address,omitempty" reload:"listener"` // default: inside.address
 }
 
 func (l *OutsideListeners) clear() { *l = OutsideListeners{} }
 func (l *InsideListeners) clear()  { *l = InsideListeners{} }
+
+func (l *OutsideListeners) ports() Ports { return Ports{UDP: l.UDP, TCP: l.TCP, TLS: l.TLS} }
+func (l *InsideListeners) ports() Ports  { return Ports{UDP: l.UDP, TCP: l.TCP} }
+
+// TLSSection is what TLS listeners prove themselves by. The files are PEM; a reload reads them anew.
+type TLSSection struct {
+	Certificate string `yaml:"certificate" reload:"live"` // with the chain up to the authority
+	Key         string `yaml:"key" reload:"live"`         // not readable by everybody
+	ClientCA    string `yaml:"client_ca" reload:"live"`   // clients must show a certificate of one of these; "": they need none
+}
 
 // MediaSection is the relay.
 type MediaSection struct {
@@ -84,7 +104,7 @@ type HealthSection struct {
 // NodeEntry is one PBX node.
 type NodeEntry struct {
 	Address   Endpoint `yaml:"address" reload:"live"`
-	Transport string   `yaml:"transport" oneof:"udp" later:"tcp|tls" reload:"live"`
+	Transport string   `yaml:"transport" oneof:"udp|tcp" later:"tls" reload:"live"`
 	Weight    int      `yaml:"weight" bounds:"0..65535" reload:"live"`   // RFC 2782
 	Priority  int      `yaml:"priority" bounds:"0..65535" reload:"live"` // lower first
 	Realms    []string `yaml:"realms" oneof:"phones|trunks" reload:"live"`
@@ -107,7 +127,7 @@ type TrunkEntry struct {
 // PeerEntry is one address of a provider.
 type PeerEntry struct {
 	Address   Endpoint `yaml:"address" reload:"live"`
-	Transport string   `yaml:"transport" oneof:"udp" later:"tcp|tls" reload:"live"`
+	Transport string   `yaml:"transport" oneof:"udp|tcp|tls" reload:"live"`
 	Weight    int      `yaml:"weight" bounds:"0..65535" reload:"live"`   // RFC 2782
 	Priority  int      `yaml:"priority" bounds:"0..65535" reload:"live"` // lower first
 }

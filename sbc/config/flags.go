@@ -135,7 +135,7 @@ func (o *overlay) nodes(list []string) {
 		if !o.read("--pbx", "pbx.nodes", text, at.UnmarshalText) {
 			continue
 		}
-		if slices.ContainsFunc(o.doc.PBX.Nodes, func(n NodeEntry) bool { return n.Address == at }) {
+		if slices.ContainsFunc(o.doc.PBX.Nodes, func(n NodeEntry) bool { return n.Address.AddrPort == at.AddrPort }) {
 			continue
 		}
 		var n NodeEntry

@@ -36,7 +36,7 @@ func FuzzLoad(f *testing.F) {
 		if trunk != "" {
 			flags.Trunk = []string{trunk}
 		}
-		snap, report := Parse("f", data, flags)
+		snap, report := parseText("f", data, flags)
 		if (snap == nil) == report.OK() {
 			t.Fatalf("snapshot %v, errors %v", snap != nil, report.Errors)
 		}
@@ -60,7 +60,7 @@ func readsBack(t *testing.T, snap *Snapshot) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	back, report := Parse("again", out, Flags{})
+	back, report := parseText("again", out, Flags{})
 	if back == nil {
 		t.Fatalf("what was written is refused:\n%s\n%s", report.String(), out)
 	}

@@ -45,7 +45,7 @@ func parseFile(t *testing.T, path string) (*Snapshot, Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Parse(filepath.Base(path), data, Flags{})
+	return parseText(filepath.Base(path), data, Flags{})
 }
 
 func TestBadFilesListEveryError(t *testing.T) {

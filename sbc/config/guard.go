@@ -18,6 +18,7 @@ func (p *Policy) Guard() *policy.Config {
 			Phones: manner(p.Answer[nat.Phones]), Trunks: manner(p.Answer[nat.Trunks]),
 			Rate: p.StrangersRate.String(), Burst: &p.StrangersBurst,
 		},
+		Phones:     policy.PhonesConfig{Registrar: p.Registrar, Unregistered: p.Unregistered},
 		RateLimits: []policy.RateLimitConfig{},
 		Log: policy.LogConfig{
 			MaxEntries: &p.Log.Max, Per: unitName(p.Log), Classes: append([]string{}, slices.Sorted(maps.Keys(p.Log.Classes))...),
@@ -109,7 +110,7 @@ func unitName(l EventLog) string {
 
 // rooms lets the rooms that work by the configuration judge their parts. It runs on a document that is right otherwise.
 func (c *checker) rooms() {
-	built := buildPolicy(&c.doc.Policy)
+	built := buildPolicy(c.doc)
 	rules, err := policy.Compile(built.Guard())
 	for _, e := range parts(err) {
 		path, what, _ := strings.Cut(e.Error(), ": ")

@@ -11,33 +11,43 @@ import (
 type listener struct {
 	side       nat.Side
 	realm      nat.Realm
+	transport  nat.Transport
 	bind       netip.AddrPort
 	advertised netip.AddrPort
 	path       string // the key of its port
 }
 
-// listeners lists the sockets in a fixed order: side, realm, then family as the addresses stand.
+// clashes reports whether two listeners want the same port: TCP and TLS are one to the kernel.
+func (l *listener) clashes(o *listener) bool {
+	return l.bind == o.bind && l.transport.Reliable() == o.transport.Reliable()
+}
+
+// listeners lists the sockets in a fixed order: side, realm, transport, then family as the addresses stand.
 func listeners(d *Document) []listener {
 	var out []listener
-	add := func(side nat.Side, realm nat.Realm, port uint16, addrs, external Addrs) {
-		for _, a := range addrs {
-			if port == 0 || !a.IsValid() {
-				continue
+	add := func(side nat.Side, realm nat.Realm, ports Ports, addrs, external Addrs) {
+		for transport, port := range []uint16{nat.UDP: ports.UDP, nat.TCP: ports.TCP, nat.TLS: ports.TLS} {
+			for _, a := range addrs {
+				if port == 0 || !a.IsValid() {
+					continue
+				}
+				l := listener{side: side, realm: realm, transport: nat.Transport(transport), bind: netip.AddrPortFrom(a.Addr, port)}
+				l.advertised = l.bind
+				if e, ok := external.Of(a.Addr); ok {
+					l.advertised = netip.AddrPortFrom(e, port)
+				}
+				l.path = side.String() + "." + realm.String() + "." + l.transport.String()
+				out = append(out, l)
 			}
-			l := listener{side: side, realm: realm, bind: netip.AddrPortFrom(a.Addr, port)}
-			l.advertised = l.bind
-			if e, ok := external.Of(a.Addr); ok {
-				l.advertised = netip.AddrPortFrom(e, port)
-			}
-			l.path = side.String() + "." + realm.String() + ".udp"
-			out = append(out, l)
 		}
 	}
 	o, in := &d.Outside, &d.Inside
-	add(nat.Outside, nat.Phones, o.Phones.UDP, either(o.Phones.Address, o.Address), either(o.Phones.ExternalAddress, o.ExternalAddress))
-	add(nat.Outside, nat.Trunks, o.Trunks.UDP, either(o.Trunks.Address, o.Address), either(o.Trunks.ExternalAddress, o.ExternalAddress))
-	add(nat.Inside, nat.Phones, in.Phones.UDP, either(in.Phones.Address, in.Address), nil)
-	add(nat.Inside, nat.Trunks, in.Trunks.UDP, either(in.Trunks.Address, in.Address), nil)
+	for realm, l := range []*OutsideListeners{nat.Phones: &o.Phones, nat.Trunks: &o.Trunks} {
+		add(nat.Outside, nat.Realm(realm), l.ports(), either(l.Address, o.Address), either(l.ExternalAddress, o.ExternalAddress))
+	}
+	for realm, l := range []*InsideListeners{nat.Phones: &in.Phones, nat.Trunks: &in.Trunks} {
+		add(nat.Inside, nat.Realm(realm), l.ports(), either(l.Address, in.Address), nil)
+	}
 	return out
 }
 
@@ -54,7 +64,7 @@ func interfaces(d *Document) []nat.Interface {
 	var out []nat.Interface
 	for i, l := range listeners(d) {
 		out = append(out, nat.Interface{
-			ID: uint16(i), Side: l.side, Realm: l.realm, Transport: nat.UDP, Bind: l.bind, Advertised: l.advertised,
+			ID: uint16(i), Side: l.side, Realm: l.realm, Transport: l.transport, Bind: l.bind, Advertised: l.advertised,
 		})
 	}
 	return out

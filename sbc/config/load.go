@@ -58,6 +58,10 @@ func missingHint(err error, flags Flags) string {
 
 // Parse is Load for bytes in memory; name stands for the file in messages.
 func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
+	return parse(name, data, flags, readFile)
+}
+
+func parse(name string, data []byte, flags Flags, read reader) (*Snapshot, Report) {
 	report := newReport()
 	doc, from := Default(), newOrigin(name)
 	if len(data) > maxFile {
@@ -69,7 +73,7 @@ func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
 	}
 	flags.apply(doc, from, &report)
 	settle(doc, from)
-	validate(doc, from, &report)
+	validate(doc, from, &report, read)
 	report.sort()
 	if !report.OK() {
 		return nil, report

@@ -34,6 +34,7 @@ func TestManualHasEveryKey(t *testing.T) {
 		"outside.phones.address": true, "outside.phones.external_address": true,
 		"outside.trunks.address": true, "outside.trunks.external_address": true,
 		"inside.phones.address": true, "inside.trunks.address": true,
+		"outside.phones.tls": true, "outside.trunks.tcp": true, "outside.trunks.tls": true,
 	}
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {
@@ -131,7 +132,7 @@ func blocks(page, text string) []block {
 
 // problemsOf loads a block; a fragment may lack addresses, PBX and domain.
 func problemsOf(b block) []Problem {
-	_, report := Parse(b.page, []byte(b.text), Flags{})
+	_, report := parseText(b.page, []byte(b.text), Flags{})
 	var out []Problem
 	for _, p := range report.Errors {
 		if !b.fragment || p.What != "missing" && p.What != "no PBX" {

@@ -10,6 +10,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/cdr"
+	"sallyport/sbc/tu"
 )
 
 // Snapshot is one valid configuration, resolved for the rooms that work by it. Nobody changes it after Load; a reload
@@ -17,8 +18,10 @@ import (
 type Snapshot struct {
 	Interfaces []nat.Interface // numbered from 0; see Renumber
 	Internal   []netip.Prefix
+	TLS        TLS
 	Media      Media
 	PBX        PBX
+	Phones     Phones
 	Trunks     []Trunk // in file order
 	Policy     Policy
 	Calls      int // most calls at a time; 0: by media ports
@@ -32,6 +35,28 @@ type Snapshot struct {
 	doc  *Document
 	path string
 	from *origin
+}
+
+// TLS names the PEM files of TLS listeners. They have been read and fit together; who serves them reads them at start and
+// at each reload. Certificate and Key are set where an Interface has the transport TLS.
+type TLS struct {
+	Certificate, Key string
+	ClientCA         string // "": clients need no certificate
+}
+
+// Phones is how roaming phones are served.
+type Phones struct {
+	// Domains are the hosts that a REGISTER may be for: pbx.domain, phones.domains, and our own addresses outside, without
+	// brackets; in lower case, without a dot at the end.
+	Domains      []string
+	Unregistered string        // drop, reject or forward: what becomes of a call from a source without a binding
+	Outside      time.Duration // expiry that a phone is told at most; 0: as the PBX says
+	Contacts     int           // bindings of one address-of-record at most
+	PerSource    int           // bindings behind one source address at most
+	Keepalive    time.Duration // 0: none
+	Latch        tu.Latch
+	Trusted      []string      // header fields, in canonical spelling, that pass from a phone besides those of every phone
+	RingTimeout  time.Duration // from the first 18x to the final answer; 0: no bound
 }
 
 // Media is the relay's configuration.
@@ -99,6 +124,8 @@ type Policy struct {
 	Shipped        bool // Agents is the shipped list
 	Limits         []RateLimit
 	Log            EventLog
+	Registrar      bool   // phones may register: doors on both sides and a node to serve them
+	Unregistered   string // phones.unregistered
 }
 
 // White exempts addresses from checks.

@@ -16,17 +16,20 @@ type checker struct {
 	from   *origin
 	report *Report
 	before []string // paths of the errors found in decoding
+	read   reader
 }
 
-func validate(doc *Document, from *origin, report *Report) {
-	c := &checker{doc: doc, from: from, report: report}
+func validate(doc *Document, from *origin, report *Report, read reader) {
+	c := &checker{doc: doc, from: from, report: report, read: read}
 	for _, p := range report.Errors {
 		c.before = append(c.before, p.Path)
 	}
 	c.sides()
 	c.interfaces()
 	c.media()
+	c.tls()
 	c.pbx()
+	c.phones()
 	c.trunks()
 	c.policy()
 	c.files()
@@ -69,12 +72,12 @@ func (c *checker) sides() {
 		path string
 		at   *OutsideListeners
 	}{{"outside.phones", &out.Phones}, {"outside.trunks", &out.Trunks}} {
-		c.listener(l.path, l.at.UDP, len(l.at.Address)+len(l.at.ExternalAddress))
+		c.listener(l.path, l.at.ports(), len(l.at.Address)+len(l.at.ExternalAddress))
 		c.bound(l.path+".address", l.at.Address, out.Address)
 		c.external(l.path+".external_address", l.at.ExternalAddress, either(l.at.Address, out.Address))
 	}
-	c.listener("inside.phones", in.Phones.UDP, len(in.Phones.Address))
-	c.listener("inside.trunks", in.Trunks.UDP, len(in.Trunks.Address))
+	c.listener("inside.phones", in.Phones.ports(), len(in.Phones.Address))
+	c.listener("inside.trunks", in.Trunks.ports(), len(in.Trunks.Address))
 	c.bound("inside.phones.address", in.Phones.Address, in.Address)
 	c.bound("inside.trunks.address", in.Trunks.Address, in.Address)
 	for i, r := range c.doc.InternalRanges {
@@ -99,9 +102,9 @@ func either(own, whole Addrs) Addrs {
 }
 
 // listener refuses a map that names addresses and opens nothing there.
-func (c *checker) listener(path string, udp uint16, addresses int) {
-	if udp == 0 && addresses > 0 {
-		c.fail(path, "add udp: 5060 or another port; a map lists exactly what is open", "names an address but no port")
+func (c *checker) listener(path string, ports Ports, addresses int) {
+	if ports == (Ports{}) && addresses > 0 {
+		c.fail(path, "add udp: 5060, or another transport and port; a map lists exactly what is open", "names an address but no port")
 	}
 }
 
@@ -185,7 +188,7 @@ func (c *checker) private() {
 	for i, a := range out.Address {
 		if a.IsValid() && isPrivate(a.Addr) && !hasFamily(out.ExternalAddress, a.Addr) {
 			c.warn(index("outside.address", i), "set outside.external_address (or --external) to the public address of the NAT",
-				"%s is private and no external_address is set: providers would be told an address that they cannot reach", a)
+				"%s is private and no external_address is set: providers and phones would be told an address that they cannot reach", a)
 		}
 	}
 }
@@ -195,11 +198,11 @@ func (c *checker) interfaces() {
 	list := listeners(c.doc)
 	for i, a := range list {
 		for _, b := range list[:i] {
-			if a.bind == b.bind {
+			if a.clashes(&b) {
 				c.fail(a.path, "give one of the two another port", "listens on %s, as %s does", a.bind, b.path)
 			}
 		}
-		if c.doc.Media.Ports.Contains(a.bind.Port()) {
+		if a.transport == nat.UDP && c.doc.Media.Ports.Contains(a.bind.Port()) {
 			c.fail(a.path, "move the listener or media.ports", "port %d lies within media.ports %s", a.bind.Port(), c.doc.Media.Ports)
 		}
 	}

@@ -32,10 +32,10 @@ func (c *checker) pbx() {
 		}
 		c.words(at+".realms", n.Realms, true)
 		for _, realm := range n.Realms {
-			c.reachable(at+".address", nat.Inside, realm, n.Address.Addr())
+			c.reachable(at, nat.Inside, realm, n.Transport, n.Address.Addr())
 		}
 		for _, other := range p.Nodes[:i] {
-			if other.Address == n.Address {
+			if other.Address.AddrPort == n.Address.AddrPort {
 				c.fail(at+".address", "keep one of the two", "%s is named twice", n.Address)
 			}
 		}
@@ -69,22 +69,29 @@ func (c *checker) target(path string, e Endpoint) bool {
 	return true
 }
 
-// reachable checks that a realm has a listener of the peer's family.
-func (c *checker) reachable(path string, side nat.Side, realm string, peer netip.Addr) {
+// reachable checks that a realm has a listener of the peer's family and transport: requests to the peer leave by it, or
+// from its address, and our Contact names it.
+func (c *checker) reachable(path string, side nat.Side, realm, transport string, peer netip.Addr) {
 	family := "IPv4"
 	if peer.Is6() {
 		family = "IPv6"
 	}
+	at := ".address"
 	for _, l := range listeners(c.doc) {
-		if l.side == side && l.realm.String() == realm && l.bind.Addr().Is4() == peer.Is4() {
+		if l.side != side || l.realm.String() != realm || l.bind.Addr().Is4() != peer.Is4() {
+			continue
+		}
+		if l.transport.String() == transport {
 			return
 		}
+		at = ".transport"
 	}
 	key := side.String() + "." + realm
-	if !c.doc.addressed(side) || c.unread(key) || c.unread(side.String()+".address") {
+	if !c.doc.addressed(side) || c.unread(key) || c.unread(side.String()+".address") || c.unread(path+".transport") {
 		return // said already
 	}
-	c.fail(path, "give "+key+" a udp port and an "+family+" address", "%s has no %s listener that could reach %s", key, family, peer)
+	c.fail(path+at, "give "+key+" a "+transport+" port and an "+family+" address", "%s has no %s listener with an %s address, by which %s could be reached",
+		key, transport, family, peer)
 }
 
 func (c *checker) noAny(path string, list Ranges, harm string) {
@@ -123,8 +130,8 @@ func (c *checker) trunks() {
 		names[t.Name] = true
 	}
 	c.sharedSources()
-	if len(c.doc.Trunks) == 0 {
-		c.warn("trunks", "add a trunk, or --trunk name=address:port", "no trunk: there is nothing to connect the PBX to")
+	if len(c.doc.Trunks) == 0 && !c.doc.registrar() {
+		c.warn("trunks", "add a trunk, or --trunk name=address:port", "no trunk, and no way for phones: there is nothing to connect the PBX to")
 	}
 }
 
@@ -139,16 +146,17 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 		c.fail(path+".peers", `write peers: [ { address: "203.0.113.20:5060" } ]`, "no peer")
 	}
 	for j, p := range t.Peers {
-		at := index(path+".peers", j) + ".address"
+		peer := index(path+".peers", j)
+		at := peer + ".address"
 		if !c.target(at, p.Address) {
 			continue
 		}
-		c.reachable(at, nat.Outside, "trunks", p.Address.Addr())
+		c.reachable(peer, nat.Outside, "trunks", p.Transport, p.Address.Addr())
 		if e := t.ExternalAddress; e.IsValid() && e.Is4() != p.Address.Addr().Is4() {
 			c.warn(at, "give the trunk one family", "%s has not the family of the trunk's external_address", p.Address)
 		}
 		for _, other := range t.Peers[:j] {
-			if other.Address == p.Address {
+			if other.Address.AddrPort == p.Address.AddrPort {
 				c.fail(at, "keep one of the two", "%s is named twice", p.Address)
 			}
 		}
@@ -157,9 +165,7 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 	c.noAny(path+".sources", t.Sources, "anyone could call in as this trunk")
 	c.noAny(path+".media_sources", t.MediaSources, "anyone could send audio into its calls")
 	c.probe(path+".keepalive.interval", t.Keepalive.Interval)
-	if t.RingTimeout != 0 && t.RingTimeout.Std() < time.Second {
-		c.fail(path+".ring_timeout", "write 180s, or 0 for no limit of our own", "%s leaves no time to answer", t.RingTimeout)
-	}
+	c.ring(path+".ring_timeout", t.RingTimeout)
 }
 
 func one(a Addr) Addrs {

@@ -84,7 +84,7 @@ func TestOneMistakeIsOneError(t *testing.T) {
 		{"name: itsp", "name: itsp, symmetric: yes", `f:5:36: trunks[0].symmetric: "yes" is neither true nor false`},
 	} {
 		text := strings.Replace(valid, c.old, c.new, 1)
-		_, report := Parse("f", []byte(text), Flags{})
+		_, report := parseText("f", []byte(text), Flags{})
 		if len(report.Errors) != 1 || !strings.HasPrefix(report.Errors[0].String(), c.want) {
 			t.Errorf("%s:\n%s\nwant %s", c.new, report.String(), c.want)
 		}
@@ -124,11 +124,11 @@ func TestClosedRealmsAreNotMeant(t *testing.T) {
 		t.Error(got)
 	}
 	asked := strings.Replace(closed, "address: 10.0.0.10", "address: 10.0.0.10, realms: [ phones ]", 1)
-	if _, report := Parse("f", []byte(asked), Flags{}); !strings.Contains(report.String(), "inside.phones has no IPv4 listener") {
+	if _, report := parseText("f", []byte(asked), Flags{}); !strings.Contains(report.String(), "inside.phones has no udp listener") {
 		t.Error(report.String())
 	}
 	none := strings.Replace(valid, "address: 10.0.0.2 ", "address: 10.0.0.2, phones: {}, trunks: {} ", 1)
-	if _, report := Parse("f", []byte(none), Flags{}); !strings.Contains(report.String(), "inside.trunks has no IPv4 listener") {
+	if _, report := Parse("f", []byte(none), Flags{}); !strings.Contains(report.String(), "inside.trunks has no udp listener") {
 		t.Error(report.String())
 	}
 }

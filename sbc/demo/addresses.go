@@ -10,26 +10,44 @@ import (
 
 // Addresses are where the demonstration lives.
 type Addresses struct {
-	Outside  netip.AddrPort `json:"outside"` // the gate, towards the provider
-	Inside   netip.AddrPort `json:"inside"`  // the gate, towards the PBX
-	Provider netip.AddrPort `json:"provider"`
-	PBX      netip.AddrPort `json:"pbx"`
-	Stranger netip.Addr     `json:"stranger"`
-	Media    [2]uint16      `json:"media_ports"` // first and last, on both sides of the gate
+	Outside       netip.AddrPort `json:"outside"` // the gate, towards the provider
+	Inside        netip.AddrPort `json:"inside"`  // the gate, towards the PBX, for trunk calls
+	OutsidePhones netip.AddrPort `json:"outside_phones"`
+	InsidePhones  netip.AddrPort `json:"inside_phones"`
+	Provider      netip.AddrPort `json:"provider"`
+	PBX           netip.AddrPort `json:"pbx"`
+	Phone         netip.Addr     `json:"phone"`       // where the phone's NAT shows it, under ever new ports
+	PhoneHome     netip.AddrPort `json:"phone_home"`  // what the phone itself takes for its address
+	Stranger      netip.Addr     `json:"stranger"`    // scans the trunks' port
+	Scanner       netip.Addr     `json:"scanner"`     // scans the phones' port
+	Media         [2]uint16      `json:"media_ports"` // first and last, on both sides of the gate
 }
 
 // usual are the addresses where nothing is in the way.
 var usual = Addresses{
-	Outside:  netip.MustParseAddrPort("127.0.0.10:5080"),
-	Inside:   netip.MustParseAddrPort("127.0.0.20:5080"),
-	Provider: netip.MustParseAddrPort("127.0.0.40:5060"),
-	PBX:      netip.MustParseAddrPort("127.0.0.30:5060"),
-	Stranger: netip.MustParseAddr("127.0.0.66"),
-	Media:    [2]uint16{31000, 31099},
+	Outside:       netip.MustParseAddrPort("127.0.0.10:5080"),
+	Inside:        netip.MustParseAddrPort("127.0.0.20:5080"),
+	OutsidePhones: netip.MustParseAddrPort("127.0.0.10:5060"),
+	InsidePhones:  netip.MustParseAddrPort("127.0.0.20:5060"),
+	Provider:      netip.MustParseAddrPort("127.0.0.40:5060"),
+	PBX:           netip.MustParseAddrPort("127.0.0.30:5060"),
+	Phone:         netip.MustParseAddr("127.0.0.50"),
+	PhoneHome:     netip.MustParseAddrPort("192.168.77.20:5060"),
+	Stranger:      netip.MustParseAddr("127.0.0.66"),
+	Scanner:       netip.MustParseAddr("127.0.0.67"),
+	Media:         [2]uint16{31000, 31099},
 }
 
 // sockets are those that the stand-ins keep.
-type sockets struct{ provider, pbx *net.UDPConn }
+type sockets struct{ provider, pbx, phone *net.UDPConn }
+
+func (s *sockets) close() {
+	for _, c := range []*net.UDPConn{s.provider, s.pbx, s.phone} {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
 
 // attempts is how many other ports are tried for each that is held.
 const attempts = 16
@@ -37,29 +55,38 @@ const attempts = 16
 // choose finds free ports and opens the stand-ins' sockets.
 func choose(say func(string)) (a Addresses, s sockets, err error) {
 	a = usual
-	if s.provider, err = bind(&a.Provider, "the provider", say); err != nil {
-		return a, s, err
+	if s.provider, err = bind(&a.Provider, "the provider", say); err == nil {
+		s.pbx, err = bind(&a.PBX, "the PBX", say)
 	}
-	if s.pbx, err = bind(&a.PBX, "the PBX", say); err == nil {
+	if err == nil {
+		s.phone, err = behindNAT(&a)
+	}
+	if err == nil {
 		err = probe(&a, say)
 	}
 	if err != nil {
-		_ = s.provider.Close()
-		if s.pbx != nil {
-			_ = s.pbx.Close()
-		}
+		s.close()
 	}
 	return a, s, err
 }
 
+// behindNAT opens a socket as a NAT does for the phone: at its public address, on a port that nobody knows beforehand.
+func behindNAT(a *Addresses) (*net.UDPConn, error) {
+	at := netip.AddrPortFrom(a.Phone, 0)
+	return bind(&at, "the phone", func(string) {})
+}
+
 // probe finds ports for the gate, which opens them itself.
 func probe(a *Addresses, say func(string)) error {
-	for who, at := range map[string]*netip.AddrPort{"the gate outside": &a.Outside, "the gate inside": &a.Inside} {
+	for who, at := range map[string]*netip.AddrPort{
+		"the gate outside": &a.Outside, "the gate inside": &a.Inside,
+		"the gate outside for phones": &a.OutsidePhones, "the gate inside for phones": &a.InsidePhones,
+	} {
 		c, err := bind(at, who, say)
 		if err != nil {
 			return err
 		}
-		_ = c.Close()
+		defer func() { _ = c.Close() }() // held until all are found: a port for trunks is none for phones
 	}
 	size := a.Media[1] - a.Media[0] + 1
 	for range attempts {
@@ -100,7 +127,7 @@ func bind(at *netip.AddrPort, who string, say func(string)) (*net.UDPConn, error
 			}
 			return c, nil
 		case errors.Is(err, syscall.EADDRNOTAVAIL):
-			return nil, fmt.Errorf("%w: the demonstration needs the addresses 127.0.0.10–66, which Linux has by itself; "+
+			return nil, fmt.Errorf("%w: the demonstration needs the addresses 127.0.0.10–67, which Linux has by itself; "+
 				"on other systems give them to the loopback interface first", err)
 		case !errors.Is(err, syscall.EADDRINUSE):
 			return nil, err

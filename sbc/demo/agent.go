@@ -6,12 +6,12 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"sallyport/nat"
 	"sallyport/sbc/message"
-	"sallyport/sbc/scan"
 	"sallyport/sbc/transaction"
 	"sallyport/sbc/tu"
 )
@@ -27,41 +27,79 @@ type PacketConn interface {
 // Agent is a scripted user agent: one goroutine that owns its transactions, calls and timers. Its exported fields are
 // set before Run and read by that goroutine alone.
 type Agent struct {
-	Name string         // in User-Agent, and the user of its own URIs where Number is empty
-	Addr netip.AddrPort // signalling address
+	Name string // in User-Agent, and the user of its own URIs where Number is empty
+	// Addr is its signalling address as it knows it: in Via, Contact and Call-ID. Behind a NAT its packets come from
+	// elsewhere.
+	Addr netip.AddrPort
 	// Number is the user of its own URIs: the caller's number.
 	Number string
+	// Domain is the host of its address-of-record and of the numbers that it calls; empty: the addresses.
+	Domain string
+	// Password answers challenges, under AuthName or, where that is empty, the user of its own URIs; empty: none is answered.
+	Password, AuthName string
 	// Incoming is asked for the script of each call that arrives.
 	Incoming func(invite *message.Message) Script
+	// Outside is asked for the answer to each other request that belongs to no call, those of other dialogs included
+	// (NOTIFY). No answer, or no Outside: 481 within a dialog, else 200.
+	Outside func(req *message.Message) *message.Message
+	// Registrar makes it a PBX: it keeps the contacts of users. Nil: a REGISTER is a request as any other.
+	Registrar *Registrar
+	// Lost hears that its stream has ended (Rebind gives it another one).
+	Lost func()
 	// Trace hears each message, sent or received.
 	Trace func(sent bool, peer netip.AddrPort, b []byte)
 
-	conn   PacketConn
 	table  *transaction.Table
 	ids    tu.IDs
 	timers timers
-	calls  map[uint64]*Call // by user number of the transaction table
-	tags   map[string]*Call // by our tag
+	calls  map[uint64]*Call                  // by user number of the transaction table
+	asks   map[uint64]func(*message.Message) // likewise
+	tags   map[string]*Call                  // by our tag
 	lastID uint64
 	now    time.Time
 
-	mu    sync.Mutex
+	transport nat.Transport
+	serial    uint64 // of the stream
+	gone      bool   // the stream has ended
+
+	wake  chan struct{} // something was queued
+	mu    sync.Mutex    // guards all below
+	conn  PacketConn
 	queue []func()
+	until time.Time // the read deadline
 }
 
 // NewAgent makes an agent on a connection. Run starts it.
 func NewAgent(name string, addr netip.AddrPort, conn PacketConn, seed byte) *Agent {
 	key := [16]byte{seed, 1}
-	return &Agent{
-		Name: name, Addr: addr, conn: conn, table: newTable(),
-		ids: tu.NewIDs(tu.Seed{seed, 2}, tu.NewTagKey(key)), calls: map[uint64]*Call{},
-		tags: map[string]*Call{},
+	a := &Agent{
+		Name: name, Addr: addr, table: newTable(), ids: tu.NewIDs(tu.Seed{seed, 2}, tu.NewTagKey(key)),
+		calls: map[uint64]*Call{}, asks: map[uint64]func(*message.Message){}, tags: map[string]*Call{}, wake: make(chan struct{}, 1),
 	}
+	a.take(conn)
+	return a
+}
+
+// take makes a connection the agent's.
+func (a *Agent) take(conn PacketConn) {
+	a.conn, a.transport, a.gone = conn, nat.UDP, false
+	if s, ok := conn.(*Stream); ok {
+		a.transport = s.transport
+		a.serial++
+	}
+}
+
+// Rebind gives the agent another connection: after its NAT has forgotten the old one, or a stream has ended. It must run
+// on the agent's goroutine. The old connection is the caller's to close. It tells nobody: register again.
+func (a *Agent) Rebind(conn PacketConn) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.take(conn)
 }
 
 func newTable() *transaction.Table { return transaction.NewTable(transaction.Config{Max: 1 << 20}) }
 
-// Run serves until the context ends or the connection is closed. It leaves the connection open.
+// Run serves until the context ends or its socket is closed; a stream that ends it outlives. It leaves the connection open.
 func (a *Agent) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { a.Do(func() {}) })
 	defer stop()
@@ -69,16 +107,62 @@ func (a *Agent) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		a.now = time.Now()
 		a.work()
-		a.sleep()
-		n, from, err := a.conn.ReadFromUDPAddrPort(buf)
-		if errors.Is(err, net.ErrClosed) {
+		conn := a.sleep()
+		if a.gone {
+			a.idle(ctx)
+			continue
+		}
+		n, from, err := conn.ReadFromUDPAddrPort(buf)
+		a.now = time.Now()
+		switch {
+		case err == nil:
+			a.receive(buf[:n], from)
+		case !errors.Is(err, net.ErrClosed):
+		case a.transport.Reliable():
+			a.ended()
+		default:
 			return
 		}
-		a.now = time.Now()
-		if err == nil {
-			a.receive(buf[:n], from)
-		}
 	}
+}
+
+// ended notes that the stream is no more: what waits for an answer on it waits in vain.
+func (a *Agent) ended() {
+	a.gone = true
+	if s, ok := a.conn.(*Stream); ok {
+		_ = s.Close()
+		a.apply(a.table.Unreachable(a.now, a.flow(s.remote), nil))
+	}
+	if a.Lost != nil {
+		a.Lost()
+	}
+}
+
+// idle waits for what is queued or due while there is nothing to read from.
+func (a *Agent) idle(ctx context.Context) {
+	a.mu.Lock()
+	until := a.until
+	a.mu.Unlock()
+	var due <-chan time.Time
+	if !until.IsZero() {
+		t := time.NewTimer(time.Until(until))
+		defer t.Stop()
+		due = t.C
+	}
+	select {
+	case <-ctx.Done():
+	case <-a.wake:
+	case <-due:
+	}
+}
+
+// flow is a peer as the transaction table knows it.
+func (a *Agent) flow(remote netip.AddrPort) nat.Flow {
+	f := nat.Flow{Transport: a.transport, Remote: remote}
+	if a.transport.Reliable() {
+		f.Conn = a.serial
+	}
+	return f
 }
 
 // Do runs f on the agent's goroutine, soon.
@@ -87,6 +171,10 @@ func (a *Agent) Do(f func()) {
 	defer a.mu.Unlock()
 	a.queue = append(a.queue, f)
 	_ = a.conn.SetReadDeadline(past)
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
 }
 
 // past is a read deadline that wakes the reader at once.
@@ -108,8 +196,8 @@ func (a *Agent) work() {
 }
 
 // sleep sets how long the next read may wait: until a timer is due, not at all if something is queued. It holds the lock
-// throughout, or it would overwrite the deadline of a Do that comes between.
-func (a *Agent) sleep() {
+// throughout, or it would overwrite the deadline of a Do that comes between. It returns what to read from.
+func (a *Agent) sleep() PacketConn {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	next := a.table.Next()
@@ -119,7 +207,9 @@ func (a *Agent) sleep() {
 	if len(a.queue) > 0 {
 		next = past
 	}
+	a.until = next
 	_ = a.conn.SetReadDeadline(next)
+	return a.conn
 }
 
 // after runs f on the agent's goroutine in d.
@@ -127,106 +217,9 @@ func (a *Agent) after(d time.Duration, f func()) {
 	heap.Push(&a.timers, timer{at: a.now.Add(d), do: f})
 }
 
-func (a *Agent) receive(b []byte, from netip.AddrPort) {
-	if a.Trace != nil {
-		a.Trace(false, from, b)
-	}
-	var v scan.View
-	if scan.Scan(b, &v) != nil {
-		return
-	}
-	m, err := message.Parse(b, &v)
-	if err != nil {
-		return
-	}
-	m.SetSource(from)
-	f := nat.Flow{Remote: from}
-	if m.IsRequest() {
-		a.apply(a.table.Request(a.now, m, f, f, nil))
-	} else {
-		a.apply(a.table.Response(a.now, m, f, nil))
-	}
-}
-
-// apply does what the transaction table asks for.
-func (a *Agent) apply(effects []transaction.Effect) {
-	for i := range effects {
-		e := &effects[i]
-		switch e.Kind {
-		case transaction.Transmit:
-			a.write(e.Bytes, e.Flow.Remote)
-		case transaction.NewRequest:
-			a.request(e)
-		case transaction.Cancelled:
-			a.call(e.User, func(c *Call) { c.cancelled() })
-		case transaction.AckFor2xx:
-			a.call(e.User, func(c *Call) { c.acked(e.Msg) })
-		case transaction.NotAcked:
-			a.call(e.User, func(c *Call) { c.unacked() })
-		case transaction.Response, transaction.Provisional:
-			a.call(e.User, func(c *Call) { c.response(e.Ref, e.Msg) })
-		case transaction.Timeout, transaction.Failed:
-			a.call(e.User, func(c *Call) { c.failed(e.Ref) })
-		case transaction.StrayAck, transaction.Full, transaction.LateAnswer:
-			// Nothing an agent on a quiet network would act on.
-		}
-	}
-}
-
-func (a *Agent) call(id uint64, f func(*Call)) {
-	if c := a.calls[id]; c != nil {
-		f(c)
-	}
-}
-
-func (a *Agent) write(b []byte, to netip.AddrPort) {
-	if a.Trace != nil {
-		a.Trace(true, to, b)
-	}
-	_, _ = a.conn.WriteToUDPAddrPort(b, to) // a lost datagram is repeated by its transaction
-}
-
-// request takes a request that opened a server transaction.
-func (a *Agent) request(e *transaction.Effect) {
-	m := e.Msg
-	if m.To.Tag != "" {
-		if c := a.tags[m.To.Tag]; c != nil && c.dlg.CallID == m.CallID {
-			a.table.Own(e.ID, c.id, "")
-			c.request(e.ID, m)
-			return
-		}
-		a.respond(e.ID, message.Reply(m, 481, ""))
-		return
-	}
-	if m.Method != "INVITE" {
-		resp := message.Reply(m, 200, "")
-		resp.To.Tag = a.ids.Tag()
-		a.respond(e.ID, resp)
-		return
-	}
-	script := Script{Answer: 10 * time.Millisecond}
-	if a.Incoming != nil {
-		script = a.Incoming(m)
-	}
-	c := a.newCall(script)
-	a.table.Own(e.ID, c.id, c.tag)
-	c.incoming(e.ID, m, e.Flow.Remote)
-}
-
-func (a *Agent) respond(id transaction.ID, m *message.Message) {
-	effects, err := a.table.Respond(a.now, id, m, nil)
-	if err == nil {
-		a.apply(effects)
-	}
-}
-
-// send opens a client transaction for a call.
-func (a *Agent) send(c *Call, ref uint32, m *message.Message, to netip.AddrPort) {
-	m.Via = []message.Via{{Transport: "UDP", Host: a.Addr.Addr().String(), Port: a.Addr.Port(), Branch: a.ids.Branch()}}
-	effects, err := a.table.Send(a.now, c.id, ref, m, nat.Flow{Remote: to}, nil)
-	if err == nil {
-		a.apply(effects)
-	}
+// keep is after for what is no call's.
+func (a *Agent) keep(d time.Duration, f func()) {
+	heap.Push(&a.timers, timer{at: a.now.Add(d), do: f, stays: true})
 }
 
 // Calls is how many calls the agent holds, ended ones that it still remembers included, and how many transactions. It
@@ -249,8 +242,10 @@ func (a *Agent) Forget(ctx context.Context) (done bool) {
 				return
 			}
 		}
-		a.table, a.timers = newTable(), nil
-		a.calls, a.tags = map[uint64]*Call{}, map[string]*Call{}
+		a.table = newTable()
+		a.timers = slices.Clone(slices.DeleteFunc(a.timers, func(t timer) bool { return !t.stays }))
+		heap.Init(&a.timers)
+		a.calls, a.tags, a.asks = map[uint64]*Call{}, map[string]*Call{}, map[uint64]func(*message.Message){}
 		done = true
 	})
 	return done
@@ -267,8 +262,9 @@ func (a *Agent) ask(ctx context.Context, f func()) {
 }
 
 type timer struct {
-	at time.Time
-	do func()
+	at    time.Time
+	do    func()
+	stays bool // Forget leaves it alone
 }
 
 type timers []timer
@@ -280,6 +276,7 @@ func (t *timers) Push(x any)        { *t = append(*t, x.(timer)) }
 func (t *timers) Pop() any {
 	old := *t
 	x := old[len(old)-1]
+	old[len(old)-1] = timer{} // or the array would keep the call that it was for
 	*t = old[:len(old)-1]
 	return x
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"cmp"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport/sbc/dialog"
@@ -38,13 +39,15 @@ type Result struct {
 	Why      string // what ended it
 	SDP      []byte // the far side's last SDP
 	Progress []int  // provisional codes
+	// Challenges is how many challenges were answered.
+	Challenges int
 }
 
 // References of a call's client transactions.
 const (
-	refInvite = 1 + iota
-	refBye
-	refReinvite // the first one; each has a number of its own, since answered INVITEs live on for their copies
+	refBye = 1 + iota
+	refInvite
+	refReinvite = refInvite + maxTries // the first one; each has a number of its own, since answered INVITEs live on for their copies
 )
 
 // Call is one call of an agent.
@@ -58,6 +61,8 @@ type Call struct {
 	up     bool
 	ack    *message.Message
 
+	login  login
+	asked  uint32 // reference of the INVITE in progress: a retry with credentials has another
 	invite *message.Message
 	server transaction.ID
 	final  bool   // the INVITE has its final answer
@@ -72,43 +77,40 @@ type Call struct {
 
 func (a *Agent) newCall(s Script) *Call {
 	a.lastID++
-	c := &Call{a: a, id: a.lastID, script: s, tag: a.ids.Tag()}
+	c := &Call{a: a, id: a.lastID, script: s, tag: a.ids.Tag(), asked: refInvite}
 	a.calls[c.id], a.tags[c.tag] = c, c
 	return c
 }
 
 // Call starts a call to a number at an address. It must run on the agent's goroutine (Do).
 func (a *Agent) Call(number string, to netip.AddrPort, s Script) *Call {
+	uri := a.uri(number, to)
+	return a.Invite(uri, message.NameAddr{URI: uri}, to, s)
+}
+
+// Invite starts a call to a URI, as to somebody, by an address: that of a proxy. It must run on the agent's goroutine.
+func (a *Agent) Invite(target message.URI, to message.NameAddr, by netip.AddrPort, s Script) *Call {
 	c := a.newCall(s)
-	c.peer = to
-	m := &message.Message{
-		Method: "INVITE", URI: sipURI(number, to), CallID: a.ids.CallID() + "@" + a.Addr.Addr().String(), CSeq: 1, MaxForwards: 70,
-		From: message.NameAddr{URI: sipURI(a.number(), a.Addr), Tag: c.tag}, To: message.NameAddr{URI: sipURI(number, to)},
-	}
+	c.peer = by
+	m := a.Request("INVITE", target, to)
+	m.From.Tag, m.Headers = c.tag, nil
 	c.dress(m, s.SDP)
 	c.invite = m
-	a.send(c, refInvite, m, to)
+	a.send(c, c.asked, m, by)
 	if s.Cancel > 0 {
 		a.after(s.Cancel, func() {
 			if !c.final {
 				c.giving = true
-				a.apply(a.table.Cancel(a.now, c.id, refInvite, false, "", nil))
+				a.apply(a.table.Cancel(a.now, c.id, c.asked, false, "", nil))
 			}
 		})
 	}
 	return c
 }
 
-func (a *Agent) number() string { return cmp.Or(a.Number, a.Name) }
-
-func sipURI(user string, at netip.AddrPort) message.URI {
-	return message.URI{Scheme: "sip", User: user, Host: at.Addr().String(), Port: at.Port()}
-}
-
 func (c *Call) dress(m *message.Message, sdp []byte) {
-	contact := message.NameAddr{URI: sipURI(c.a.number(), c.a.Addr)}
-	m.Add("Contact", contact.String())
-	m.Add("User-Agent", "Sallyport demo "+c.a.Name)
+	m.Add("Contact", c.a.contact().String())
+	m.Add("User-Agent", product+c.a.Name)
 	if len(sdp) > 0 {
 		m.Add("Content-Type", "application/sdp")
 		m.Body = sdp
@@ -244,12 +246,14 @@ func (c *Call) Hangup() {
 func (c *Call) response(ref uint32, m *message.Message) {
 	switch {
 	case m.Status < 200:
-		if ref == refInvite && m.Status > 100 {
+		if ref == c.asked && m.Status > 100 {
 			c.result.Progress = append(c.result.Progress, m.Status)
 			c.keep(m)
 		}
-	case ref == refInvite:
-		c.inviteAnswered(m)
+	case ref == c.asked:
+		if !c.retry(m) {
+			c.inviteAnswered(m)
+		}
 	case ref >= refReinvite:
 		if m.Status < 300 {
 			ack := c.dlg.Request("ACK", m.CSeq)
@@ -262,6 +266,22 @@ func (c *Call) response(ref uint32, m *message.Message) {
 	case ref == refBye:
 		c.finish("BYE sent")
 	}
+}
+
+// retry answers a challenge: the same request anew, with credentials and the next number (RFC 3261 §22.2).
+func (c *Call) retry(m *message.Message) bool {
+	if c.giving || c.asked+1 >= refReinvite || !c.login.challenged(c.a, m) {
+		return false
+	}
+	again := *c.invite
+	again.Headers = slices.Clone(c.invite.Headers)
+	again.CSeq++
+	c.login.sign(c.a, &again)
+	c.invite = &again
+	c.asked++
+	c.result.Challenges++
+	c.a.send(c, c.asked, &again, c.peer)
+	return true
 }
 
 func (c *Call) inviteAnswered(m *message.Message) {
@@ -301,9 +321,8 @@ func (c *Call) inviteAnswered(m *message.Message) {
 
 func (c *Call) sendAck(ack *message.Message) {
 	m := *ack
-	m.Via = []message.Via{{
-		Transport: "UDP", Host: c.a.Addr.Addr().String(), Port: c.a.Addr.Port(), Branch: c.a.ids.Branch(), RPort: -1,
-	}}
+	m.Via = []message.Via{c.a.via()}
+	m.Via[0].RPort = -1
 	if b, err := m.Append(nil); err == nil {
 		c.a.write(b, c.peer)
 	}
@@ -334,7 +353,7 @@ func (c *Call) request(id transaction.ID, m *message.Message) {
 
 func (c *Call) failed(ref uint32) {
 	switch ref {
-	case refInvite:
+	case c.asked:
 		c.result.Code = 408
 		c.finish("no answer")
 	case refBye:

@@ -78,7 +78,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 func (h *house) play(ctx context.Context, sc scene) Scene {
 	ctx, cancel := context.WithTimeout(ctx, sceneTime)
 	defer cancel()
-	s := Scene{Name: sc.name}
+	s := Scene{Name: sc.name, Outside: sc.outside}
 	h.traffic.begin()
 	sc.play(ctx, h, &s)
 	time.Sleep(settle)
@@ -88,11 +88,13 @@ func (h *house) play(ctx context.Context, sc scene) Scene {
 }
 
 func printAddresses(w io.Writer, a *Addresses) {
-	fmt.Fprintf(w, `Sallyport on loopback, with a provider and a PBX that call each other through it:
+	fmt.Fprintf(w, `Sallyport on loopback, with a provider and a phone outside, and a PBX inside, that call each other through it:
 
   provider %-18s  ->  outside %s  GATE  inside %s  <-  PBX %s
+  phone    %-18s  ->  outside %s  GATE  inside %s  <-
   audio (PCMU) through ports %d-%d of the gate, on both sides
-`, a.Provider, a.Outside, a.Inside, a.PBX, a.Media[0], a.Media[1])
+  the phone stands behind a NAT: it takes itself for %s
+`, a.Provider, a.Outside, a.Inside, a.PBX, a.Phone.String()+":any", a.OutsidePhones, a.InsidePhones, a.Media[0], a.Media[1], a.PhoneHome)
 }
 
 func (r *Report) printEnd(w io.Writer) {
@@ -123,9 +125,11 @@ Up until Ctrl-C. Call through the gate yourself: anybody at 127.0.0.41-43 is the
   as the PBX        sipp -sn uac -i 127.0.0.31 -s %[7]s -m 1 -d 2000 %[3]s
   as a stranger     sipp -sn uac -i %[4]s -s %[1]s -m 1 -timeout 3s %[2]s    (silence)
 
+  as a phone        %[8]s
+
   %[1]s and %[7]s answer and send your audio back, %[5]s is busy, %[6]s rings until you give up.
 
-`, numberEcho, a.Outside, a.Inside, a.Stranger, numberBusy, numberRing, numberAway)
+`, numberEcho, a.Outside, a.Inside, a.Stranger, numberBusy, numberRing, numberAway, a.visiting())
 	h.records.hear(func(c tu.CDR) { fmt.Fprintln(w, jsonLine(c)) })
 	<-ctx.Done()
 	h.records.hear(nil)

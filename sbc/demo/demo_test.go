@@ -23,8 +23,8 @@ func TestDemonstration(t *testing.T) {
 	go func() { first <- runOnce(t, Options{Once: true}) }()
 	second := runOnce(t, Options{Once: true, JSON: true})
 	for _, r := range []Report{<-first, second} {
-		if !r.OK || len(r.Scenes) != len(scenes) || len(r.CDRs) != 5 {
-			t.Errorf("ok %v, %d scenes of %d, %d CDRs of 5", r.OK, len(r.Scenes), len(scenes), len(r.CDRs))
+		if !r.OK || len(r.Scenes) != len(scenes) || len(r.CDRs) != 9 {
+			t.Errorf("ok %v, %d scenes of %d, %d CDRs of 9", r.OK, len(r.Scenes), len(scenes), len(r.CDRs))
 		}
 	}
 }
@@ -154,7 +154,7 @@ func TestSound(t *testing.T) {
 
 func newSound(t *testing.T, at netip.Addr, echo bool) *sound {
 	t.Helper()
-	s, err := listen(at, echo)
+	s, err := listen(at, netip.Addr{}, echo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -242,6 +242,7 @@ func TestLadderLines(t *testing.T) {
 		{Step{1162.25, "outside", "gate", "200 OK"}, "  1162.2  |<------------- 200 OK --------------|:::|                                    |"},
 		{Step{3, "inside", "gate", "ACK"}, "     3.0  |                                    |:::|--------------- ACK --------------->|"},
 		{Step{4, "inside", "pbx", "BYE"}, "     4.0  |                                    |:::|<-------------- BYE ----------------|"},
+		{Step{4.5, "outside", "phone", "REGISTER"}, "     4.5  |------------- REGISTER ------------>|:::|                                    |"},
 		{Step{5, "both", "both", "RTP 5"}, "     5.0  |<============= RTP 5 ==============>|:::|<==================================>|"},
 		{Step{6, "outside", "gate", strings.Repeat("x", 50)}, "     6.0  |<- xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx --|:::|                                    |"},
 	} {
@@ -277,8 +278,16 @@ func TestSeenAcross(t *testing.T) {
 			t.Errorf("the inside's %s was shown and not found: %s", what, text)
 		}
 	}
+	// The phone's own address, and that of its NAT, are the outside's; so is its product.
+	for _, host := range []string{a.PhoneHome.Addr().String(), a.Phone.String(), product + "phone"} {
+		_, _, _, before := tr.seenAcross(1)
+		pbx(false, a.Inside, message("in-2", host))
+		if _, _, _, found := tr.seenAcross(1); len(found) <= len(before) {
+			t.Errorf("the PBX was shown %s, and it was not found: %q", host, found)
+		}
+	}
 	ladder, _ := tr.end()
-	if len(ladder) != 4 || ladder[0].Title != "200 OK BYE" || ladder[2].From != "provider" {
+	if len(ladder) != 7 || ladder[0].Title != "200 OK BYE" || ladder[2].From != "provider" {
 		t.Errorf("ladder %+v", ladder)
 	}
 }

@@ -38,15 +38,16 @@ func (e *ending) end() {
 var errNoLine = errors.New("no socket for the audio of a call: too many files or ports are open")
 
 // configuration is the gate's file. Anybody at 127.0.0.40–43 is the provider, at 127.0.0.30–31 the PBX, so that other
-// programs can call, too.
+// programs can call, too. Phones may come from anywhere.
 const configuration = `
-outside: { address: %[1]s, phones: {}, trunks: { udp: %[2]d } }
-inside: { address: %[3]s, phones: {}, trunks: { udp: %[4]d } }
+outside: { address: %[1]s, phones: { udp: %[9]d }, trunks: { udp: %[2]d } }
+inside: { address: %[3]s, phones: { udp: %[10]d }, trunks: { udp: %[4]d } }
 media: { ports: %[5]d-%[6]d }
 pbx:
   domain: pbx.example
-  nodes: [ { address: "%[7]s" } ]
+  nodes: [ { address: "%[7]s", realms: [ phones, trunks ] } ]
   sources: [ 127.0.0.30/31 ]
+phones: { keepalive: { interval: 5s } }
 trunks:
   - name: provider
     peers: [ { address: "%[8]s" } ]
@@ -55,17 +56,21 @@ trunks:
 policy: { rate_limits: [] }
 `
 
+// pbxDomain is the domain of the configuration.
+const pbxDomain = "pbx.example"
+
 func (a *Addresses) yaml() []byte {
 	return fmt.Appendf(nil, configuration, a.Outside.Addr(), a.Outside.Port(), a.Inside.Addr(), a.Inside.Port(),
-		a.Media[0], a.Media[1], a.PBX, a.Provider)
+		a.Media[0], a.Media[1], a.PBX, a.Provider, a.OutsidePhones.Port(), a.InsidePhones.Port())
 }
 
-// house is the whole set-up: the gate as it is, on real sockets, between a provider and a PBX.
+// house is the whole set-up: the gate as it is, on real sockets, between a provider and a phone outside and a PBX.
 type house struct {
 	addresses Addresses
 	gate      *sbc.SBC
 	provider  *station
 	pbx       *station
+	phone     *phone
 	records   *records
 	traffic   *traffic
 
@@ -92,7 +97,7 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &house{addresses: a, records: &records{}, traffic: newTraffic(&a), conns: []*net.UDPConn{p.provider, p.pbx}}
+	h := &house{addresses: a, records: &records{}, traffic: newTraffic(&a), conns: []*net.UDPConn{p.provider, p.pbx, p.phone}}
 	snap, report := config.Parse("demonstration", a.yaml(), config.Flags{})
 	if snap == nil {
 		h.closeSockets()
@@ -106,8 +111,12 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 		return nil, err
 	}
 	agents := h.ending[1].begin()
-	h.provider = h.start(agents, "provider", "+4989200", a.Provider, p.provider)
-	h.pbx = h.start(agents, "pbx", "+4930201", a.PBX, p.pbx)
+	h.provider = h.station("provider", "+4989200", a.Provider, p.provider)
+	h.pbx = h.station("pbx", "+4930201", a.PBX, p.pbx)
+	h.phone = h.newPhone(p.phone)
+	for _, st := range h.stations() {
+		h.ending[1].running.Go(func() { st.Run(agents) })
+	}
 	gate := h.ending[0].begin()
 	h.ending[0].running.Go(func() { h.gate.Run(gate) })
 	if missing := h.gate.Gauges().PortsMissing; missing > 0 {
@@ -117,14 +126,14 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 	return h, nil
 }
 
-// start gives a stand-in its goroutine.
-func (h *house) start(ctx context.Context, name, number string, at netip.AddrPort, conn *net.UDPConn) *station {
+// station makes a stand-in.
+func (h *house) station(name, number string, at netip.AddrPort, conn *net.UDPConn) *station {
 	agent := NewAgent(name, at, conn, byte(rand.Uint32()))
 	agent.Number, agent.Trace = number, h.traffic.tap(name)
-	st := newStation(agent)
-	h.ending[1].running.Go(func() { agent.Run(ctx) })
-	return st
+	return newStation(agent)
 }
+
+func (h *house) stations() []*station { return []*station{h.provider, h.pbx, h.phone.station} }
 
 // close ends everything and waits for it. The gate hangs up first, so that the stand-ins hear it.
 func (h *house) close() {
@@ -132,8 +141,9 @@ func (h *house) close() {
 		h.ending[i].end()
 	}
 	h.closeSockets()
-	h.provider.closeAll()
-	h.pbx.closeAll()
+	for _, st := range h.stations() {
+		st.closeAll()
+	}
 }
 
 func (h *house) closeSockets() {

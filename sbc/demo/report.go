@@ -20,6 +20,7 @@ type Report struct {
 // Scene is one thing that was tried.
 type Scene struct {
 	Name     string   `json:"name"`
+	Outside  string   `json:"outside"` // who stands outside: provider, phone, stranger
 	Ladder   []Step   `json:"ladder,omitempty"`
 	Audio    []Audio  `json:"audio,omitempty"`
 	Findings []string `json:"findings,omitempty"`
@@ -33,6 +34,14 @@ func (s *Scene) problem(format string, args ...any) {
 
 func (s *Scene) finding(format string, args ...any) {
 	s.Findings = append(s.Findings, fmt.Sprintf(format, args...))
+}
+
+// shown is what a command prints.
+func (s *Scene) shown(command, text string) {
+	s.finding("$ %s", command)
+	for line := range strings.Lines(strings.TrimSpace(text)) {
+		s.finding("  %s", strings.TrimRight(line, "\n"))
+	}
 }
 
 // Audio is the verdict on one stretch of audio: one side speaks, the other hears it and, where Echo says so, sends it
@@ -88,7 +97,7 @@ func (s *Scene) print(w io.Writer, number int) {
 	}
 	fmt.Fprintf(w, "\n%d  %s: %s\n", number, s.Name, verdict)
 	if len(s.Ladder) > 0 {
-		fmt.Fprintf(w, "\n      ms  %-*s%s%*s\n", lane-6, "provider", "outside GATE inside", lane-6, "PBX")
+		fmt.Fprintf(w, "\n      ms  %-*s%s%*s\n", lane-6, s.Outside, "outside GATE inside", lane-6, "PBX")
 		for i := range s.Ladder {
 			fmt.Fprintln(w, s.Ladder[i].draw())
 		}

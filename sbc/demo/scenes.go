@@ -11,18 +11,24 @@ import (
 
 // scene is one thing to try.
 type scene struct {
-	name string
-	play func(context.Context, *house, *Scene)
+	name    string
+	outside string // who stands outside, on the ladder
+	play    func(context.Context, *house, *Scene)
 }
 
 var scenes = []scene{
-	{"the provider calls in, the PBX answers and echoes, the provider hangs up", callIn},
-	{"the PBX calls out, the provider answers and echoes, the provider hangs up", callOut},
-	{"the PBX puts a call on hold with music, and takes it back", holdAndResume},
-	{"the provider gives up while the PBX rings", cancelled},
-	{"the PBX is busy", busy},
-	{"a stranger scans port 5080", scanned},
-	{"neither side sees anything of the other", keptApart},
+	{"the provider calls in, the PBX answers and echoes, the provider hangs up", "provider", callIn},
+	{"the PBX calls out, the provider answers and echoes, the provider hangs up", "provider", callOut},
+	{"the PBX puts a call on hold with music, and takes it back", "provider", holdAndResume},
+	{"the provider gives up while the PBX rings", "provider", cancelled},
+	{"the PBX is busy", "provider", busy},
+	{"a stranger scans port 5080", "stranger", scanned},
+	{"a phone behind a NAT registers: a wrong password is refused by the PBX, the right one is accepted", "phone", registers},
+	{"the phone calls the PBX, which challenges it, answers and echoes; the phone holds the call, and takes it back", "phone", phoneCalls},
+	{"the PBX calls the phone, which answers and echoes", "phone", phoneCalled},
+	{"the NAT forgets the phone: it cannot be called until it registers again", "phone", phoneMoves},
+	{"a stranger scans port 5060", "stranger", scannedPhones},
+	{"neither side sees anything of the other", "-", keptApart},
 }
 
 // The lengths of talk, in packets of 20 ms.
@@ -84,12 +90,18 @@ func (h *house) hangUp(ctx context.Context, s *Scene, p pair, by *line, call *Ca
 
 // recorded waits for the CDR of the scene's call.
 func (h *house) recorded(ctx context.Context, s *Scene, code int, by string) {
+	aor := ""
+	if s.Outside == h.phone.Name {
+		aor = phoneUser + "@" + pbxDomain
+	}
 	c, ok := h.records.wait(ctx, h.calls-1)
 	switch {
 	case !ok:
 		s.problem("no CDR was written")
 	case c.Code != code || c.EndedBy != by:
 		s.problem("the CDR says code %d, ended by %s; want %d, %s", c.Code, c.EndedBy, code, by)
+	case c.AoR != aor:
+		s.problem("the CDR names the phone %q, want %q", c.AoR, aor)
 	}
 }
 
@@ -149,24 +161,24 @@ func holdAndResume(ctx context.Context, h *house, s *Scene) {
 		return
 	}
 	h.talk(ctx, s, "before", p.caller, p.callee, talkShort, true)
-	if h.reinvite(ctx, s, p, sdp.SendOnly) {
+	if h.reinvite(ctx, s, p.callee, p.called, sdp.SendOnly) {
 		h.talk(ctx, s, "on hold", p.callee, p.caller, talkShort, false)
 		if n := p.caller.sound.speak(ctx, 0, 1); n > 0 {
 			s.problem("the provider may send although it is on hold")
 		}
 	}
-	if h.reinvite(ctx, s, p, sdp.SendRecv) {
+	if h.reinvite(ctx, s, p.callee, p.called, sdp.SendRecv) {
 		h.talk(ctx, s, "after", p.caller, p.callee, talkShort, true)
 	}
 	h.hangUp(ctx, s, p, p.caller, p.call, "caller")
 }
 
-// reinvite lets the callee offer another direction.
-func (h *house) reinvite(ctx context.Context, s *Scene, p pair, d sdp.Direction) bool {
-	offer := p.callee.sound.describe(d)
-	p.callee.st.Do(func() { p.called.Reinvite(offer) })
+// reinvite lets one end offer another direction.
+func (h *house) reinvite(ctx context.Context, s *Scene, by *line, call *Call, d sdp.Direction) bool {
+	offer := by.sound.describe(d)
+	by.st.Do(func() { call.Reinvite(offer) })
 	select {
-	case code := <-p.callee.asked:
+	case code := <-by.asked:
 		if code == 200 {
 			return true
 		}
@@ -214,6 +226,11 @@ func keptApart(_ context.Context, h *house, s *Scene) {
 		if messages == 0 {
 			s.problem("nothing was sent to the %s side", side)
 		}
+	}
+	if n := h.phone.keepalives.Load(); n == 0 {
+		s.problem("no keepalive has come to the phone")
+	} else {
+		s.finding("the phone was kept reachable by %d OPTIONS from the gate, all answered", n)
 	}
 	g := h.gate.Gauges()
 	s.finding("the gate  holds %d calls, %d dialogs and %d media streams after %d calls", g.Calls, g.Dialogs, g.Streams, g.Total)

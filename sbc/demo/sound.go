@@ -27,6 +27,7 @@ const (
 // each payload that it knows by its mark, and sends what the other side says back to it, if asked to.
 type sound struct {
 	local netip.AddrPort
+	said  netip.AddrPort // in descriptions
 	conn  *net.UDPConn
 	done  chan struct{}
 
@@ -51,8 +52,9 @@ type heard struct {
 // maxMarks bounds what a sound remembers.
 const maxMarks = 64
 
-// listen opens the audio of a call at an address, on an even port as RFC 3550 §11 asks.
-func listen(at netip.Addr, echo bool) (*sound, error) {
+// listen opens the audio of a call at an address, on an even port as RFC 3550 §11 asks. Behind a NAT descriptions name
+// another address, home, and another port than those that packets come from.
+func listen(at, home netip.Addr, echo bool) (*sound, error) {
 	for range 32 {
 		conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
 		if err != nil {
@@ -68,7 +70,10 @@ func listen(at netip.Addr, echo bool) (*sound, error) {
 			header: rtp.Header{
 				Version: 2, PayloadType: pcmu, SSRC: rand.Uint32(), SequenceNumber: uint16(rand.Uint32()), Timestamp: rand.Uint32(),
 			},
-			own: map[uint32]bool{}, heard: map[uint32]*heard{},
+			own: map[uint32]bool{}, heard: map[uint32]*heard{}, said: local,
+		}
+		if home.IsValid() {
+			s.said = netip.AddrPortFrom(home, 11780+2*uint16(rand.N(100)))
 		}
 		go s.read()
 		return s, nil
@@ -88,10 +93,10 @@ func (s *sound) describe(d sdp.Direction) []byte {
 	defer s.mu.Unlock()
 	s.version++
 	s.sends = d.Sends()
-	a := s.local.Addr()
+	a := s.said.Addr()
 	return fmt.Appendf(nil, "v=0\r\no=- %d %d IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0 101\r\n"+
 		"a=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=%s\r\n",
-		s.header.SSRC, s.version, a, a, s.local.Port(), d)
+		s.header.SSRC, s.version, a, a, s.said.Port(), d)
 }
 
 // answer is our answer to an offer (RFC 3264 §6.1), or an offer of our own where there is none.

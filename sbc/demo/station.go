@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +15,8 @@ import (
 type station struct {
 	*Agent
 	arrived chan *line // each call that comes in, as long as somebody takes them
+	media   netip.Addr // where its audio is
+	home    netip.Addr // and where it says that it is, behind a NAT; invalid: there
 
 	mu   sync.Mutex
 	open map[*line]bool
@@ -40,7 +43,7 @@ const (
 )
 
 func newStation(a *Agent) *station {
-	st := &station{Agent: a, arrived: make(chan *line, 1), open: map[*line]bool{}}
+	st := &station{Agent: a, arrived: make(chan *line, 1), media: a.Addr.Addr(), open: map[*line]bool{}}
 	a.Incoming = st.incoming
 	return st
 }
@@ -52,7 +55,7 @@ func (st *station) newLine(echo bool) *line {
 	if len(st.open) >= most {
 		return nil
 	}
-	s, err := listen(st.Addr.Addr(), echo)
+	s, err := listen(st.media, st.home, echo)
 	if err != nil {
 		return nil
 	}
@@ -125,7 +128,7 @@ func (st *station) incoming(m *message.Message) Script {
 	return s
 }
 
-// dial places a call through the gate.
+// dial places a call through the gate. What the PBX dials may be a user of its own: then it calls where he has registered.
 func (st *station) dial(ctx context.Context, number string, h *house, cancel time.Duration) (*line, error) {
 	l := st.newLine(false)
 	if l == nil {
@@ -133,11 +136,28 @@ func (st *station) dial(ctx context.Context, number string, h *house, cancel tim
 	}
 	s := l.script()
 	s.SDP, s.Cancel = l.sound.describe(sdp.SendRecv), cancel
-	gate := h.addresses.Outside
-	if st == h.pbx {
-		gate = h.addresses.Inside
-	}
 	h.calls++
-	st.Do(func() { st.Call(number, gate, s) })
+	st.Do(func() {
+		switch {
+		case st == h.phone.station:
+			st.Call(number, h.addresses.OutsidePhones, s)
+		case st == h.provider:
+			st.Call(number, h.addresses.Outside, s)
+		case st.Registrar.Users[number] != "":
+			st.ring(number, h.addresses.InsidePhones, s)
+		default:
+			st.Call(number, h.addresses.Inside, s)
+		}
+	})
 	return l, ctx.Err()
+}
+
+// ring calls a user of the PBX at the contact that came last.
+func (st *station) ring(user string, gate netip.AddrPort, s Script) {
+	list := st.Registrar.Contacts(user, st.now)
+	if len(list) == 0 {
+		s.Done(Result{Code: 480, Why: "not registered at the PBX"})
+		return
+	}
+	st.Invite(list[0].URI, message.NameAddr{URI: message.URI{Scheme: "sip", User: user, Host: pbxDomain}}, gate, s)
 }

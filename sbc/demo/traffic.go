@@ -41,7 +41,7 @@ type heardMessage struct {
 type Step struct {
 	At    float64 `json:"ms"`   // since the scene began
 	Side  string  `json:"side"` // outside, inside; both: audio
-	From  string  `json:"from"` // provider, gate, pbx
+	From  string  `json:"from"` // provider, phone, gate, pbx
 	Title string  `json:"title"`
 }
 
@@ -50,15 +50,19 @@ const maxHeard = 2000
 
 func newTraffic(a *Addresses) *traffic {
 	t := &traffic{start: time.Now()}
-	secrets := func(who string, at ...netip.AddrPort) map[string]string {
-		out := map[string]string{"Sallyport demo " + who: "product name"}
-		for _, a := range at {
-			out[a.Addr().String()] = "address"
+	for side, who := range [2][]string{nat.Outside: {"provider", "phone"}, nat.Inside: {"pbx"}} {
+		t.sides[side].secrets = map[string]string{}
+		for _, name := range who {
+			t.sides[side].secrets[product+name] = "product name"
 		}
-		return out
 	}
-	t.sides[nat.Outside].secrets = secrets("provider", a.Outside, a.Provider)
-	t.sides[nat.Inside].secrets = secrets("pbx", a.Inside, a.PBX)
+	for side, at := range [2][]netip.Addr{
+		nat.Outside: {a.Outside.Addr(), a.Provider.Addr(), a.Phone, a.PhoneHome.Addr()}, nat.Inside: {a.Inside.Addr(), a.PBX.Addr()},
+	} {
+		for _, addr := range at {
+			t.sides[side].secrets[addr.String()] = "address"
+		}
+	}
 	return t
 }
 

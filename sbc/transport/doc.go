@@ -3,16 +3,25 @@
 //
 //	socket → size, sort → scan → guard → (drop | short reply) → parse, validate → SetSource → Handler.Deliver
 //
-// One goroutine reads each socket, so the messages of a socket are delivered in their order of arrival. It survives
-// every read error and recovers from a panic in one message. Send runs on the caller's goroutine: one system call that
-// never waits.
+// One goroutine reads each socket and each connection, so the messages of each are delivered in their order of arrival. It
+// survives every read error of a socket and recovers from a panic in one message.
 //
 // Sockets are bound to concrete addresses only. A datagram leaves by the interface its flow names, and goes to the
 // flow's address; nothing that a message says of itself chooses a destination here. Answers of this room's own are
 // stateless, never repeated, go to the packet's source and are at most 200 bytes longer than what they answer.
 //
-// The room keeps no transaction, judges nobody and resolves no name. Real sockets need Linux (IP_RECVERR,
-// SO_RXQ_OVFL). Streams find their place beside the datagrams: a Flow names their connection.
+// Send never waits. Over UDP it is one system call of the caller's. Over streams it queues: a flow that names its
+// connection reaches that one or nobody, a flow without is a connection of our own, dialled when it is needed. A stream is
+// cut by its Content-Length alone, and ended at the first doubt. Each connection is bounded in time (to its first message,
+// in a message, idle, in taking what is sent) and in bytes, strangers' also in number; a full inbox stops the reading. An
+// idle connection has a goroutine and a kilobyte, everything else is borrowed while a message is under way.
 //
-// RFC 3261 §18 (transport), §18.4 (ICMP), §8.2.7 and §16.11 (stateless answers); RFC 3581 (rport).
+// TLS is 1.2 or later. Who is dialled must prove the name that was meant. The certificate is replaced without a
+// connection's end.
+//
+// The room keeps no transaction, judges nobody and resolves no name. Real sockets need Linux (IP_RECVERR,
+// SO_RXQ_OVFL, TCP_USER_TIMEOUT).
+//
+// RFC 3261 §18 (transport), §18.3 (framing), §18.4 (ICMP), §8.2.7 and §16.11 (stateless answers); RFC 3581 (rport);
+// RFC 5626 §3.5.1, §4.4.1 (keep-alive over streams); RFC 5922 §7, RFC 8996 (TLS).
 package transport

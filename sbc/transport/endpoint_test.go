@@ -152,8 +152,9 @@ func TestUnreachablePanics(t *testing.T) {
 
 type panicking struct{}
 
-func (panicking) Deliver(Packet) Outcome             { panic("deliver") }
-func (panicking) Unreachable(uint16, netip.AddrPort) { panic("unreachable") }
+func (panicking) Deliver(Packet) Outcome { panic("deliver") }
+func (panicking) Unreachable(nat.Flow)   { panic("unreachable") }
+func (panicking) Closed(nat.Flow, bool)  { panic("closed") }
 
 func bench(guard guardFunc, h Handler) (*endpoint, *scripted) {
 	c := newScripted()
@@ -219,8 +220,9 @@ func BenchmarkReceiveDrop(b *testing.B) {
 
 type sink struct{}
 
-func (sink) Deliver(Packet) Outcome             { return Accepted }
-func (sink) Unreachable(uint16, netip.AddrPort) {}
+func (sink) Deliver(Packet) Outcome { return Accepted }
+func (sink) Unreachable(nat.Flow)   {}
+func (sink) Closed(nat.Flow, bool)  {}
 
 func BenchmarkReceiveDeliver(b *testing.B) {
 	e, _ := bench(known, sink{})

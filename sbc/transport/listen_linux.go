@@ -24,7 +24,7 @@ func listenError(face *nat.Interface, err error, kernel bool) error {
 	case errors.Is(err, syscall.EADDRINUSE):
 		who := "another program"
 		if kernel {
-			who = cmp.Or(holder(face.Bind), who)
+			who = cmp.Or(holder(face.Bind, face.Transport.Reliable()), who)
 		}
 		hint = fmt.Sprintf("the port is held by %s: stop it, or set another port in %s.%s", who, face.Side, face.Realm)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
@@ -56,17 +56,24 @@ func own(kernel bool) string {
 	return " (" + strings.Join(list, ", ") + ")"
 }
 
-// holder names the program that holds a UDP port, as far as this process may know: "asterisk (pid 812)", or "a program
-// of user 108".
-func holder(bind netip.AddrPort) string {
-	for _, table := range [...]string{"/proc/net/udp", "/proc/net/udp6"} {
+// listening is the state of a TCP socket that listens (proc_net_tcp).
+const listening = "0A"
+
+// holder names the program that holds a UDP or TCP port, as far as this process may know: "asterisk (pid 812)", or "a
+// program of user 108".
+func holder(bind netip.AddrPort, tcp bool) string {
+	tables := [...]string{"/proc/net/udp", "/proc/net/udp6"}
+	if tcp {
+		tables = [...]string{"/proc/net/tcp", "/proc/net/tcp6"}
+	}
+	for _, table := range tables {
 		text, err := os.ReadFile(table)
 		if err != nil {
 			continue
 		}
 		for line := range strings.Lines(string(text)) {
 			f := strings.Fields(line)
-			if len(f) < 10 || !sameSocket(f[1], bind) {
+			if len(f) < 10 || !sameSocket(f[1], bind) || tcp && f[3] != listening {
 				continue
 			}
 			if name := owner(f[9]); name != "" {
@@ -78,7 +85,7 @@ func holder(bind netip.AddrPort) string {
 	return ""
 }
 
-// sameSocket compares a local address of /proc/net/udp (32-bit words in the machine's order) with one that could not be
+// sameSocket compares a local address of /proc/net/udp or tcp (32-bit words in the machine's order) with one that could not be
 // bound: the same port, and the same address or a wildcard.
 func sameSocket(local string, bind netip.AddrPort) bool {
 	host, port, ok := strings.Cut(local, ":")

@@ -32,8 +32,10 @@ type socket struct {
 	refused   []netip.AddrPort // destinations that ICMP refused, not yet reported
 }
 
-// mostRetries bounds what errors of other datagrams may cost a send: each try tells one of them and returns at once.
-const mostRetries = 8
+// What errors of other datagrams may cost a send: each try tells one of them and returns at once, and the reader that
+// empties the error queue brings up the next one each time. Only a refused port is surely another datagram's error; the
+// rest may be the kernel's word about this one.
+const mostRetries, mostRefused = 8, 128
 
 // sendBuffer holds a burst; a larger one would only make datagrams old.
 const sendBuffer = 1 << 20
@@ -181,7 +183,7 @@ func (s *socket) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, error) {
 	err := o.send(s.raw)
 	// An ICMP error was waiting for somebody to tell: the kernel has not tried this datagram (udp(7)). Wake the reader,
 	// which finds out whose error it was, and try again; several may wait in a row.
-	for try := 0; refusal(err) && try < mostRetries; try++ {
+	for try := 0; refusal(err) && (try < mostRetries || try < mostRefused && errors.Is(err, syscall.ECONNREFUSED)); try++ {
 		s.stale.Store(true)
 		_ = s.SetReadDeadline(time.Unix(1, 0))
 		err = o.send(s.raw)
@@ -190,7 +192,8 @@ func (s *socket) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, error) {
 	switch {
 	case err == nil:
 		return len(b), nil
-	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM):
+	case errors.Is(err, syscall.EAGAIN), errors.Is(err, syscall.ENOBUFS), errors.Is(err, syscall.ENOMEM),
+		errors.Is(err, syscall.ECONNREFUSED):
 		return 0, ErrLost
 	}
 	return 0, err

@@ -40,7 +40,7 @@ func loopback(t testing.TB, addr string, guard guardFunc, change func(*Config)) 
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	return s, in, s.find(0).conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	return s, in, s.find(0).(*endpoint).conn.LocalAddr().(*net.UDPAddr).AddrPort()
 }
 
 // patience bounds a wait for something that must happen; no test measures it.
@@ -127,7 +127,7 @@ func TestRealICMP(t *testing.T) {
 				t.Fatal(err)
 			}
 			in.wait(t, "the ICMP error", func() bool { return len(in.unreachable()) > 0 })
-			if got := in.unreachable()[0]; got != dead {
+			if got := in.unreachable()[0].Remote; got != dead {
 				t.Errorf("unreachable %v, want %v", got, dead)
 			}
 			if n := s.Counters()[0]; n.ReadErrors != 0 || n.Failed != 0 {
@@ -163,7 +163,7 @@ func TestRealICMPBetweenSends(t *testing.T) {
 	// The kernel limits ICMP on loopback not at all; each one is reported.
 	in.wait(t, "all ICMP errors", func() bool { return len(in.unreachable()) == rounds })
 	for _, got := range in.unreachable() {
-		if got != dead {
+		if got.Remote != dead {
 			t.Fatalf("unreachable %v", got)
 		}
 	}

@@ -47,7 +47,9 @@ type inbox struct {
 
 	mu      sync.Mutex
 	packets []Packet
-	refused []netip.AddrPort
+	refused []nat.Flow
+	ended   []nat.Flow
+	own     int           // of the ended ones, dialled
 	news    chan struct{} // one token for each change, where somebody waits for it
 }
 
@@ -64,9 +66,19 @@ func (h *inbox) Deliver(p Packet) Outcome {
 	return Accepted
 }
 
-func (h *inbox) Unreachable(_ uint16, remote netip.AddrPort) {
+func (h *inbox) Unreachable(f nat.Flow) {
 	h.mu.Lock()
-	h.refused = append(h.refused, remote)
+	h.refused = append(h.refused, f)
+	h.mu.Unlock()
+	h.tell()
+}
+
+func (h *inbox) Closed(f nat.Flow, dialled bool) {
+	h.mu.Lock()
+	h.ended = append(h.ended, f)
+	if dialled {
+		h.own++
+	}
 	h.mu.Unlock()
 	h.tell()
 }
@@ -84,10 +96,16 @@ func (h *inbox) all() []Packet {
 	return append([]Packet(nil), h.packets...)
 }
 
-func (h *inbox) unreachable() []netip.AddrPort {
+func (h *inbox) unreachable() []nat.Flow {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]netip.AddrPort(nil), h.refused...)
+	return append([]nat.Flow(nil), h.refused...)
+}
+
+func (h *inbox) closed() []nat.Flow {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]nat.Flow(nil), h.ended...)
 }
 
 func face(id uint16, side nat.Side, realm nat.Realm, bind string) nat.Interface {

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -51,9 +52,14 @@ const (
 // Handler takes what arrives. Its methods are called from every reader at once and must not block.
 type Handler interface {
 	Deliver(Packet) Outcome
-	// Unreachable says that ICMP refused a datagram that was sent to remote by an interface (RFC 3261 §18.4). Whoever
-	// knows both addresses can forge that: it is a reason to try the next hop, never to end a call.
-	Unreachable(iface uint16, remote netip.AddrPort)
+	// Unreachable says that ICMP refused a datagram that was sent on a flow, or that no connection to its remote address
+	// could be made (RFC 3261 §18.4); Conn is 0. Whoever knows both addresses can forge an ICMP error: it is a reason to
+	// try the next hop, never to end a call.
+	Unreachable(f nat.Flow)
+	// Closed says that a connection is gone that a message came from or was sent on, whoever ended it. It comes after the
+	// last Deliver of that connection, and once. What was sent last may not have arrived. dialled tells that it was this
+	// side's: what was sent on the flow with Conn 0 may be lost too, and the next message there dials anew.
+	Closed(f nat.Flow, dialled bool)
 }
 
 // Config is what Listen needs.
@@ -62,11 +68,23 @@ type Config struct {
 	Guard      Guard
 	Handler    Handler
 
-	// Listen opens a socket; nil opens real ones.
+	// Listen opens a UDP socket; nil opens real ones.
 	Listen func(bind netip.AddrPort) (PacketConn, error)
+	// ListenStream opens a TCP listener, for TLS too; nil opens real ones.
+	ListenStream func(bind netip.AddrPort) (net.Listener, error)
+	// Dial connects from an interface's address; nil does so really. It must give up when the context ends.
+	Dial func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
+	// TLS is needed by interfaces of that transport; SetTLS gives another one later.
+	TLS *TLS
+	// ServerName is the name that a peer's certificate must have, of a connection dialled there; nil or "": its address.
+	ServerName func(face *nat.Interface, remote netip.AddrPort) string
+	// Known reports whether the guard knows an address at an interface; nil: nobody. Its connections are not strangers'.
+	Known func(face *nat.Interface, remote netip.Addr) bool
+	// Streams bounds connections; zero values are the defaults.
+	Streams StreamLimits
 	// Now is the clock of the guard; nil is time.Now.
 	Now func() time.Time
-	// ReceiveBuffer of each socket in bytes is asked for; 0 asks for 8 MiB. Counters tell what the kernel gave.
+	// ReceiveBuffer of each UDP socket in bytes is asked for; 0 asks for 8 MiB. Counters tell what the kernel gave.
 	ReceiveBuffer int
 	// DSCP marks what is sent, 0 to 63 (RFC 4594 §2.3: signalling is CS5, 40).
 	DSCP int
@@ -86,7 +104,7 @@ func (c *Config) Validate() error {
 	if c.ReceiveBuffer < 0 || c.ReceiveBuffer > 1<<30 {
 		errs = append(errs, fmt.Errorf("transport: receive buffer %d: give a size in bytes, at most 1GiB", c.ReceiveBuffer))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Streams.Validate())...)
 }
 
 // The errors of Send.
@@ -96,12 +114,26 @@ var (
 	ErrLost = errors.New("datagram lost: the socket's send buffer is full")
 	// ErrNoInterface says that the flow's interface is not open (any more).
 	ErrNoInterface = errors.New("the flow's interface is not open")
+	// ErrGone says that the connection that the flow names has ended. No other one takes its messages.
+	ErrGone = errors.New("the flow's connection is gone")
+	// ErrSlow says that a connection's queue is full, of a peer that reads too slowly or does not answer the dialling.
+	ErrSlow = errors.New("the connection's queue is full")
 )
+
+// opening is an open interface of whatever transport.
+type opening interface {
+	about() *door
+	start()
+	send(f nat.Flow, b []byte) error
+	snapshot() Counters
+	close() // ends the readers and waits for them
+}
 
 // Set is the open sockets.
 type Set struct {
 	config Config
-	table  atomic.Pointer[[]*endpoint] // by Interface.ID; replaced, never changed
+	hub    *hub
+	table  atomic.Pointer[[]opening] // by Interface.ID; replaced, never changed
 
 	mu     sync.Mutex // of Add, Remove and Close
 	closed bool
@@ -122,8 +154,9 @@ func Listen(c Config) (*Set, error) {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	s := &Set{config: c}
-	s.table.Store(new([]*endpoint))
+	c.Streams = c.Streams.filled()
+	s := &Set{config: c, hub: newHub(&c)}
+	s.table.Store(new([]opening))
 	if err := s.Add(c.Interfaces...); err != nil {
 		return nil, err
 	}
@@ -137,8 +170,8 @@ func (s *Set) Add(interfaces ...nat.Interface) error {
 	if s.closed {
 		return net.ErrClosed
 	}
-	table := append([]*endpoint(nil), *s.table.Load()...)
-	var opened []*endpoint
+	table := append([]opening(nil), *s.table.Load()...)
+	var opened []opening
 	var errs []error
 	for i := range interfaces {
 		e, err := s.open(interfaces[i], table)
@@ -147,22 +180,31 @@ func (s *Set) Add(interfaces ...nat.Interface) error {
 			continue
 		}
 		opened = append(opened, e)
-		for int(e.face.ID) >= len(table) {
+		id := int(e.about().face.ID)
+		for id >= len(table) {
 			table = append(table, nil)
 		}
-		table[e.face.ID] = e
+		table[id] = e
 	}
 	if len(errs) > 0 {
 		for _, e := range opened {
-			_ = e.conn.Close()
+			e.close()
 		}
 		return errors.Join(errs...)
 	}
 	s.table.Store(&table)
-	smallest := s.config.ReceiveBuffer
 	for _, e := range opened {
-		e.done.Go(e.run)
-		if e.buffer > 0 {
+		e.start()
+	}
+	s.complainOfBuffers(opened)
+	return nil
+}
+
+// complainOfBuffers says when the kernel gave less than was asked for.
+func (s *Set) complainOfBuffers(opened []opening) {
+	smallest := s.config.ReceiveBuffer
+	for _, o := range opened {
+		if e, ok := o.(*endpoint); ok && e.buffer > 0 {
 			smallest = min(smallest, e.buffer)
 		}
 	}
@@ -170,18 +212,25 @@ func (s *Set) Add(interfaces ...nat.Interface) error {
 		s.config.Log.Warn(fmt.Sprintf("receive buffers are smaller than the %d bytes asked for, bursts may be lost: "+
 			"set net.core.rmem_max to that, or grant CAP_NET_ADMIN", s.config.ReceiveBuffer), zap.Int("bytes", smallest))
 	}
-	return nil
 }
 
-func (s *Set) open(face nat.Interface, table []*endpoint) (*endpoint, error) {
+func (s *Set) open(face nat.Interface, table []opening) (opening, error) {
 	bind := face.Bind
 	switch {
-	case face.Transport != nat.UDP:
-		return nil, fmt.Errorf("%s: only udp interfaces can be opened", &face)
+	case face.Transport > nat.TLS:
+		return nil, fmt.Errorf("%s: only udp, tcp and tls interfaces can be opened", &face)
+	case face.Transport == nat.TLS && s.hub.tls.Load() == nil:
+		return nil, fmt.Errorf("%s: tls needs a certificate: set tls.certificate and tls.key", &face)
 	case !bind.IsValid() || bind.Addr().IsUnspecified() || bind.Addr().IsMulticast():
 		return nil, fmt.Errorf("%s: bind to one address of this machine, not to a wildcard", &face)
 	case int(face.ID) < len(table) && table[face.ID] != nil:
-		return nil, fmt.Errorf("%s: interface number %d is open already (%s)", &face, face.ID, &table[face.ID].face)
+		return nil, fmt.Errorf("%s: interface number %d is open already (%s)", &face, face.ID, &table[face.ID].about().face)
+	case face.Transport.Reliable():
+		l, err := s.listenStream(bind)
+		if err != nil {
+			return nil, listenError(&face, err, s.config.ListenStream == nil)
+		}
+		return newStreams(s.hub, &s.config, face, l), nil
 	}
 	conn, buffer, err := s.listen(bind)
 	if err != nil {
@@ -203,7 +252,15 @@ func (s *Set) listen(bind netip.AddrPort) (PacketConn, int, error) {
 	return k, k.buffer, nil
 }
 
-func (s *Set) find(id uint16) *endpoint {
+// listenStream opens a listener for connections.
+func (s *Set) listenStream(bind netip.AddrPort) (net.Listener, error) {
+	if s.config.ListenStream != nil {
+		return s.config.ListenStream(bind)
+	}
+	return openListener(bind, s.config.DSCP)
+}
+
+func (s *Set) find(id uint16) opening {
 	table := *s.table.Load()
 	if int(id) >= len(table) {
 		return nil
@@ -211,17 +268,23 @@ func (s *Set) find(id uint16) *endpoint {
 	return table[id]
 }
 
-// Send sends one datagram on a flow: one system call, never waiting, without an allocation. After ErrLost the datagram
-// counts as lost on the wire; any other error means that this destination cannot be reached now (RFC 3261 §8.1.3.1).
+// Send sends one message on a flow. It never waits.
+//
+// Over UDP it is one system call without an allocation. After ErrLost the datagram counts as lost on the wire; any other
+// error means that this destination cannot be reached now (RFC 3261 §8.1.3.1).
+//
+// Over streams it queues a copy. A flow with a Conn means exactly that connection, or ErrGone. With Conn 0 it is the
+// connection that this interface dialled to the remote address; if there is none, one is dialled with the message
+// waiting in its queue, and Handler.Unreachable tells if that fails. CRLF CRLF is a ping like any message (RFC 5626 §3.5.1).
 func (s *Set) Send(f nat.Flow, b []byte) error {
 	e := s.find(f.Interface)
-	if e == nil || f.Transport != e.face.Transport {
+	if e == nil || f.Transport != e.about().face.Transport {
 		return ErrNoInterface
 	}
-	return e.send(b, f.Remote)
+	return e.send(f, b)
 }
 
-// Remove closes an interface and waits for its reader. Who wants its dialogs to end first waits before calling. It
+// Remove closes an interface with its connections and waits for its readers. Who wants its dialogs to end first waits before calling. It
 // reports false if there is none of that number. It must not be called from a Handler.
 func (s *Set) Remove(id uint16) bool {
 	s.mu.Lock()
@@ -230,7 +293,7 @@ func (s *Set) Remove(id uint16) bool {
 	if e == nil {
 		return false
 	}
-	table := append([]*endpoint(nil), *s.table.Load()...)
+	table := append([]opening(nil), *s.table.Load()...)
 	table[id] = nil
 	s.table.Store(&table)
 	e.close()
@@ -244,7 +307,7 @@ func (s *Set) Close() {
 	defer s.mu.Unlock()
 	s.closed = true
 	table := *s.table.Load()
-	s.table.Store(new([]*endpoint))
+	s.table.Store(new([]opening))
 	for _, e := range table {
 		if e != nil {
 			e.close()

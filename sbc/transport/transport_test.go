@@ -191,7 +191,7 @@ func TestUnreachable(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if got := l.in.unreachable(); len(got) != 1 || got[0] != closed {
+		if got := l.in.unreachable(); len(got) != 1 || got[0] != flow {
 			t.Errorf("unreachable %v", got)
 		}
 		if c := l.counters(); c.Unreachable != 1 || c.ReadErrors != 0 {
@@ -293,7 +293,8 @@ func TestListenRefuses(t *testing.T) {
 		{"wildcard", func(c *Config) { c.Interfaces[0].Bind = netip.MustParseAddrPort("0.0.0.0:5080") }, "wildcard"},
 		{"wildcard v6", func(c *Config) { c.Interfaces[0].Bind = netip.MustParseAddrPort("[::]:5080") }, "wildcard"},
 		{"no address", func(c *Config) { c.Interfaces[0].Bind = netip.AddrPort{} }, "wildcard"},
-		{"tcp", func(c *Config) { c.Interfaces[0].Transport = nat.TCP }, "only udp"},
+		{"wss", func(c *Config) { c.Interfaces[0].Transport = nat.WSS }, "only udp, tcp and tls"},
+		{"tls", func(c *Config) { c.Interfaces[0].Transport = nat.TLS }, "tls.certificate"},
 		{"same number", func(c *Config) { c.Interfaces = append(c.Interfaces, c.Interfaces[0]) }, "number 0"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

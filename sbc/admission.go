@@ -1,0 +1,243 @@
+package sbc
+
+import (
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/call"
+	"sallyport/sbc/core"
+	"sallyport/sbc/event"
+	"sallyport/sbc/exchange"
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/registrar"
+	"sallyport/sbc/trunk"
+	"sallyport/sbc/tu"
+)
+
+// New makes a user for a request outside any dialog, or answers it.
+func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	switch {
+	case ev.Peer == nil:
+		// The guard lets nobody in whom no rule names; what still comes here gets silence.
+		return nil, core.Answer{Why: reason.Stranger}
+	case ev.Peer.Realm != a.realm(ev.Flow):
+		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
+	case a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface):
+		// A listener that the configuration no longer has serves its dialogs and nothing else.
+		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
+	case ev.Peer.Kind == tu.KindPhone:
+		return a.fromPhone(now, seed, id, ev)
+	case ev.Msg.Method == "OPTIONS" && (ev.Peer.Realm == nat.Trunks || a.phones.book.Token(ev.Msg.URI.User) == nil):
+		return nil, a.options(ev)
+	case ev.Peer.Realm == nat.Trunks && (ev.Msg.Method == "SUBSCRIBE" || ev.Msg.Method == "PUBLISH" || ev.Msg.Method == "REFER"):
+		return nil, notAllowed // a provider has no business in them, nor the PBX with it
+	}
+	return a.admit(now, seed, id, ev)
+}
+
+var notAllowed = core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
+
+// fromPhone judges what comes in at the phones' listeners (BEHAVIOUR: strangers, phones, trunks, PBX).
+func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	m := ev.Msg
+	if m.Method == "REGISTER" {
+		if !a.world.serves(m.To.URI.Host) {
+			return nil, a.unserved(ev.Peer)
+		}
+		return registrar.NewRegister(a.phones.registrar, seed), core.Answer{}
+	}
+	b := a.phones.book.Speaks(a.world.aor(m.From.URI), ev.Flow)
+	switch {
+	case b != nil:
+		ev.Peer = a.phones.peer(b)
+	case m.Method == "OPTIONS" && !ev.Peer.Stranger:
+		// A phone asks whether we live, as nobody in particular.
+	default:
+		switch unregistered := a.world.snap.Phones.Unregistered; {
+		case unregistered == "forward":
+		case unregistered == "reject", !ev.Peer.Stranger: // known by address, and so not met with silence
+			return nil, core.Answer{Code: 403, Why: reason.NotRegistered}
+		default:
+			return nil, core.Answer{Why: reason.NotRegistered}
+		}
+	}
+	if m.Method == "OPTIONS" && (m.URI.User == "" || !a.world.serves(m.URI.Host)) {
+		return nil, a.options(ev)
+	}
+	return a.admit(now, seed, id, ev)
+}
+
+// unserved is the answer to a REGISTER for a domain that is not ours: that of any stranger.
+func (a *assembly) unserved(p *tu.Peer) core.Answer {
+	if p.Stranger && !a.world.snap.Policy.Answer[nat.Phones] {
+		return core.Answer{Why: reason.Stranger}
+	}
+	return core.Answer{Code: 403, Why: reason.Stranger}
+}
+
+// admit makes the user of a request whose sender may make it.
+func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	switch ev.Msg.Method {
+	case "INVITE":
+		return a.newCall(now, seed, id, ev)
+	case "SUBSCRIBE":
+		return a.newSubscription(seed, id, ev)
+	case "MESSAGE", "OPTIONS", "NOTIFY", "INFO", "PUBLISH", "REFER":
+		return exchange.New(a.phones.exchanges, seed), core.Answer{}
+	default:
+		return nil, notAllowed
+	}
+}
+
+func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	m := ev.Msg
+	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most {
+		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 10}
+	}
+	if a.twice("INVITE", ev) {
+		return nil, core.Answer{Code: 500, RetryAfter: 1} // RFC 3261 §14.2 has it so for a second INVITE before the end of the first
+	}
+	c := call.New(a.world.calls, seed)
+	if r, retried := a.phones.held.take(m.CallID, ev.Flow.Remote.Addr()); retried && ev.Peer.Kind == tu.KindPhone {
+		c.Resume(r.Call, r.Start)
+	} else {
+		if !a.rate.take(now, a.world.snap.CallRate) {
+			return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}
+		}
+		a.total++
+	}
+	a.calls[id] = c
+	a.high = max(a.high, len(a.calls))
+	if in := (invite{m.CallID, m.Via[0].Branch}); a.sbc.guard.Live().AddInvite(in.callID, in.branch, ev.Flow.Remote.Addr()) {
+		if a.invites == nil {
+			a.invites = map[tu.UserID]invite{}
+		}
+		a.invites[id] = in
+	}
+	return c, core.Answer{}
+}
+
+// twice reports whether a phone's request would take ids on the inside that another user still has: they are a function
+// of what the phone sent.
+func (a *assembly) twice(class string, ev *tu.Arrived) bool {
+	if ev.Peer.Kind != tu.KindPhone {
+		return false
+	}
+	m, set := ev.Msg, a.phones.registrar
+	who := registrar.AoR(m.From.URI, a.world.snap.PBX.Domain)
+	return a.sbc.core.Holds(nat.Inside, set.Names.CallID(class, m.CallID, m.From.Tag, who),
+		set.Names.Tag(set.Tags, class, m.CallID, m.From.Tag, who))
+}
+
+func (a *assembly) newSubscription(seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	token := ev.Peer.Token
+	if ev.Peer.Kind == tu.KindNode {
+		token = ev.Msg.URI.User
+	}
+	if a.phones.subscriptions[token] >= subscriptionsMost {
+		return nil, core.Answer{Code: 503, Why: reason.NoCapacity}
+	}
+	if a.twice("SUBSCRIBE", ev) {
+		return nil, core.Answer{Code: 500, RetryAfter: 1}
+	}
+	s := event.New(a.phones.events, seed)
+	a.phones.subscriptions[token]++
+	a.phones.watching[id] = &watch{user: s, token: token}
+	return s, core.Answer{}
+}
+
+// unwatch forgets a subscription.
+func (a *assembly) unwatch(id tu.UserID) {
+	w := a.phones.watching[id]
+	if w == nil {
+		return
+	}
+	delete(a.phones.watching, id)
+	if a.phones.subscriptions[w.token]--; a.phones.subscriptions[w.token] <= 0 {
+		delete(a.phones.subscriptions, w.token)
+	}
+}
+
+// options answers a peer that asks whether we live: a trunk means the PBX behind us, the PBX the trunks; to phones we
+// answer for the PBX, and to the PBX for phones as long as we live.
+func (a *assembly) options(ev *tu.Arrived) core.Answer {
+	beyond := tu.KindNode
+	if ev.Peer.Kind == tu.KindNode {
+		beyond = tu.KindTrunk
+	}
+	if (beyond == tu.KindNode || ev.Peer.Realm == nat.Trunks) && !a.book.Available(beyond) {
+		return core.Answer{Code: 503, Why: reason.NoPBX, RetryAfter: 10}
+	}
+	return core.Answer{Code: 200, Headers: []message.Header{
+		{Name: "Allow", Value: header.Methods}, {Name: "Accept", Value: "application/sdp"},
+	}}
+}
+
+// Route says where a request goes: from a provider or a phone to the PBX; from the PBX to the phone whose token is
+// asked for, or to the trunks whose patterns match.
+func (a *assembly) Route(_ time.Time, r tu.Route) tu.Routed {
+	switch {
+	case r.Peer.Kind == tu.KindTrunk:
+		return a.toPBX(a.book.Plan(pbxName, nat.Inside))
+	case r.Peer.Kind == tu.KindPhone:
+		return a.toPBX(a.preferred(a.book.Plan(pbxPhones, nat.Inside), r))
+	case r.Peer.Realm == nat.Phones:
+		return a.toPhone(r.Msg.URI.User)
+	}
+	var hops []tu.Hop
+	for _, name := range a.world.table.Outbound(r.Msg.URI) {
+		hops = append(hops, a.book.Plan(name, nat.Outside)...)
+	}
+	if hops = a.listed(hops); len(hops) == 0 {
+		return tu.Routed{Code: 404, Why: reason.NoRoute}
+	}
+	return tu.Routed{Hops: hops}
+}
+
+func (a *assembly) toPBX(plan []tu.Hop) tu.Routed {
+	hops := a.listed(plan)
+	if len(hops) == 0 {
+		return tu.Routed{Code: 503, Why: reason.NoPBX, Peer: pbxName}
+	}
+	return tu.Routed{Hops: hops}
+}
+
+// preferred puts first the node that issued the nonce of a request's credentials, else the one that accepted the
+// phone's registration.
+func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
+	if len(plan) < 2 {
+		return plan
+	}
+	first := func(is func(h *tu.Hop) bool) bool {
+		for i := range plan {
+			if is(&plan[i]) {
+				h := plan[i]
+				copy(plan[1:i+1], plan[:i])
+				plan[0] = h
+				return true
+			}
+		}
+		return false
+	}
+	if node, ok := a.issuer(r.Msg); ok && first(func(h *tu.Hop) bool { return h.Flow.Remote == node }) {
+		return plan
+	}
+	if b := a.phones.book.Token(r.Peer.Token); b != nil && a.book.State(b.Node) != trunk.Down {
+		first(func(h *tu.Hop) bool { return h.ID == b.Node })
+	}
+	return plan
+}
+
+// toPhone is the way to the phone of a token: "unknown token 404, no flow 480".
+func (a *assembly) toPhone(token string) tu.Routed {
+	b := a.phones.book.Token(token)
+	switch {
+	case b == nil:
+		return tu.Routed{Code: 404, Why: reason.NoRoute}
+	case b.Lost || a.world.interfaces[b.Flow.Interface] == nil:
+		return tu.Routed{Code: 480, Why: reason.NotRegistered}
+	}
+	return tu.Routed{Hops: []tu.Hop{a.phoneHop(b)}}
+}

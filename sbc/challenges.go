@@ -1,0 +1,153 @@
+package sbc
+
+import (
+	"net/netip"
+	"strings"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
+)
+
+// noncesMost bounds a generation of nonces; two are kept.
+const noncesMost = 8192
+
+// nonces remembers which node issued a nonce: credentials go to that one (nodes of a cluster seldom share them). The
+// older half is forgotten whenever the younger is full.
+type nonces struct{ young, old map[string]netip.AddrPort }
+
+func (n *nonces) add(nonce string, node netip.AddrPort) {
+	if n.young == nil || len(n.young) >= noncesMost {
+		n.old, n.young = n.young, make(map[string]netip.AddrPort)
+	}
+	n.young[nonce] = node
+}
+
+func (n *nonces) find(nonce string) (netip.AddrPort, bool) {
+	node, ok := n.young[nonce]
+	if !ok {
+		node, ok = n.old[nonce]
+	}
+	return node, ok
+}
+
+// nonceMost is the longest nonce that is remembered; a longer one only costs a challenge more.
+const nonceMost = 256
+
+// nonceOf is the nonce of a challenge or of credentials (RFC 7616 §3.3, §3.4).
+func nonceOf(value string) string {
+	for rest := value; ; {
+		i := indexFold(rest, "nonce=\"")
+		if i < 0 {
+			return ""
+		}
+		before := byte(' ')
+		if i > 0 {
+			before = rest[i-1] // cnonce, nextnonce are others
+		}
+		rest = rest[i+len("nonce=\""):]
+		nonce, _, ok := strings.Cut(rest, `"`)
+		if !ok || len(nonce) > nonceMost {
+			return ""
+		}
+		if before == ' ' || before == ',' || before == '\t' {
+			return nonce
+		}
+	}
+}
+
+func indexFold(s, sub string) int {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(sub)], sub) {
+			return i
+		}
+	}
+	return -1
+}
+
+// Challenged remembers which node issued a nonce.
+func (a *assembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
+	i := a.world.interfaces[from.Interface]
+	if i == nil || i.Side != nat.Inside {
+		return
+	}
+	for k := range m.Headers {
+		if h := &m.Headers[k]; h.Name == "WWW-Authenticate" || h.Name == "Proxy-Authenticate" {
+			if nonce := nonceOf(h.Value); nonce != "" {
+				a.phones.nonces.add(nonce, from.Remote)
+			}
+		}
+	}
+}
+
+// issuer is the node whose nonce a request answers.
+func (a *assembly) issuer(m *message.Message) (netip.AddrPort, bool) {
+	for k := range m.Headers {
+		if h := &m.Headers[k]; h.Name == "Authorization" || h.Name == "Proxy-Authorization" {
+			if node, ok := a.phones.nonces.find(nonceOf(h.Value)); ok {
+				return node, true
+			}
+		}
+	}
+	return netip.AddrPort{}, false
+}
+
+// A challenged INVITE and its retry are one call with one record: the record of the first waits for the second.
+const (
+	heldFor  = 32 * time.Second // 64·T1: no retry comes later for this INVITE
+	heldMost = 4096             // more are written at once, and the retries are calls of their own
+)
+
+// held are the records of challenged calls, by the phone's Call-ID and address.
+type held map[heldKey]tu.CDR
+
+type heldKey struct {
+	callID string
+	source netip.Addr
+}
+
+// hold keeps a record back. It reports false for one that must be written.
+func (h *held) hold(r tu.CDR) bool {
+	at, err := netip.ParseAddrPort(r.Source)
+	if err != nil || r.AoR == "" || r.Direction != "inbound" || r.Reason != "" || r.Code != 401 && r.Code != 407 || len(*h) >= heldMost {
+		return false
+	}
+	if *h == nil {
+		*h = held{}
+	}
+	key := heldKey{r.CallIDs[0], at.Addr()}
+	if _, twice := (*h)[key]; twice {
+		return false
+	}
+	(*h)[key] = r
+	return true
+}
+
+// take is the record that a retry goes on with.
+func (h *held) take(callID string, source netip.Addr) (tu.CDR, bool) {
+	key := heldKey{callID, source}
+	r, ok := (*h)[key]
+	delete(*h, key)
+	return r, ok
+}
+
+// due are the records of phones that did not try again.
+func (h *held) due(now time.Time) (out []tu.CDR) {
+	for key, r := range *h {
+		if now.Sub(r.End) >= heldFor {
+			out = append(out, r)
+			delete(*h, key)
+		}
+	}
+	return out
+}
+
+// all empties it.
+func (h *held) all() (out []tu.CDR) {
+	for _, r := range *h {
+		out = append(out, r)
+	}
+	clear(*h)
+	return out
+}

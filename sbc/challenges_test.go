@@ -1,0 +1,110 @@
+package sbc
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+func TestNonceOf(t *testing.T) {
+	for value, want := range map[string]string{
+		`Digest realm="example.com", nonce="abc", qop="auth"`: "abc",
+		`Digest NONCE="abc"`:                                                      "abc",
+		`Digest cnonce="wrong",nonce="abc"`:                                       "abc",
+		`Digest username="nonce=", cnonce="x", response="y"`:                      "",
+		`Digest username="204", realm="r", nonce="n,=1/", uri="sip:x", nc=000001`: "n,=1/",
+		`Digest nonce="never ends`:                                                "",
+		`Digest nonce=""`:                                                         "",
+		``:                                                                        "",
+		`Digest nonce="` + fmt.Sprintf("%0300d", 1) + `"`:                         "",
+	} {
+		if got := nonceOf(value); got != want {
+			t.Errorf("%s: %q, want %q", value, got, want)
+		}
+	}
+}
+
+func FuzzNonceOf(f *testing.F) {
+	f.Add(`Digest cnonce="wrong",nonce="abc"`)
+	f.Add(`nonce="nonce="nonce="`)
+	f.Fuzz(func(t *testing.T, value string) {
+		if n := nonceOf(value); len(n) > nonceMost {
+			t.Errorf("%q is too long to be kept", n)
+		}
+	})
+}
+
+// TestNoncesAreBounded: a phone's nonce is known until as many others as a generation holds have come, and no more than
+// two generations are kept.
+func TestNoncesAreBounded(t *testing.T) {
+	var n nonces
+	if _, ok := n.find("0"); ok {
+		t.Error("found in an empty memory")
+	}
+	node := func(i int) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.10"), uint16(i)) }
+	for i := range 5 * noncesMost {
+		n.add(fmt.Sprint(i), node(i%1000))
+		if got, ok := n.find(fmt.Sprint(max(0, i-noncesMost+1))); !ok || got != node(max(0, i-noncesMost+1)%1000) {
+			t.Fatalf("%d: forgot one of the last %d", i, noncesMost)
+		}
+	}
+	if len(n.young)+len(n.old) > 2*noncesMost {
+		t.Errorf("%d are kept", len(n.young)+len(n.old))
+	}
+}
+
+func TestRecordsOfChallengedCallsWait(t *testing.T) {
+	end := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	challenged := tu.CDR{
+		Call: "c1", CallIDs: [2]string{"phone-1", "x"}, Source: "198.51.100.7:40122", AoR: "204@example.com", Direction: "inbound",
+		Code: 407, End: end,
+	}
+	with := func(change func(*tu.CDR)) tu.CDR {
+		r := challenged
+		change(&r)
+		return r
+	}
+	for name, r := range map[string]tu.CDR{
+		"answered":           with(func(r *tu.CDR) { r.Code = 200 }),
+		"refused by the PBX": with(func(r *tu.CDR) { r.Code = 403 }),
+		"of a trunk":         with(func(r *tu.CDR) { r.AoR = "" }),
+		"to a phone":         with(func(r *tu.CDR) { r.Direction = "outbound" }),
+		"with a reason":      with(func(r *tu.CDR) { r.Reason = reason.NoPBX }),
+		"of nowhere":         with(func(r *tu.CDR) { r.Source = "" }),
+	} {
+		if new(held).hold(r) {
+			t.Errorf("%s: held back", name)
+		}
+	}
+	var h held
+	source := netip.MustParseAddr("198.51.100.7")
+	if !h.hold(challenged) || h.hold(challenged) {
+		t.Error("held once, a second one of the same name is written")
+	}
+	if _, ok := h.take("phone-1", netip.MustParseAddr("198.51.100.8")); ok {
+		t.Error("another address took it")
+	}
+	if r, ok := h.take("phone-1", source); !ok || r.Call != "c1" {
+		t.Errorf("%v %v", r, ok)
+	}
+	if _, ok := h.take("phone-1", source); ok {
+		t.Error("taken twice")
+	}
+	h.hold(challenged)
+	if got := h.due(end.Add(heldFor - 1)); len(got) != 0 {
+		t.Error("given up too soon")
+	}
+	if got := h.due(end.Add(heldFor)); len(got) != 1 || len(h) != 0 {
+		t.Errorf("%d of 1 given up, %d stay", len(got), len(h))
+	}
+	for i := range heldMost + 10 {
+		h.hold(with(func(r *tu.CDR) { r.CallIDs[0] = fmt.Sprint(i) }))
+	}
+	if len(h) != heldMost || len(h.all()) != heldMost || len(h) != 0 {
+		t.Errorf("%d are held", len(h))
+	}
+}

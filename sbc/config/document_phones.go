@@ -1,0 +1,24 @@
+package config
+
+// PhonesSection is how roaming phones are served.
+type PhonesSection struct {
+	Domains        []string            `yaml:"domains" reload:"live"` // served besides pbx.domain and our own addresses
+	Unregistered   string              `yaml:"unregistered" oneof:"drop|reject|forward" reload:"live"`
+	Registration   RegistrationSection `yaml:"registration"`
+	Keepalive      PhoneKeepalive      `yaml:"keepalive"`
+	Latching       string              `yaml:"latching" oneof:"strict|delayed|off" reload:"new calls"`
+	TrustedHeaders []string            `yaml:"trusted_headers" reload:"new calls"` // pass from a phone besides those of every phone
+	RingTimeout    Duration            `yaml:"ring_timeout" reload:"new calls"`    // from the first 18x to the final answer; 0: no bound
+}
+
+// RegistrationSection bounds the bindings of phones.
+type RegistrationSection struct {
+	Outside   Duration `yaml:"outside" reload:"live"`                      // expiry that a phone is told at most; 0: as the PBX says
+	Contacts  int      `yaml:"contacts" bounds:"1..100" reload:"live"`     // of one address-of-record
+	PerSource int      `yaml:"per_source" bounds:"1..25000" reload:"live"` // behind one source address
+}
+
+// PhoneKeepalive is how the way to a phone is kept open: OPTIONS on UDP, CRLF on streams.
+type PhoneKeepalive struct {
+	Interval Duration `yaml:"interval" reload:"live"` // 0: none
+}

@@ -1,0 +1,225 @@
+package sbc
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/sbc/event"
+	"sallyport/sbc/exchange"
+	"sallyport/sbc/message"
+	"sallyport/sbc/registrar"
+	"sallyport/sbc/tu"
+)
+
+// phones is what the assembly keeps of roaming phones. All of it belongs to whoever has the core's turn.
+type phones struct {
+	book      *registrar.Book
+	registrar *registrar.Settings
+	exchanges *exchange.Settings
+	events    *event.Settings
+
+	template *tu.Peer              // of every phone; the three below are made of it
+	known    *tu.Peer              // a source address with bindings, whoever speaks
+	stranger *tu.Peer              // a source without any
+	peers    map[nat.Flow]*tu.Peer // flows with bindings, until one of theirs changes
+
+	keeper        tu.UserID
+	nonces        nonces
+	held          held
+	visits        visits
+	subscriptions map[string]int       // by the token of the phone that has a leg of them
+	watching      map[tu.UserID]*watch // subscriptions in progress
+	kept          *keeping             // what outlives the program; nil: nothing
+}
+
+// watch is a subscription in progress.
+type watch struct {
+	user  *event.Subscription
+	token string // of its phone
+}
+
+// subscriptionsMost bounds the subscriptions of one binding, and of all phones without one together.
+const subscriptionsMost = 16
+
+func newPhones(names *tu.NameKey, tags *tu.TagKey) *phones {
+	p := &phones{
+		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, subscriptions: map[string]int{},
+		watching: map[tu.UserID]*watch{},
+	}
+	p.registrar = &registrar.Settings{Book: p.book, Names: names, Tags: tags}
+	p.exchanges = &exchange.Settings{Names: names, Tags: tags}
+	p.events = &event.Settings{Names: names, Tags: tags}
+	return p
+}
+
+// configure takes a configuration; users that run see it at once.
+func (p *phones) configure(w *world) {
+	s := w.snap
+	template := w.phone
+	p.template = &template
+	known, stranger := template, template
+	stranger.Stranger = true
+	p.known, p.stranger = &known, &stranger
+	clear(p.peers)
+	r := p.registrar
+	r.Domain, r.Outside, r.Keepalive, r.Internal = s.PBX.Domain, s.Phones.Outside, s.Phones.Keepalive, w.internal
+	r.Limits = registrar.Limits{Contacts: s.Phones.Contacts, PerSource: s.Phones.PerSource, Bindings: bindingsMost}
+	p.exchanges.Domain, p.events.Domain = s.PBX.Domain, s.PBX.Domain
+}
+
+// bindingsMost bounds the bindings of all phones.
+const bindingsMost = 25_000
+
+// addPhones makes what all roaming phones have in common.
+func (w *world) addPhones() {
+	s := w.snap
+	w.phone = tu.Peer{
+		Kind: tu.KindPhone, Side: nat.Outside, Realm: nat.Phones, Host: s.PBX.Domain, Domain: s.PBX.Domain, Symmetric: true,
+		Never: w.listeners(), Trusted: s.Phones.Trusted,
+		Media:          tu.MediaPolicy{Latch: s.Phones.Latch, Timeout: s.Media.Timeout, Hold: s.Media.Hold},
+		AttemptTimeout: s.PBX.AttemptTimeout, RingTimeout: s.Phones.RingTimeout, TimerC: timerC,
+	}
+}
+
+// serves reports whether phones may register in a domain.
+func (w *world) serves(host string) bool {
+	host = strings.ToLower(strings.Trim(strings.TrimSuffix(host, "."), "[]"))
+	return slices.Contains(w.snap.Phones.Domains, host)
+}
+
+// aor is the address-of-record that a phone's From means: every domain that we serve stands for the PBX's.
+func (w *world) aor(u message.URI) string {
+	if !w.serves(u.Host) {
+		return ""
+	}
+	return registrar.AoR(u, w.snap.PBX.Domain)
+}
+
+// identify is who stands behind a flow of the phones' listeners: it is never nobody, since what the guard lets in here is
+// answered.
+func (p *phones) identify(f nat.Flow) *tu.Peer {
+	if peer := p.peers[f]; peer != nil {
+		return peer
+	}
+	on := p.book.OnFlow(f)
+	if len(on) == 0 {
+		if p.book.At(f.Interface, f.Remote.Addr()) > 0 {
+			return p.known
+		}
+		return p.stranger
+	}
+	peer := *p.template
+	peer.Name, peer.Token = on[0].AoR, on[0].Token
+	for _, b := range on {
+		peer.AoRs = append(peer.AoRs, b.AoR)
+	}
+	p.peers[f] = &peer
+	return &peer
+}
+
+// peer is a phone by one of its bindings.
+func (p *phones) peer(b *registrar.Binding) *tu.Peer {
+	peer := *p.template
+	peer.Name, peer.Token = b.AoR, b.Token
+	for _, x := range p.book.OnFlow(b.Flow) {
+		peer.AoRs = append(peer.AoRs, x.AoR)
+	}
+	return &peer
+}
+
+// hop is the way to a phone.
+func (a *assembly) phoneHop(b *registrar.Binding) tu.Hop {
+	target := b.Target()
+	hop := tu.Hop{ID: b.Token, Peer: a.phones.peer(b), Flow: b.Flow, Target: &target}
+	if i := a.world.interfaces[b.Flow.Interface]; i != nil {
+		hop.Here = a.world.local(i, b.Flow.Remote.Addr(), netip.Addr{})
+	}
+	return hop
+}
+
+// settle does what follows from changes of bindings: the guard's known addresses, connections to be kept, the store,
+// and calls of phones that have moved.
+func (a *assembly) settleBindings() {
+	changes := a.phones.book.Changes()
+	for _, ch := range changes {
+		a.settleBinding(ch.Old, ch.New)
+	}
+	if len(changes) > 0 && a.phones.keeper != 0 {
+		a.sbc.core.Tell(a.phones.keeper, tu.Tick{})
+	}
+}
+
+func (a *assembly) settleBinding(before, after *registrar.Binding) {
+	p, guard := a.phones, a.sbc.guard
+	switch {
+	case before == nil:
+		guard.AddPhone(after.Flow.Remote.Addr())
+	case after == nil:
+		guard.RemovePhone(before.Flow.Remote.Addr())
+	case before.Flow.Remote.Addr() != after.Flow.Remote.Addr():
+		guard.AddPhone(after.Flow.Remote.Addr())
+		guard.RemovePhone(before.Flow.Remote.Addr())
+	}
+	refreshed := before != nil && after != nil && before.Flow == after.Flow && before.Token == after.Token && before.Lost == after.Lost
+	for _, b := range []*registrar.Binding{before, after} {
+		if b == nil || refreshed {
+			continue
+		}
+		delete(p.peers, b.Flow)
+		if b.Flow.Transport.Reliable() {
+			a.sbc.sockets.Keep(b.Flow, len(p.book.OnFlow(b.Flow)) > 0)
+		}
+	}
+	a.tellBinding(before, after)
+	if p.kept != nil {
+		p.kept.note(a.world, before, after)
+	}
+	if before != nil && after != nil && before.Flow != after.Flow {
+		a.moved(after)
+	}
+}
+
+// moved tells those that have a leg of a phone where it is now.
+func (a *assembly) moved(b *registrar.Binding) {
+	ev := tu.Moved{Token: b.Token, Flow: b.Flow, Here: a.phoneHop(b).Here}
+	for id, c := range a.calls {
+		if c.Follows(b.Token) {
+			a.sbc.core.Tell(id, ev)
+		}
+	}
+	for id, w := range a.phones.watching {
+		if w.token == b.Token {
+			a.sbc.core.Tell(id, ev)
+		}
+	}
+}
+
+// lost hears that a connection is gone.
+func (a *assembly) lost(f nat.Flow) {
+	a.phones.book.Lost(f)
+	a.settleBindings()
+}
+
+// expire does for phones what is due by time alone.
+func (a *assembly) expire(now time.Time) {
+	a.phones.book.Expire(now)
+	a.settleBindings()
+	for _, r := range a.phones.held.due(now) {
+		a.write(r)
+	}
+}
+
+// startKeeper starts the user that keeps the ways to phones open, once there are listeners for phones.
+func (a *assembly) startKeeper() {
+	has := slices.ContainsFunc(a.world.snap.Interfaces, func(i nat.Interface) bool {
+		return i.Side == nat.Outside && i.Realm == nat.Phones
+	})
+	if has && a.phones.keeper == 0 {
+		a.phones.keeper = a.sbc.core.Start(func(_ tu.UserID, seed tu.Seed) tu.User {
+			return registrar.NewKeeper(a.phones.registrar, seed)
+		})
+	}
+}

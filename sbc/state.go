@@ -1,0 +1,218 @@
+package sbc
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sallyport/nat"
+	"sallyport/sbc/registrar"
+	"sallyport/sbc/store"
+)
+
+// State keeps what outlives the program: the bindings of phones. Its methods may wait for a disk; they are called away
+// from the core.
+type State interface {
+	// Load yields all that was kept.
+	Load(func(key string, value []byte)) error
+	// Put keeps values, and forgets those that are nil, all at once.
+	Put(map[string][]byte) error
+	Close() error
+}
+
+// OpenState opens what a directory keeps: the bindings, and the key of the names by which the PBX knows the phones. A
+// new directory gets a new key.
+func OpenState(dir string) (State, [16]byte, error) {
+	key, err := nameKey(filepath.Join(dir, "names.key"))
+	if err != nil {
+		return nil, key, err
+	}
+	s, err := store.Open(filepath.Join(dir, "bindings.db"))
+	if err != nil {
+		return nil, key, err
+	}
+	return s, key, nil
+}
+
+func nameKey(path string) (key [16]byte, err error) {
+	b, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(b) == len(key):
+		return [16]byte(b), nil
+	case err == nil:
+		return key, fmt.Errorf("%s: %d bytes instead of %d\n  hint: restore it from a backup; without it, delete it: phones are then unreachable until they register again", path, len(b), len(key))
+	case !errors.Is(err, fs.ErrNotExist):
+		return key, fmt.Errorf("the key of the phones' names: %w\n  hint: it must belong to the user that runs sbc, mode 0600", err)
+	}
+	_, _ = rand.Read(key[:]) // it never fails (crypto/rand)
+	// Written aside and renamed: a power failure leaves the whole key or none.
+	f, err := os.CreateTemp(filepath.Dir(path), ".names.*")
+	if err != nil {
+		return key, fmt.Errorf("the key of the phones' names: %w", err)
+	}
+	_, err = f.Write(key[:])
+	err = errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return key, errors.Join(fmt.Errorf("the key of the phones' names: %w", err), os.Remove(f.Name()))
+	}
+	return key, nil
+}
+
+// keeping writes bindings behind the core's back: it notes what changed, the last state of each, and a goroutine puts
+// that down once a second.
+type keeping struct {
+	state State
+	log   *zap.Logger
+
+	mu      sync.Mutex
+	pending map[string][]byte // bounded by the bindings there are, and those that went within a second
+	failing bool
+}
+
+// note takes a change of a binding. It runs in the core's turn.
+func (k *keeping) note(w *world, before, after *registrar.Binding) {
+	var value []byte
+	token := ""
+	if after == nil {
+		token = before.Token
+	} else {
+		token, value = after.Token, encodeBinding(w, after)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pending == nil {
+		k.pending = map[string][]byte{}
+	}
+	k.pending[token] = value
+}
+
+// keepEvery is how often changes are put down: so much a crash may forget, and a phone's next REGISTER brings it back.
+const keepEvery = time.Second
+
+// run puts changes down until the context ends, and then once more.
+func (k *keeping) run(ctx context.Context) {
+	t := time.NewTicker(keepEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			k.flush()
+			return
+		case <-t.C:
+			k.flush()
+		}
+	}
+}
+
+func (k *keeping) flush() {
+	k.mu.Lock()
+	batch := k.pending
+	k.pending = nil
+	k.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	err := k.state.Put(batch)
+	if err != nil {
+		k.giveBack(batch)
+	}
+	if (err != nil) != k.failing {
+		k.failing = err != nil
+		if k.failing {
+			k.log.Error("registrations cannot be kept: after a restart phones are unreachable until they register again", zap.Error(err))
+		} else {
+			k.log.Info("registrations are kept again")
+		}
+	}
+}
+
+// giveBack lets a batch wait for the next try, where nothing newer has come.
+func (k *keeping) giveBack(batch map[string][]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pending == nil {
+		k.pending = batch
+		return
+	}
+	for token, value := range batch {
+		if _, newer := k.pending[token]; !newer {
+			k.pending[token] = value
+		}
+	}
+}
+
+// encodeBinding puts the name of the interface in front: its number is this run's.
+func encodeBinding(w *world, b *registrar.Binding) []byte {
+	name := ""
+	if i := w.interfaces[b.Flow.Interface]; i != nil {
+		name = i.String()
+	}
+	raw, err := b.MarshalBinary()
+	if err != nil {
+		return nil
+	}
+	return append(append(binary.AppendUvarint(nil, uint64(len(name))), name...), raw...)
+}
+
+// decodeBinding reads what encodeBinding wrote; false: nobody listens there any more, or it cannot be read.
+func decodeBinding(faces []nat.Interface, value []byte) (b registrar.Binding, ok bool) {
+	n, used := binary.Uvarint(value)
+	if used <= 0 || n > uint64(len(value)-used) {
+		return b, false
+	}
+	name, raw := string(value[used:used+int(n)]), value[used+int(n):]
+	if b.UnmarshalBinary(raw) != nil {
+		return b, false
+	}
+	for i := range faces {
+		if faces[i].String() == name {
+			b.Flow.Interface = faces[i].ID
+			b.Flow.Conn = 0
+			b.Lost = b.Flow.Transport.Reliable() // no connection outlives the program that held it
+			return b, true
+		}
+	}
+	return b, false
+}
+
+// restore brings the bindings of the run before back, alive at once.
+func (s *SBC) restore(w *world) error {
+	if s.opt.State == nil {
+		return nil
+	}
+	var list []registrar.Binding
+	unread := 0
+	err := s.opt.State.Load(func(_ string, value []byte) {
+		if b, ok := decodeBinding(w.snap.Interfaces, value); ok {
+			list = append(list, b)
+		} else {
+			unread++
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("registrations: %w", err)
+	}
+	p := s.assembly.phones
+	p.book.Restore(list, s.now())
+	for b := range p.book.All {
+		s.guard.AddPhone(b.Flow.Remote.Addr())
+	}
+	p.kept = &keeping{state: s.opt.State, log: s.log}
+	if len(list)+unread > 0 {
+		s.log.Info(fmt.Sprintf("%d registrations kept from before, %d expired or of listeners that are gone", p.book.Len(),
+			len(list)+unread-p.book.Len()))
+	}
+	return nil
+}

@@ -1,0 +1,83 @@
+package transport
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"time"
+
+	"sallyport/nat"
+)
+
+// newDialled is a connection that is to be dialled. Its queue is open already.
+func newDialled(e *streams, remote netip.AddrPort) *connection {
+	c := &connection{door: e.door, hub: e.hub, remote: remote, dialled: true, born: time.Now()}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// dial makes the connection and lets the queued messages go, or tells that its peer cannot be reached.
+func (c *connection) dial() {
+	defer c.done.Done()
+	defer c.cancel()
+	err := c.connect()
+	if err == nil && c.face.Transport == nat.TLS {
+		err = c.secure()
+	}
+	if err == nil {
+		c.count.dialled.Add(1)
+		c.open()
+		return
+	}
+	c.failed(err)
+	c.mu.Lock()
+	if c.why == alive {
+		c.why = gone
+	}
+	c.mu.Unlock()
+	c.hub.forget(c)
+	if c.raw != nil {
+		abort(c.raw)
+	}
+	c.drop()
+	c.unreachable(c.remote)
+}
+
+// connect makes the TCP connection.
+func (c *connection) connect() error {
+	ctx, cancel := context.WithTimeout(c.ctx, c.hub.limits.Handshake)
+	defer cancel()
+	raw, err := c.dialRaw(ctx)
+	if err != nil {
+		return err
+	}
+	conn := raw
+	if c.face.Transport == nat.TLS {
+		conn = c.hub.tls.Load().client(raw, c.serverName())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.raw, c.conn = raw, conn
+	if c.why != alive {
+		return net.ErrClosed
+	}
+	return nil
+}
+
+func (c *connection) dialRaw(ctx context.Context) (net.Conn, error) {
+	local := c.face.Bind.Addr()
+	if c.Dial != nil {
+		return c.Dial(ctx, local, c.remote)
+	}
+	return dialStream(ctx, local, c.remote, c.DSCP)
+}
+
+// serverName is the name that the peer's certificate must have (RFC 5922 §7.1; an address: RFC 5280 §4.2.1.6).
+func (c *connection) serverName() string {
+	if c.ServerName != nil {
+		if name := c.ServerName(&c.face, c.remote); name != "" {
+			return name
+		}
+	}
+	return c.remote.Addr().WithZone("").String()
+}
