@@ -179,6 +179,7 @@ type LegStats struct {
 	Latches     uint32         // how often a source was locked
 	Remote      netip.AddrPort // where RTP is sent to; invalid: nowhere yet
 	Latched     bool           // Remote was learned or confirmed by packets
+	Ported      bool           // … and has another port than the SDP named
 	LastSeen    time.Time      // last accepted datagram; zero: none
 }
 

@@ -17,13 +17,15 @@
 //     count from the moment when both sides have an address, since nobody sends before he knows where to, and once more
 //     from the 2xx, so that what came while it rang cannot keep the leg from the phone;
 //   - Delayed: learned at once from that moment, but the SDP's port may retake within 3 s, and after the 2xx;
+//   - Ported: as Strict without the first 500 ms, for a peer whose NAT is known to change ports; the SDP's port may retake
+//     within 500 ms;
 //   - once locked only signalling moves a leg; or a NAT that rebinds: same address, another port, the locked one
 //     silent for 500 ms, same SSRC, next sequence numbers; or five seconds without a valid packet;
 //   - an RTCP port is learned by the same rules, and only from reports that name the SSRC of the RTP leg.
 //
 // What is left is a race: between the answer and the lock, a host with the peer's own address and a negotiated payload
-// type may be first, if the peer does not send from its SDP's port in time. Strict pays for its safety with up to 500 ms of a called phone's first
-// words where the NAT changes ports; Delayed does not.
+// type may be first, if the peer does not send from its SDP's port in time. Strict pays for its safety with up to 500 ms of
+// a phone's first words where the NAT changes ports, until signalling knows that it does; Delayed does not.
 //
 // RFC 3550 (RTP, RTCP: §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
 // RTP port), RFC 7362 (latching), RFC 7983 (telling protocols apart on one port).

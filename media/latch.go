@@ -143,8 +143,8 @@ func (e *Engine) lock(now int64, i int, l *leg, r *rule, from Endpoint) {
 	l.state = stateLocked
 	l.heard, l.valid = now, now
 	r.permit, r.runs, r.retake = false, [runSlots]run{}, 0
-	if l.mode == Delayed {
-		r.retake = now + retakeWithin
+	if l.mode == Delayed || l.mode == Ported {
+		r.retake = now + l.mode.exactWindow()
 	}
 	e.direct(i, l, from, true)
 }

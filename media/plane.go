@@ -245,7 +245,9 @@ func (p *Plane) Stats(id ID) (legs [2]LegStats, ok bool) {
 		return legs, false
 	}
 	for side, pair := range s.pair {
-		legs[side] = p.board.stats(pair*2, s.generation)
+		l := &legs[side]
+		*l = p.board.stats(pair*2, s.generation)
+		l.Ported = l.Latched && s.pointed[side] && s.want[side].RTP.Port() != l.Remote.Port()
 	}
 	return legs, true
 }

@@ -18,10 +18,11 @@ const (
 	Off Mode = iota
 	Strict
 	Delayed
+	Ported // as Strict, of a peer whose NAT gives it other ports than the SDP names: nobody is waited for there
 )
 
 // String is the mode's name in the configuration.
-func (m Mode) String() string { return [...]string{"off", "strict", "delayed"}[m%3] }
+func (m Mode) String() string { return [...]string{"off", "strict", "delayed", "ported"}[m%4] }
 
 // Want is the whole wanted state of one leg: where its peer is said to be, and who may be it.
 type Want struct {

@@ -129,6 +129,9 @@ func (a *assembly) Note(now time.Time, n tu.Note) { a.sbc.note(now, n) }
 
 // Record takes a call's CDR.
 func (a *assembly) Record(r tu.CDR) {
+	if r.AoR != "" {
+		a.phones.learnPorts(&r)
+	}
 	if !a.phones.held.hold(r) {
 		a.write(r)
 	}

@@ -25,6 +25,7 @@ type phones struct {
 	known    *tu.Peer              // a source address with bindings, whoever speaks
 	stranger *tu.Peer              // a source without any
 	peers    map[nat.Flow]*tu.Peer // flows with bindings, until one of theirs changes
+	ported   map[string]bool       // tokens of bindings whose media came from other ports than their SDP said
 
 	keeper        tu.UserID
 	nonces        nonces
@@ -46,7 +47,7 @@ const subscriptionsMost = 16
 
 func newPhones(names *tu.NameKey, tags *tu.TagKey) *phones {
 	p := &phones{
-		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, subscriptions: map[string]int{},
+		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, ported: map[string]bool{}, subscriptions: map[string]int{},
 		watching: map[tu.UserID]*watch{},
 	}
 	p.registrar = &registrar.Settings{Book: p.book, Names: names, Tags: tags}
@@ -112,7 +113,7 @@ func (p *phones) identify(f nat.Flow) *tu.Peer {
 		return p.stranger
 	}
 	peer := *p.template
-	peer.Name, peer.Token = on[0].AoR, on[0].Token
+	peer.Name, peer.Token, peer.Ported = on[0].AoR, on[0].Token, p.isPorted(on[0])
 	for _, b := range on {
 		peer.AoRs = append(peer.AoRs, b.AoR)
 	}
@@ -123,14 +124,54 @@ func (p *phones) identify(f nat.Flow) *tu.Peer {
 // peer is a phone by one of its bindings.
 func (p *phones) peer(b *registrar.Binding) *tu.Peer {
 	peer := *p.template
-	peer.Name, peer.Token = b.AoR, b.Token
+	peer.Name, peer.Token, peer.Ported = b.AoR, b.Token, p.isPorted(b)
 	for _, x := range p.book.OnFlow(b.Flow) {
 		peer.AoRs = append(peer.AoRs, x.AoR)
 	}
 	return &peer
 }
 
-// hop is the way to a phone.
+// isPorted reports whether the NAT of a phone is known to change ports: its signalling shows it, or its media did. Then
+// the port in its SDP is not worth waiting for, and its user is heard from the first word on.
+func (p *phones) isPorted(b *registrar.Binding) bool {
+	if p.ported[b.Token] {
+		return true
+	}
+	named := b.Contact.URI.Port
+	if named == 0 {
+		named = 5060
+	}
+	return b.Flow.Transport == nat.UDP && (b.NAT == nat.KindPort || b.NAT == nat.KindAddress) && named != b.Flow.Remote.Port()
+}
+
+// learnPorts learns from a call's record whether the media of a phone came from another port than its SDP said.
+func (p *phones) learnPorts(r *tu.CDR) {
+	at := r.Source
+	if r.Direction == "outbound" {
+		at = r.Destination
+	}
+	for _, b := range p.book.AoR(r.AoR) {
+		if b.Flow.Remote.String() != at {
+			continue
+		}
+		for i := range r.Media {
+			if m := &r.Media[i].Outside; m.Latched && m.Ported != p.ported[b.Token] {
+				p.setPorted(b.Token, m.Ported)
+				delete(p.peers, b.Flow)
+			}
+		}
+	}
+}
+
+func (p *phones) setPorted(token string, on bool) {
+	if on {
+		p.ported[token] = true
+	} else {
+		delete(p.ported, token)
+	}
+}
+
+// phoneHop is the way to a phone.
 func (a *assembly) phoneHop(b *registrar.Binding) tu.Hop {
 	target := b.Target()
 	hop := tu.Hop{ID: b.Token, Peer: a.phones.peer(b), Flow: b.Flow, Target: &target}
@@ -140,7 +181,7 @@ func (a *assembly) phoneHop(b *registrar.Binding) tu.Hop {
 	return hop
 }
 
-// settle does what follows from changes of bindings: the guard's known addresses, connections to be kept, the store,
+// settleBindings does what follows from changes of bindings: the guard's known addresses, connections to be kept, the store,
 // and calls of phones that have moved.
 func (a *assembly) settleBindings() {
 	changes := a.phones.book.Changes()
@@ -159,6 +200,7 @@ func (a *assembly) settleBinding(before, after *registrar.Binding) {
 		guard.AddPhone(after.Flow.Remote.Addr())
 	case after == nil:
 		guard.RemovePhone(before.Flow.Remote.Addr())
+		delete(p.ported, before.Token)
 	case before.Flow.Remote.Addr() != after.Flow.Remote.Addr():
 		guard.AddPhone(after.Flow.Remote.Addr())
 		guard.RemovePhone(before.Flow.Remote.Addr())

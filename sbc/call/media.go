@@ -190,6 +190,9 @@ func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 	}
 	if c.set.alien(l, line.Addr) {
 		// No destination and no error: the signalling address with the SDP's port, until the latch.
+		if l.peer.Ported && a.Latch == tu.LatchStrict {
+			a.Latch = tu.LatchPorted
+		}
 		a.RTP = netip.AddrPortFrom(netip.Addr{}, line.Port)
 		a.RTCP = netip.AddrPortFrom(netip.Addr{}, line.RTCP.Port())
 		return a, nil

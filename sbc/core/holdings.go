@@ -99,6 +99,8 @@ func latchMode(l tu.Latch) media.Mode {
 		return media.Strict
 	case tu.LatchDelayed:
 		return media.Delayed
+	case tu.LatchPorted:
+		return media.Ported
 	default:
 		return media.Off
 	}
@@ -140,7 +142,7 @@ func (c *Core) Streams(id tu.UserID) []media.ID {
 
 func legStats(s *media.LegStats) tu.LegStats {
 	out := tu.LegStats{
-		Packets: s.Packets, Bytes: s.Bytes, Sent: s.Sent, Lost: s.Lost, Rejected: s.RejectedTotal(), Latched: s.Latched,
+		Packets: s.Packets, Bytes: s.Bytes, Sent: s.Sent, Lost: s.Lost, Rejected: s.RejectedTotal(), Latched: s.Latched, Ported: s.Ported,
 		Jitter: float64(s.Jitter) / float64(time.Millisecond),
 	}
 	if s.Remote.IsValid() {

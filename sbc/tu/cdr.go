@@ -47,4 +47,5 @@ type LegStats struct {
 	Rejected uint64  `json:"rejected"` // from elsewhere, or no media
 	Remote   string  `json:"remote,omitempty"`
 	Latched  bool    `json:"latched"`
+	Ported   bool    `json:"ported,omitempty"` // from another port than its SDP said
 }

@@ -46,6 +46,7 @@ type Peer struct {
 	AoRs     []string // addresses-of-record, user@domain, with live bindings on exactly this flow
 	Token    string   // of its binding: the user of our Contact towards the PBX; empty: it has none
 	Trusted  []string // header fields that pass from it besides those of every phone
+	Ported   bool     // its NAT is known to give it other ports than it names
 	Stranger bool     // it has no binding; the guard let its request in all the same (REGISTER, `forward`)
 
 	AttemptTimeout time.Duration // no answer at all within: the next hop
@@ -69,6 +70,7 @@ const (
 	LatchOff     Latch = iota // the SDP's address only
 	LatchStrict               // the exact SDP port, else learn the port once and lock
 	LatchDelayed              // as strict, but the SDP's port may retake within 3 s
+	LatchPorted               // as strict, of a phone whose NAT is known to change ports: the SDP's one is not waited for
 )
 
 // Local is one of our interfaces as a peer sees it.
