@@ -54,13 +54,17 @@ func finish(s *Subject, v Verdict) Verdict {
 	return v
 }
 
-// isLive is step 1: a request of a live dialog from the address of its leg, the CANCEL or ACK of a live INVITE, or a
-// repeat of an admitted request from the same address.
+// isLive is step 1: a request of a live dialog from the address of its leg, or the answer to one of ours; the CANCEL or
+// ACK of a live INVITE, or a repeat of an admitted request from the same address.
 func (st *State) isLive(now time.Time, s *Subject) bool {
-	if s.Malformed || !s.Request {
+	if s.Malformed {
 		return false
 	}
 	a := s.Source.Addr()
+	if !s.Request {
+		// A phone may answer the BYE of a call that has outlived its registration.
+		return len(s.FromTag) > 0 && (st.ownTag == nil || st.ownTag(s.FromTag)) && st.live.holds(s.FromTag, a)
+	}
 	if len(s.ToTag) > 0 && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
 		return true
 	}

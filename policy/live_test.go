@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -211,4 +212,24 @@ func TestAgedTableKeepsTheYoungest(t *testing.T) {
 	if has(20*time.Second, 100) == false || has(20001*time.Millisecond, 100) {
 		t.Error("the second generation's keys do not live ten seconds")
 	}
+}
+
+// TestAnswersToALiveDialog: a phone whose registration has lapsed in mid-call still answers the BYE.
+func TestAnswersToALiveDialog(t *testing.T) {
+	g := newGuard(t, scarce("*"))
+	g.Live().Add("our1", netip.MustParseAddr("192.0.2.50"))
+	answer := func(fromTag string) []byte {
+		return bytes.Replace(msg{status: 200, toTag: "far1"}.bytes(), []byte("tag=far1"), []byte("tag="+fromTag), 1)
+	}
+	for _, c := range []struct{ source, from, want string }{
+		{"192.0.2.50:1", "our1", "allow live-dialog"},
+		{"192.0.2.50:2", "our1", "allow live-dialog"},
+		{"192.0.2.51:1", "our1", "drop stranger"},
+		{"192.0.2.50:1", "our2", "drop stranger"},
+		{"192.0.2.50:1", "far1", "drop stranger"},
+	} {
+		wantSays(t, send(g, noon, outsidePhones, c.source, answer(c.from)), c.want)
+	}
+	g.Live().Remove("our1")
+	wantSays(t, send(g, noon, outsidePhones, "192.0.2.50:1", answer("our1")), "drop stranger")
 }

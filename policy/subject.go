@@ -39,6 +39,7 @@ type Subject struct {
 	CallID      []byte
 	Branch      []byte // of the top Via
 	ToTag       []byte
+	FromTag     []byte
 	CSeq        uint32
 	Agents      [scan.MaxAgents][]byte // User-Agent of a request, Server of a response, folded as they arrived
 	From        []byte                 // value of the From field, for the records
@@ -73,7 +74,8 @@ func (s *Subject) readMessage(p *Packet) {
 	if s.Request {
 		s.Method = MethodOf(v.Bytes(v.Method))
 	}
-	s.CallID, s.Branch, s.ToTag, s.CSeq = v.Bytes(v.CallID), v.Bytes(v.Branch), v.Bytes(v.ToTag), v.CSeq
+	s.CallID, s.Branch, s.CSeq = v.Bytes(v.CallID), v.Bytes(v.Branch), v.CSeq
+	s.ToTag, s.FromTag = v.Bytes(v.ToTag), v.Bytes(v.FromTag)
 	s.From = v.Bytes(v.From)
 	s.Credentials = !v.Authorization.Empty()
 	for i := range min(v.Agents, len(v.UserAgents)) {

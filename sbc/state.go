@@ -193,12 +193,11 @@ func (s *SBC) restore(w *world) error {
 		return nil
 	}
 	var list []registrar.Binding
-	unread := 0
-	err := s.opt.State.Load(func(_ string, value []byte) {
-		if b, ok := decodeBinding(w.snap.Interfaces, value); ok {
+	gone := map[string][]byte{} // what was kept and is of no use any more: forgotten with the first batch
+	err := s.opt.State.Load(func(key string, value []byte) {
+		gone[key] = nil
+		if b, ok := decodeBinding(w.snap.Interfaces, value); ok && b.Token == key {
 			list = append(list, b)
-		} else {
-			unread++
 		}
 	})
 	if err != nil {
@@ -206,13 +205,14 @@ func (s *SBC) restore(w *world) error {
 	}
 	p := s.assembly.phones
 	p.book.Restore(list, s.now())
+	all := len(gone)
 	for b := range p.book.All {
 		s.guard.AddPhone(b.Flow.Remote.Addr())
+		delete(gone, b.Token)
 	}
-	p.kept = &keeping{state: s.opt.State, log: s.log}
-	if len(list)+unread > 0 {
-		s.log.Info(fmt.Sprintf("%d registrations kept from before, %d expired or of listeners that are gone", p.book.Len(),
-			len(list)+unread-p.book.Len()))
+	p.kept = &keeping{state: s.opt.State, log: s.log, pending: gone}
+	if all > 0 {
+		s.log.Info(fmt.Sprintf("%d registrations kept from before, %d expired or of listeners that are gone", p.book.Len(), len(gone)))
 	}
 	return nil
 }
