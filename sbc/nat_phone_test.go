@@ -1,0 +1,149 @@
+package sbc_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sallyport/nat"
+	"sallyport/nat/natlab"
+	"sallyport/sbc/demo"
+)
+
+// handset is a phone with a voice behind a NAT.
+type handset struct {
+	*end
+	user      string
+	host      *natlab.Host
+	transport nat.Transport
+	stream    *demo.Stream // nil over UDP
+	bound     *demo.Registration
+}
+
+// certified is a configuration with TLS for phones. The certificate is valid in virtual time, which starts in 2000.
+func certified(t *testing.T, yaml string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: []string{"example.com"},
+		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{
+		"crt": {Type: "CERTIFICATE", Bytes: der}, "key": {Type: "PRIVATE KEY", Bytes: private},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return rewritten(t, yaml, "phones: { udp: 5060, tcp: 5060 }",
+		"phones: { udp: 5060, tcp: 5060, tls: 5061 }, tls: { certificate: "+filepath.Join(dir, "crt")+", key: "+filepath.Join(dir, "key")+" }")
+}
+
+// portOf is the gate's socket for phones of a transport.
+func portOf(tr nat.Transport) netip.AddrPort {
+	if tr == nat.TLS {
+		return netip.AddrPortFrom(gateOutside, 5061)
+	}
+	return phoneSocket
+}
+
+// handset is a phone of a user at a host; says is the address in its descriptions.
+func (l *audible) handset(host *natlab.Host, user string, port uint16, tr nat.Transport, says netip.Addr) *handset {
+	l.t.Helper()
+	h := &handset{user: user, host: host, transport: tr}
+	var conn demo.PacketConn
+	if tr == nat.UDP {
+		socket, err := host.ListenUDP(port)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		conn = socket
+	} else {
+		h.stream = l.joins(host, tr)
+		conn = h.stream
+	}
+	a := demo.NewAgent("phone "+user, netip.AddrPortFrom(host.Addr(), port), conn, user[len(user)-1])
+	a.Number, a.Domain, a.Password = user, "example.com", "secret of "+user
+	if tr != nat.UDP {
+		a.Trace = func(sent bool, peer netip.AddrPort, b []byte) { // the network shows no streams
+			src, dst := peer, a.Addr
+			if sent {
+				src, dst = dst, src
+			}
+			l.ladder.note(natlab.Datagram{At: time.Now(), Src: src, Dst: dst, Payload: b})
+		}
+	}
+	l.do(l.pbx, func() { l.registrar.Users[user] = "secret of " + user })
+	h.end = l.end(a, l.voice(host, port+1000, says))
+	l.running.Go(func() { a.Run(l.ctx) })
+	h.answers()
+	return h
+}
+
+// joins is a phone's connection to the gate.
+func (l *audible) joins(host *natlab.Host, tr nat.Transport) *demo.Stream {
+	l.t.Helper()
+	conn, err := host.DialStream(l.ctx, netip.AddrPort{}, portOf(tr))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if tr == nat.TLS {
+		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+		if err := secure.HandshakeContext(l.ctx); err != nil {
+			l.t.Fatal(err)
+		}
+		conn = secure
+	}
+	return demo.NewStream(conn, tr)
+}
+
+// registers registers the phone for as long as the test wants.
+func (h *handset) registers() *handset {
+	h.l.t.Helper()
+	heard := make(chan demo.Registered, 1)
+	h.l.do(h.agent, func() {
+		h.bound = h.agent.Register(portOf(h.transport), demo.RegisterOptions{Heard: func(r demo.Registered) {
+			select {
+			case heard <- r:
+			default:
+			}
+		}})
+	})
+	select {
+	case r := <-heard:
+		if r.Code != 200 || len(r.Contacts) != 1 || !strings.HasPrefix(r.Contacts[0].URI.User, h.user) {
+			h.l.t.Fatalf("%s registered with %+v", h.user, r)
+		}
+	case <-time.After(time.Minute):
+		h.l.t.Fatalf("%s heard nothing of its REGISTER", h.user)
+	}
+	return h
+}
+
+// leaves takes the registration back.
+func (h *handset) leaves() { h.l.do(h.agent, h.bound.End) }
+
+// calls places a call by way of the gate.
+func (h *handset) calls(number string) { h.dials(portOf(h.transport), number) }
