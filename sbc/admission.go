@@ -237,7 +237,7 @@ func (a *assembly) toPhone(token string) tu.Routed {
 	case b == nil:
 		return tu.Routed{Code: 404, Why: reason.NoRoute}
 	case b.Lost || a.world.interfaces[b.Flow.Interface] == nil:
-		return tu.Routed{Code: 480, Why: reason.NotRegistered}
+		return tu.Routed{Code: 480, Why: reason.NotRegistered, Peer: b.AoR}
 	}
 	return tu.Routed{Hops: []tu.Hop{a.phoneHop(b)}}
 }

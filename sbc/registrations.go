@@ -15,6 +15,17 @@ import (
 	"sallyport/sbc/tu"
 )
 
+// gauge counts the bindings. It runs in the core's turn.
+func (p *phones) gauge() api.PhoneGauge {
+	g := api.PhoneGauge{Now: p.book.Len(), High: p.book.High(), Most: bindingsMost}
+	for b := range p.book.All {
+		if b.Lost {
+			g.Lost++
+		}
+	}
+	return g
+}
+
 // Registrations are the bindings of phones, of one address-of-record or of all, in its order.
 func (c control) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {
 	var out []api.Registration

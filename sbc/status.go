@@ -10,6 +10,7 @@ import (
 	"sallyport/nat"
 	"sallyport/sbc/api"
 	"sallyport/sbc/reason"
+	"sallyport/sbc/transport"
 )
 
 // Gauges are what the gate holds at a moment, for tests, `sbc status` and metrics.
@@ -61,7 +62,9 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 		Rules: c.rules(), Media: c.media(),
 	}
 	var live []nat.Interface
-	if err := s.core.Do(ctx, func(time.Time) { live, out.Draining = s.assembly.live(), s.assembly.draining }); err != nil {
+	if err := s.core.Do(ctx, func(time.Time) {
+		live, out.Draining, out.Phones = s.assembly.live(), s.assembly.draining, s.assembly.phones.gauge()
+	}); err != nil {
 		return out, err
 	}
 	slices.SortFunc(live, func(a, b nat.Interface) int { return int(a.ID) - int(b.ID) })
@@ -129,6 +132,13 @@ func (c control) limits(g *Gauges) []api.Limit {
 		{Name: "core inbox", High: g.InboxHigh, Cap: 4096},
 		{Name: "media streams", Level: m.Reserved, High: m.HighWater, Cap: m.Reserved + m.Free},
 	}
+	st := c.sockets.Streams()
+	for _, l := range []struct {
+		name string
+		transport.Level
+	}{{"strangers' connections", st.Strangers}, {"TLS handshakes", st.Handshakes}, {"bytes of connections", st.Buffers}, {"connections of our own", st.Dialled}} {
+		out = append(out, api.Limit{Name: l.name, Level: int(l.Now), High: int(l.High), Cap: int(l.Limit)})
+	}
 	out = append(out, api.Limit{Name: "bindings", Level: g.Bindings, High: g.BindingsHigh, Cap: bindingsMost})
 	for _, l := range c.guard.Levels(c.now()) {
 		out = append(out, api.Limit{Name: l.Name, Level: l.Used, High: l.Most, Cap: l.Cap})
@@ -158,8 +168,9 @@ func audit(g *Gauges) []api.Gauge {
 
 // edges is what the sockets and the call records have lost.
 func (c control) edges() []api.Gauge {
-	var panics, kernel, unsent, unread int64
+	var panics, kernel, unsent, unread, slow, crowded int64
 	for _, k := range c.sockets.Counters() {
+		slow, crowded = slow+int64(k.Streams.ClosedSlow), crowded+int64(k.Streams.Refused+k.Streams.ClosedCrowded)
 		panics, kernel = panics+int64(k.Panics), kernel+int64(k.KernelDrops)
 		unsent, unread = unsent+int64(k.Lost+k.Failed), unread+int64(k.ReadErrors)
 	}
@@ -168,6 +179,8 @@ func (c control) edges() []api.Gauge {
 		{Name: "datagrams dropped by the kernel", Value: kernel},
 		{Name: "datagrams refused by the kernel", Value: unsent},
 		{Name: "socket read errors", Value: unread},
+		{Name: "connections refused for want of room", Value: crowded},
+		{Name: "connections closed, their peers did not read", Value: slow},
 	}
 	if c.files != nil {
 		lost := int64(c.files.Counters().Lost)
