@@ -41,7 +41,6 @@ var (
 type roaming struct {
 	*lab
 	registrar *demo.Registrar
-	streams   map[string]nat.Transport // of phones by connection
 }
 
 func newRoaming(t *testing.T, yaml string, o natlab.Options, change ...func(*sbc.Options)) *roaming {
