@@ -39,11 +39,11 @@ bench: build ## benchmarks beside their floors, and beside Kamailio with rtpengi
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 	@$(MAKE) --no-print-directory bench-peers
 
-bench-peers: build ## the CPU of a call beside Kamailio with rtpengine and beside the bare datagrams (root)
-	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench$$' ./.ci/interop -args -bench
+bench-peers: build ## the CPU of a call beside Kamailio with rtpengine, and of a registration beside Kamailio (root)
+	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench' ./.ci/interop -args -bench
 
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
-	.ci/install sip-tester iproute2 tshark
+	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli
 	$(GO) test -tags interop -count 1 -timeout 12m -v -run '$(RUN)' ./.ci/interop
 
 lint: ## gofmt, go vet and golangci-lint

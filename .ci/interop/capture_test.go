@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// packet is one captured datagram, or an ICMP error.
+// packet is one captured datagram, a TCP segment that bears something, or an ICMP error.
 type packet struct {
 	at       float64 // seconds since 1970
 	side     string  // the namespace it was captured in
@@ -44,16 +44,16 @@ func (p packet) start() string {
 	return string(line)
 }
 
-// capture records at both ends, as the peers' own interfaces see it.
+// capture records at both ends, as the peers' own interfaces see it, and at the hosts named besides.
 type capture struct {
 	w     *world
 	procs map[string]*process
 }
 
-func (w *world) capture(t *testing.T) *capture {
+func (w *world) capture(t *testing.T, hosts ...string) *capture {
 	t.Helper()
 	c := &capture{w: w, procs: map[string]*process{}}
-	for _, side := range []string{nsOutside, nsInside} {
+	for _, side := range append([]string{nsOutside, nsInside}, hosts...) {
 		_ = os.Remove(c.file(side))
 		c.procs[side] = w.start(t, side, "capture-"+side, "dumpcap", "-q", "-i", side, "-B", "32", "-w", c.file(side))
 	}
@@ -100,8 +100,9 @@ func (c *capture) stop(t *testing.T) []packet {
 // read has tshark take a capture apart: one line a packet.
 func read(t *testing.T, side, file string) []packet {
 	t.Helper()
-	cmd := exec.Command("tshark", "-n", "-r", file, "-Y", "udp or icmp", "-T", "fields", "-E", "occurrence=f", "-e", "frame.time_epoch",
-		"-e", "ip.src", "-e", "udp.srcport", "-e", "ip.dst", "-e", "udp.dstport", "-e", "icmp.type", "-e", "udp.payload")
+	cmd := exec.Command("tshark", "-n", "-r", file, "-Y", "udp or icmp or tcp.len > 0", "-T", "fields", "-E", "occurrence=f", "-e", "frame.time_epoch",
+		"-e", "ip.src", "-e", "udp.srcport", "-e", "ip.dst", "-e", "udp.dstport", "-e", "icmp.type", "-e", "udp.payload",
+		"-e", "tcp.srcport", "-e", "tcp.dstport", "-e", "tcp.payload")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -111,8 +112,11 @@ func read(t *testing.T, side, file string) []packet {
 	var list []packet
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if len(f) < 7 {
+		if len(f) < 10 {
 			continue
+		}
+		if f[7] != "" {
+			f[2], f[4], f[6] = f[7], f[8], f[9]
 		}
 		at, _ := strconv.ParseFloat(f[0], 64)
 		var payload []byte

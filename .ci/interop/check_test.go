@@ -14,6 +14,10 @@ import (
 // identifiers are what a dialog and its transactions are known by (RFC 3261 §8.1.1): they may not cross the gate.
 var identifiers = regexp.MustCompile(`(?im)^(?:call-id|i)\s*:\s*([^\r\n]+)|;tag=([^\s;,>]+)|;branch=([^\s;,>]+)`)
 
+// digest are the headers that pass byte for byte, or the phone's answer would not fit the PBX's question: the uri of an
+// answer names the gate as the phone sees it.
+var digest = regexp.MustCompile(`(?i)^(?:(?:proxy-)?authorization|(?:www|proxy)-authenticate)\s*:`)
+
 // far is what belongs to the other side as such: its network, and the products that the scenarios name on both sides.
 var far = map[string][]string{
 	nsOutside: {"10.0.0.", "CallerProduct", "CalleeProduct"},
@@ -26,10 +30,13 @@ var home = map[string]string{provider: nsOutside, stranger: nsOutside, node1: ns
 // own reports whether the packet was sent by one who lives on its side, not by the gate.
 func (p packet) own() bool { return home[p.src.Addr().String()] == p.side }
 
+// atGate reports whether the packet was captured beside the gate, not at a host further away.
+func (p packet) atGate() bool { return p.side == nsOutside || p.side == nsInside }
+
 // leaks lists what the messages that came out of the gate on a side bear of the other side.
 func leaks(all []packet, side string) (found []string) {
 	marks := slices.Clone(far[side])
-	for _, p := range choose(all, packet.sip) {
+	for _, p := range choose(all, packet.sip, packet.atGate) {
 		if p.side == side {
 			continue
 		}
@@ -44,6 +51,9 @@ func leaks(all []packet, side string) (found []string) {
 			continue
 		}
 		for line := range bytes.SplitSeq(p.payload, []byte("\r\n")) {
+			if digest.Match(line) {
+				continue
+			}
 			for _, mark := range marks {
 				if bytes.Contains(line, []byte(mark)) {
 					found = append(found, fmt.Sprintf("%s of the other side in %q to %s: %s", mark, p.start(), p.dst, line))

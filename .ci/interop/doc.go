@@ -2,7 +2,12 @@
 // inside, and what both ends see on the wire decides. Where order within a millisecond matters or a peer has to behave
 // badly, sockets of the test's own play the peer.
 //
-// The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark; `make interop` brings what is missing.
-// Every test makes a world of its own and removes it, and what it leaves (configuration, logs, message files, captures)
-// is kept when it fails.
+// Roaming phones are sipp, baresip and linphone in homes behind masquerading routers, which map every address and port anew
+// and forget; the PBX that they register at is Kamailio, as registrar with digest and as a proxy, so that a call between two
+// phones, or between phone and trunk, crosses the gate twice. TestPhonesWithoutTheGate proves these instruments without the
+// program.
+//
+// The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
+// linphone-cli and nftables as well; `make interop` brings what is missing. Every test makes a world of its own and removes
+// it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.
 package interop

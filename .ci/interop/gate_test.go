@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -57,6 +58,17 @@ type settings struct {
 // gate starts the program and waits until it listens. When the test ends it has to leave with exit code 0.
 func (w *world) gate(t *testing.T, s settings) *gate {
 	t.Helper()
+	interval, method := "0s", "none"
+	if s.probes {
+		interval, method = "2s", "options"
+	}
+	return w.run(t, fmt.Sprintf(document, interval, method, w.dir, cmp.Or(s.log, "debug"), cmp.Or(s.ports, "30000-31000")),
+		gateOutside+":5080", gateInside+":5080")
+}
+
+// run starts the program with a configuration and waits until it listens at the addresses, by UDP.
+func (w *world) run(t *testing.T, configuration string, listeners ...string) *gate {
+	t.Helper()
 	path, err := filepath.Abs(*binary)
 	if err != nil {
 		t.Fatal(err)
@@ -64,13 +76,8 @@ func (w *world) gate(t *testing.T, s settings) *gate {
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("%v: make build makes it", err)
 	}
-	interval, method := "0s", "none"
-	if s.probes {
-		interval, method = "2s", "options"
-	}
 	config := filepath.Join(w.dir, "sbc.yaml")
-	text := fmt.Appendf(nil, document, interval, method, w.dir, cmp.Or(s.log, "debug"), cmp.Or(s.ports, "30000-31000"))
-	if err := os.WriteFile(config, text, 0o600); err != nil {
+	if err := os.WriteFile(config, []byte(configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, d := range []string{"cdr", "state"} {
@@ -79,15 +86,13 @@ func (w *world) gate(t *testing.T, s settings) *gate {
 		}
 	}
 	g := &gate{w.start(t, nsGate, "sbc", path, "run", "--config", config), w}
-	until(t, "sbc run listens", 15*time.Second, func() bool { return g.ended() || g.listens() })
+	until(t, "sbc run listens", 15*time.Second, func() bool {
+		return g.ended() || !slices.ContainsFunc(listeners, func(a string) bool { return !bound(g.pid(), a) })
+	})
 	if g.ended() {
 		t.Fatalf("sbc run exits %d\n%s", g.code, g.tail())
 	}
 	return g
-}
-
-func (g *gate) listens() bool {
-	return bound(g.pid(), gateOutside+":5080") && bound(g.pid(), gateInside+":5080")
 }
 
 // stop ends the program as an administrator in a hurry would. After any test it leaves cleanly.

@@ -149,16 +149,16 @@ func sweep() {
 	})
 }
 
-// socket opens a UDP socket in a namespace. The thread goes back to its own namespace before anything else runs on it.
-func (w *world) socket(t *testing.T, ns, address string) *net.UDPConn {
+// visit runs open on a thread in a namespace; the thread goes back before anything else runs on it.
+func (w *world) visit(t *testing.T, ns string, open func()) {
 	t.Helper()
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	home, err := os.Open("/proc/thread-self/ns/net")
+	back, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer home.Close()
+	defer back.Close()
 	away, err := os.Open(filepath.Join("/run/netns", w.ns(ns)))
 	if err != nil {
 		t.Fatal(err)
@@ -167,10 +167,20 @@ func (w *world) socket(t *testing.T, ns, address string) *net.UDPConn {
 	if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address)))
-	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-		panic(back) // a thread in the wrong network would poison every later test
-	}
+	defer func() {
+		if err := unix.Setns(int(back.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err) // a thread in the wrong network would poison every later test
+		}
+	}()
+	open()
+}
+
+// socket opens a UDP socket in a namespace.
+func (w *world) socket(t *testing.T, ns, address string) *net.UDPConn {
+	t.Helper()
+	var conn *net.UDPConn
+	var err error
+	w.visit(t, ns, func() { conn, err = net.ListenUDP("udp4", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(address))) })
 	if err != nil {
 		t.Fatalf("socket %s in %s: %v", address, ns, err)
 	}

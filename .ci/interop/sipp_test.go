@@ -62,7 +62,7 @@ func (w *world) sipp(t *testing.T, a agent) *process {
 	name := a.scenario + "-" + a.address
 	args := []string{
 		"sipp", "-sf", w.scenario(t, a.scenario), "-i", a.address, "-p", "5060", "-mi", a.address, "-s", a.number,
-		"-timeout_error", "-nostdin", "-max_retrans", "6", "-trace_err", "-error_file", filepath.Join(w.dir, name+".errors"),
+		"-key", "tp", "UDP", "-timeout_error", "-nostdin", "-max_retrans", "6", "-trace_err", "-error_file", filepath.Join(w.dir, name+".errors"),
 	}
 	if a.load == nil {
 		args = append(args, "-m", "1", "-timeout", "30s", "-trace_msg", "-message_file", filepath.Join(w.dir, name+".messages"))
