@@ -19,7 +19,7 @@ func newCheck() *cobra.Command {
 			if len(args) == 1 {
 				flags.Config = args[0]
 			}
-			snap, report := config.Load(flags.Path(), flags)
+			snap, report := load(flags)
 			if err := printReport(cmd, &report, asJSON); err != nil {
 				return err
 			}

@@ -230,7 +230,7 @@ func newReload() *cobra.Command {
 
 func newDrain() *cobra.Command {
 	var wait time.Duration
-	cmd := ask("drain", "Take no new calls, wait for those in progress", cobra.NoArgs,
+	cmd := ask("drain", "Take no new calls until the program is restarted, wait for those in progress", cobra.NoArgs,
 		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
 			r, err := c.Drain(ctx, wait)
 			if err != nil {

@@ -28,7 +28,7 @@ func newRun() *cobra.Command {
 }
 
 func run(cmd *cobra.Command, flags config.Flags) error {
-	snap, report := config.Load(flags.Path(), flags)
+	snap, report := load(flags)
 	if text := report.String(); text != "" {
 		fmt.Fprintln(cmd.ErrOrStderr(), text)
 	}
@@ -60,14 +60,14 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	load := func() (*config.Snapshot, config.Report) { return config.Load(flags.Path(), flags) }
-	served, err := serve(ctx, gate.Control(load), snap.Socket, log)
+	again := func() (*config.Snapshot, config.Report) { return load(flags) }
+	served, err := serve(ctx, gate.Control(again), snap.Socket, log)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
 	var helpers sync.WaitGroup
 	gone := make(chan struct{})
-	helpers.Go(func() { attend(ctx, stop, gone, gate, log, flush, load) })
+	helpers.Go(func() { attend(ctx, stop, gone, gate, log, flush, again) })
 	helpers.Go(served)
 	gate.Run(ctx)
 	close(gone)
@@ -103,7 +103,7 @@ type loader func() (*config.Snapshot, config.Report)
 
 // attend serves signals until the gate has gone: SIGTERM drains, SIGINT or a second one hangs up, one more exits at once,
 // SIGHUP reloads.
-func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SBC, log *zap.Logger, flush func(), load loader) {
+func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SBC, log *zap.Logger, flush func(), again loader) {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -117,7 +117,7 @@ func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SB
 		}
 		switch {
 		case sig == syscall.SIGHUP:
-			reload(ctx, gate, log, load)
+			reload(ctx, gate, log, again)
 		case ctx.Err() != nil:
 			log.Warn("a further signal: the program exits, what is left is not hung up")
 			flush()
@@ -139,8 +139,8 @@ func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SB
 	}
 }
 
-func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, load loader) {
-	snap, report := load()
+func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, again loader) {
+	snap, report := again()
 	if snap == nil {
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(report.Err()))
 		return

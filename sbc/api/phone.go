@@ -98,8 +98,8 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 		say("password", "asked for by the PBX at %s", clock(p.Challenged, zone))
 	}
 	if p.Wrong > 0 {
-		say("wrong", "%d times the PBX did not accept the password, last at %s from %s", p.Wrong, clock(p.WrongAt, zone),
-			cmp.Or(p.WrongFrom, "-"))
+		say("wrong", "%d %s the PBX did not accept the password, last at %s from %s", p.Wrong, plural(p.Wrong, "time"),
+			clock(p.WrongAt, zone), cmp.Or(p.WrongFrom, "-"))
 	}
 	for i := range p.Calls {
 		label := "call"
@@ -182,7 +182,8 @@ func (c *Spoken) text(zone *time.Location) string {
 func (p *Phone) fixes() []string {
 	var out []string
 	if len(p.Guard) > 0 {
-		out = append(out, "see sbc why with the phone's address for the rule, and what would let it in")
+		address, _, _ := strings.Cut(p.Guard[0], ": ")
+		out = append(out, "sbc why "+printable(address)+" names the rule, and what would let it in")
 	}
 	if !p.Reachable() {
 		out = append(out, p.fixRegister())
@@ -204,6 +205,8 @@ func (p *Phone) fixRegister() string {
 	case r == nil:
 		return "does the phone use our outside phones address as its server or outbound proxy? sbc why with its public address says what " +
 			"becomes of its requests"
+	case (r.Code == 401 || r.Code == 407) && p.Wrong > 0 && p.WrongAt.Equal(r.At):
+		return "the PBX did not accept the password: check user, authentication name and password in the phone"
 	case r.Code == 401 || r.Code == 407:
 		return "the phone does not answer the PBX's challenge, or not as the PBX wants it: check user, authentication name and password in the phone"
 	case r.Code == 403:

@@ -41,6 +41,7 @@ const (
 	maxMediaLines  = 64
 	maxOfOneAoR    = 64 // bindings of an address of record that are told
 	hintNoBindings = "sbc why %s says why it is not registered; sbc registrations lists those that are"
+	noDomain       = "@DOMAIN (the PBX's)" // behind a user alone: only the whole name says what has never been heard of
 )
 
 // bindings is the answer about all phones: in brief, so that 25,000 of them fit into one.
@@ -60,7 +61,11 @@ func (s *Server) bindingsOf(ctx context.Context, aor string) (any, error) {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, NotFound(fmt.Sprintf(hintNoBindings, aor), "no registration of %q", aor)
+		whole := aor
+		if !strings.Contains(aor, "@") {
+			whole += noDomain
+		}
+		return nil, NotFound(fmt.Sprintf(hintNoBindings, whole), "no registration of %q", aor)
 	}
 	out := make([]Registration, 0, len(all))
 	for i := range all[:min(len(all), maxOfOneAoR)] {
@@ -176,10 +181,21 @@ func (r *Registration) keepalive(now time.Time) string {
 	switch {
 	case kind == "none":
 		return kind
-	case r.Answered.IsZero():
-		return kind + ", never answered"
+	case !r.Answered.IsZero():
+		return kind + ", answered " + ago(r.Answered, now)
+	case strings.HasPrefix(kind, "crlf"):
+		return kind + ", never answered, which phones need not" // RFC 5626 §3.5.1 asks it of those that know outbound
+	case r.young(now):
+		return kind + ", not answered yet"
 	}
-	return kind + ", answered " + ago(r.Answered, now)
+	return kind + ", never answered"
+}
+
+// young reports whether the binding is so new that its first keepalive may not have been sent, or answered.
+func (r *Registration) young(now time.Time) bool {
+	_, interval, _ := strings.Cut(r.Keepalive, " ")
+	d, err := time.ParseDuration(interval)
+	return err == nil && now.Sub(r.Since) < d+d/2
 }
 
 // labelled are rows of one label, which stands on the first.
@@ -226,7 +242,10 @@ func span(d time.Duration) string {
 
 func (p *PhoneGauge) text() string {
 	text := fmt.Sprintf("%d registered, %d at most", p.Now, p.High)
-	if p.Lost > 0 {
+	switch {
+	case p.Lost == 1:
+		text += "; 1 has lost its connection"
+	case p.Lost > 1:
 		text += fmt.Sprintf("; %d have lost their connection", p.Lost)
 	}
 	if p.Most > 0 {

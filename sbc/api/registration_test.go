@@ -228,6 +228,40 @@ func TestWhyAPhoneIsNotRegistered(t *testing.T) {
 	}
 }
 
+// TestAWrongPasswordIsToldFromNone: after a 401 it matters whether the phone has answered the challenge.
+func TestAWrongPasswordIsToldFromNone(t *testing.T) {
+	p := Phone{AoR: "201@example.com", Recording: start, Register: &Registering{At: start, Code: 401}, Wrong: 1, WrongAt: start}
+	if fix := p.fixRegister(); !strings.Contains(fix, "did not accept the password") {
+		t.Errorf("signed: %q", fix)
+	}
+	p.WrongAt = start.Add(-time.Hour)
+	if fix := p.fixRegister(); !strings.Contains(fix, "does not answer the PBX's challenge") {
+		t.Errorf("unsigned: %q", fix)
+	}
+}
+
+// TestKeepaliveAsPrinted: an answer that is missing alarms only where one is due.
+func TestKeepaliveAsPrinted(t *testing.T) {
+	for _, c := range []struct {
+		keepalive string
+		age       time.Duration
+		answered  time.Time
+		want      string
+	}{
+		{"none", time.Hour, time.Time{}, "none"},
+		{"options 25s", 30 * time.Second, time.Time{}, "options 25s, not answered yet"},
+		{"options 25s", time.Minute, time.Time{}, "options 25s, never answered"},
+		{"options 25s", time.Minute, start.Add(-7 * time.Second), "options 25s, answered 7 s ago"},
+		{"crlf 25s", time.Minute, time.Time{}, "crlf 25s, never answered, which phones need not"},
+		{"options", 0, time.Time{}, "options, never answered"},
+	} {
+		r := Registration{Keepalive: c.keepalive, Since: start.Add(-c.age), Answered: c.answered}
+		if got := r.keepalive(start); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}
+
 func TestWhyOfAPhoneIsBounded(t *testing.T) {
 	p := samplePhone()
 	long := strings.Repeat("x", 16<<10)

@@ -166,8 +166,8 @@ func (s *Server) routes() http.Handler {
 		return some(c.Why(r.Context(), subject))
 	})
 	// A dry run changes nothing, so everybody who can ask may have one.
-	ask("GET /v1/reload", func(r *http.Request) (any, error) { return some(c.Reload(r.Context(), true)) })
-	ask("POST /v1/reload", s.change("reload", func(r *http.Request) (any, error) { return some(c.Reload(r.Context(), false)) }))
+	ask("GET /v1/reload", func(r *http.Request) (any, error) { return reloaded(c.Reload(r.Context(), true)) })
+	ask("POST /v1/reload", s.change("reload", func(r *http.Request) (any, error) { return reloaded(c.Reload(r.Context(), false)) }))
 	ask("POST /v1/bans", s.change("bans add", s.addBan))
 	ask("DELETE /v1/bans", s.change("bans remove", func(r *http.Request) (any, error) {
 		return struct{}{}, c.RemoveBan(r.Context(), r.URL.Query().Get("address"))
@@ -185,6 +185,14 @@ func some[T any](v T, err error) (any, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// reloaded is some for the result of a reload.
+func reloaded(r ReloadResult, err error) (any, error) {
+	if r.Changes == nil {
+		r.Changes = []Change{}
+	}
+	return some(r, err)
 }
 
 // list is some for lists: no element is [], not null.

@@ -46,12 +46,12 @@ func (s *Status) Text(zone *time.Location) string {
 		rows = slices.Insert(rows, 3, []string{"phones", s.Phones.text()})
 	}
 	if s.Draining {
-		rows = slices.Insert(rows, 1, []string{"draining", "no new calls are taken"})
+		rows = slices.Insert(rows, 1, []string{"draining", "no new calls are taken until sbc is restarted"})
 	}
 	for i := range s.Interfaces {
 		rows = append(rows, []string{s.Interfaces[i].Side + "/" + s.Interfaces[i].Realm, s.Interfaces[i].text()})
 	}
-	for _, c := range s.Counts {
+	for _, c := range summed(s.Counts) {
 		where := ""
 		if c.Side != "" {
 			where = c.Side + "/" + c.Realm + " "
@@ -67,6 +67,20 @@ func (s *Status) Text(zone *time.Location) string {
 		rows = append(rows, []string{"off", off})
 	}
 	return table(rows)
+}
+
+// summed are the counts with those of one listener's transports added up.
+func summed(counts []Count) []Count {
+	var out []Count
+	for _, c := range counts {
+		same := func(o Count) bool { o.Count = c.Count; return o == c }
+		if i := slices.IndexFunc(out, same); i >= 0 {
+			out[i].Count += c.Count
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func (r *Rule) text() string {
@@ -161,11 +175,13 @@ func (c *Call) Text(now time.Time, zone *time.Location) string {
 		{"state", c.State},
 		{"from", printable(c.From)},
 		{"to", printable(c.To)},
-		{"trunk", cmp.Or(c.Trunk, "-")},
 		{"node", cmp.Or(c.Node, "-")},
 		{"since", clock(c.Start, zone)},
 		{"answered", clock(c.Answer, zone)},
 		{"talking", c.talking(now)},
+	}
+	if c.Trunk != "" || c.AoR == "" {
+		rows = slices.Insert(rows, 5, []string{"trunk", cmp.Or(c.Trunk, "-")})
 	}
 	if c.AoR != "" {
 		rows = slices.Insert(rows, 5, []string{"phone", printable(c.AoR)})
@@ -258,6 +274,8 @@ func (r *ReloadResult) Text() (text string, ok bool) {
 	case len(r.Errors) > 0:
 		b.WriteString("nothing has changed\n")
 		return b.String(), false
+	case len(r.Changes) == 0 && r.Applied:
+		b.WriteString("no change of a key; certificate and key were read anew, if there are any\n")
 	case len(r.Changes) == 0:
 		b.WriteString("no change\n")
 	case r.Applied:
@@ -275,10 +293,14 @@ func (p *Problem) text() string {
 
 // Text is `sbc drain`.
 func (d DrainResult) Text() string {
-	if d.Left == 0 {
-		return "drained: no calls are left\n"
+	left := "drained: no calls are left"
+	switch {
+	case d.Left == 1:
+		left = "1 call is still in progress"
+	case d.Left > 1:
+		left = fmt.Sprintf("%d calls are still in progress", d.Left)
 	}
-	return fmt.Sprintf("%d calls are still in progress; new ones are refused\n", d.Left)
+	return left + "; new ones are refused until sbc is restarted\n"
 }
 
 // printable keeps what peers wrote from steering a terminal: everything but graphic characters becomes '?'.

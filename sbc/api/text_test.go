@@ -60,8 +60,10 @@ func TestAnswersAsPrinted(t *testing.T) {
 	}, zone))
 	for name, text := range map[string]string{
 		"no calls\n": CallsText(nil, now, zone), "no trunks\n": TrunksText(nil, zone), "no PBX nodes\n": NodesText(nil, zone),
-		"no bans\n": BansText(nil, zone), "drained: no calls are left\n": DrainResult{}.Text(),
-		"3 calls are still in progress; new ones are refused\n": DrainResult{Left: 3}.Text(),
+		"no bans\n": BansText(nil, zone),
+		"drained: no calls are left; new ones are refused until sbc is restarted\n":    DrainResult{}.Text(),
+		"3 calls are still in progress; new ones are refused until sbc is restarted\n": DrainResult{Left: 3}.Text(),
+		"1 call is still in progress; new ones are refused until sbc is restarted\n":   DrainResult{Left: 1}.Text(),
 	} {
 		if text != name {
 			t.Errorf("%q, want %q", text, name)
@@ -76,7 +78,8 @@ func TestReloadAsPrinted(t *testing.T) {
 		want string
 		ok   bool
 	}{
-		{ReloadResult{Applied: true}, "no change\n", true},
+		{ReloadResult{}, "no change\n", true},
+		{ReloadResult{Applied: true}, "no change of a key; certificate and key were read anew, if there are any\n", true},
 		{ReloadResult{Changes: change}, "media.dscp: 46 → 0 (restart)\ntrunks[b]: absent → { name: b } (live)\n", true},
 		{ReloadResult{Applied: true, Changes: change[:1], Warnings: []Problem{{Text: "odd"}}},
 			"warning: odd\nmedia.dscp: 46 → 0 (restart)\nreloaded\n", true},
@@ -86,6 +89,17 @@ func TestReloadAsPrinted(t *testing.T) {
 		if got, ok := c.r.Text(); got != c.want || ok != c.ok {
 			t.Errorf("%q %v, want %q", got, ok, c.want)
 		}
+	}
+}
+
+// TestCountsOfOneListenerAreSummed: UDP and TCP of a realm count apart, and are one line.
+func TestCountsOfOneListenerAreSummed(t *testing.T) {
+	a := Count{Side: "outside", Realm: "phones", Action: "allow", Reason: "allow", Count: 3}
+	b := a
+	b.Realm = "trunks"
+	got := summed([]Count{a, b, a})
+	if len(got) != 2 || got[0].Count != 6 || got[0].Realm != "phones" || got[1] != b {
+		t.Errorf("%+v", got)
 	}
 }
 
