@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -24,7 +25,7 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 		return nil, core.Answer{Why: reason.Stranger}
 	case ev.Peer.Realm != a.realm(ev.Flow):
 		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
-	case a.draining || !has(a.world.snap.Interfaces, ev.Flow.Interface):
+	case a.draining && !refreshes(ev), !has(a.world.snap.Interfaces, ev.Flow.Interface) && !a.calledByToken(ev):
 		// A listener that the configuration no longer has serves its dialogs and nothing else.
 		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
 	case ev.Peer.Kind == tu.KindPhone:
@@ -37,6 +38,18 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 	return a.admit(now, seed, id, ev)
 }
 
+// refreshes reports whether a request is a known phone's REGISTER. A drain lets it through: the binding is kept for the
+// program that comes after, and the calls that the drain waits for are that phone's.
+func refreshes(ev *tu.Arrived) bool {
+	return ev.Msg.Method == "REGISTER" && ev.Peer.Kind == tu.KindPhone && !ev.Peer.Stranger
+}
+
+// calledByToken reports whether the PBX asks for a phone's token. It may come by a listener that the configuration no
+// longer has: that is where the PBX was told to find the phone.
+func (a *assembly) calledByToken(ev *tu.Arrived) bool {
+	return ev.Peer.Kind == tu.KindNode && a.phones.book.Token(ev.Msg.URI.User) != nil
+}
+
 var notAllowed = core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
 
 // fromPhone judges what comes in at the phones' listeners (BEHAVIOUR: strangers, phones, trunks, PBX).
@@ -46,12 +59,18 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		if !a.world.serves(m.To.URI.Host) {
 			return nil, a.unserved(ev.Peer)
 		}
+		if len(m.To.URI.User) > userMost {
+			return nil, core.Answer{Code: 404, Why: reason.Malformed}
+		}
 		return registrar.NewRegister(a.phones.registrar, seed), core.Answer{}
 	}
-	b := a.phones.book.Speaks(a.world.aor(m.From.URI), ev.Flow)
+	b, sure := a.speaker(ev)
 	switch {
 	case b != nil:
 		ev.Peer = a.phones.peer(b)
+		if !sure {
+			ev.Peer.Token = "" // one of several devices of that name: none is given another's calls
+		}
 	case m.Method == "OPTIONS" && !ev.Peer.Stranger:
 		// A phone asks whether we live, as nobody in particular.
 	default:
@@ -67,6 +86,39 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		return nil, a.options(ev)
 	}
 	return a.admit(now, seed, id, ev)
+}
+
+// userMost is the longest user that may register; every table that knows users by name grows by it.
+const userMost = 128
+
+// speaker is the binding of the phone that a request outside dialogs comes from; nil: nobody who is registered. It is not
+// sure where several devices of one name are at the address, none of them by this port, and the Contact tells them not
+// apart.
+func (a *assembly) speaker(ev *tu.Arrived) (b *registrar.Binding, sure bool) {
+	m, book := ev.Msg, a.phones.book
+	if strings.EqualFold(m.From.URI.Host, "anonymous.invalid") {
+		// RFC 3323 §4.1: a caller who hides his name. The PBX knows him by his credentials, we by his flow.
+		if on := book.OnFlow(ev.Flow); len(on) > 0 {
+			return on[0], true
+		}
+		return nil, false
+	}
+	aor := a.world.aor(m.From.URI)
+	if b = book.Speaks(aor, ev.Flow); b == nil || b.Flow == ev.Flow {
+		return b, true
+	}
+	contacts, _, _ := m.Contacts()
+	near := 0
+	for _, x := range book.AoR(aor) {
+		if x.Flow.Interface != ev.Flow.Interface || x.Flow.Remote.Addr() != ev.Flow.Remote.Addr() {
+			continue
+		}
+		near++
+		if len(contacts) == 1 && x.Contact.URI.Host == contacts[0].URI.Host && x.Contact.URI.Port == contacts[0].URI.Port {
+			return x, true
+		}
+	}
+	return b, near == 1
 }
 
 // unserved is the answer to a REGISTER for a domain that is not ours: that of any stranger.
@@ -109,6 +161,11 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 		a.total++
 	}
 	a.calls[id] = c
+	if ev.Peer.Kind == tu.KindPhone {
+		a.phones.follow(ev.Peer.Token, id)
+	} else if ev.Peer.Realm == nat.Phones {
+		a.phones.follow(m.URI.User, id)
+	}
 	a.high = max(a.high, len(a.calls))
 	if in := (invite{m.CallID, m.Via[0].Branch}); a.sbc.guard.Live().AddInvite(in.callID, in.branch, ev.Flow.Remote.Addr()) {
 		if a.invites == nil {
@@ -126,37 +183,44 @@ func (a *assembly) twice(class string, ev *tu.Arrived) bool {
 		return false
 	}
 	m, set := ev.Msg, a.phones.registrar
-	who := registrar.AoR(m.From.URI, a.world.snap.PBX.Domain)
+	who := m.From.URI.User + "@" + strings.ToLower(a.world.snap.PBX.Domain) // as the users do it
 	return a.sbc.core.Holds(nat.Inside, set.Names.CallID(class, m.CallID, m.From.Tag, who),
 		set.Names.Tag(set.Tags, class, m.CallID, m.From.Tag, who))
 }
 
 func (a *assembly) newSubscription(seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
-	token := ev.Peer.Token
+	token, who := ev.Peer.Token, ev.Peer.Name
 	if ev.Peer.Kind == tu.KindNode {
-		token = ev.Msg.URI.User
+		token, who = ev.Msg.URI.User, ""
+		if b := a.phones.book.Token(token); b != nil {
+			who = b.AoR
+		}
 	}
-	if a.phones.subscriptions[token] >= subscriptionsMost {
+	// By name, not by token: a token is as new as the Contact that it stands for.
+	most := subscriptionsMost * max(1, len(a.phones.book.AoR(who)))
+	if a.phones.subscriptions[who] >= most || len(a.phones.watching) >= watchingMost {
 		return nil, core.Answer{Code: 503, Why: reason.NoCapacity}
 	}
 	if a.twice("SUBSCRIBE", ev) {
 		return nil, core.Answer{Code: 500, RetryAfter: 1}
 	}
 	s := event.New(a.phones.events, seed)
-	a.phones.subscriptions[token]++
-	a.phones.watching[id] = &watch{user: s, token: token}
+	a.phones.subscriptions[who]++
+	a.phones.watching[id] = watch{s, who}
+	a.phones.follow(token, id)
 	return s, core.Answer{}
 }
 
 // unwatch forgets a subscription.
 func (a *assembly) unwatch(id tu.UserID) {
-	w := a.phones.watching[id]
-	if w == nil {
+	w, ok := a.phones.watching[id]
+	who := w.aor
+	if !ok {
 		return
 	}
 	delete(a.phones.watching, id)
-	if a.phones.subscriptions[w.token]--; a.phones.subscriptions[w.token] <= 0 {
-		delete(a.phones.subscriptions, w.token)
+	if a.phones.subscriptions[who]--; a.phones.subscriptions[who] <= 0 {
+		delete(a.phones.subscriptions, who)
 	}
 }
 

@@ -28,6 +28,7 @@ type assembly struct {
 	rate     rate
 	left     []policy.Peer // what the configuration no longer names and calls still need
 	handed   []uint16      // interfaces that changed hands while calls were on them
+	swapped  time.Time     // when the world last changed
 	draining bool
 	total    uint64
 	high     int // most calls at a time
@@ -165,7 +166,11 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 		a.settleBindings()
 		return
 	}
+	if id == a.phones.keeper {
+		a.phones.keeper = 0 // it failed: the next second starts another one
+	}
 	delete(a.calls, id)
+	a.phones.unfollow(id)
 	a.unwatch(id)
 	if in, ok := a.invites[id]; ok {
 		a.sbc.guard.Live().RemoveInvite(in.callID, in.branch)

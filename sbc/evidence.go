@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -32,13 +33,21 @@ func (s *SBC) tellSecurity(msg string, fields []zap.Field) {
 	}
 }
 
+// noteTextMost bounds what is kept of a clause, in bytes: it may name what a stranger wrote.
+const noteTextMost = 200
+
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.
 func (s *SBC) note(now time.Time, n tu.Note) {
 	if n.Why == "" && n.Text == "" && (n.Code == 401 || n.Code == 407) {
 		s.guard.Challenged(now, n.Source.Addr()) // the PBX wants credentials; the request that brings them is not charged
 		return
 	}
-	s.notes.add(now, n)
+	if len(n.Text) > noteTextMost {
+		n.Text = strings.ToValidUTF8(n.Text[:noteTextMost], "") + "…"
+	}
+	if !s.notes.add(now, n) {
+		return
+	}
 	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
 		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),
 		zap.String("reason", string(n.Why)))

@@ -177,7 +177,7 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	}
 	was := append(a.world.guardPeers(), a.left...)
 	a.book = trunk.NewBook(w.systems, a.book)
-	a.world = w
+	a.world, a.swapped = w, a.sbc.now()
 	a.phones.configure(w)
 	a.startKeeper()
 	if a.phones.keeper != 0 {
@@ -257,9 +257,18 @@ func (a *assembly) stillNeeded(was []policy.Peer) []policy.Peer {
 	return need
 }
 
+// used reports whether calls, subscriptions or bindings need an interface. The PBX was told of the inside one with each
+// phone's last REGISTER.
 func (a *assembly) used(id uint16) bool {
+	i := a.world.interfaces[id]
+	told := i != nil && i.Side == nat.Inside && i.Realm == nat.Phones
 	for b := range a.phones.book.All {
-		if b.Flow.Interface == id {
+		if b.Flow.Interface == id || told && b.Refreshed.Before(a.swapped) {
+			return true
+		}
+	}
+	for _, w := range a.phones.watching {
+		if w.user.Uses(id) {
 			return true
 		}
 	}
@@ -299,7 +308,7 @@ func (s *SBC) Drain(ctx context.Context, wait time.Duration) (left int, err erro
 // DrainTimeout is how long a stop waits for calls to end, by the configuration in force.
 func (s *SBC) DrainTimeout() time.Duration { return s.snap.Load().Drain }
 
-// hangUpAll ends every call on both legs and gives their last messages a moment to be answered.
+// hangUpAll ends every call and subscription on both legs and gives their last messages a moment to be answered.
 func (s *SBC) hangUpAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastWords)
 	defer cancel()
@@ -308,9 +317,27 @@ func (s *SBC) hangUpAll() {
 		for id := range s.assembly.calls {
 			s.core.Tell(id, tu.Hangup{Code: 503, Why: reason.Draining})
 		}
+		// Who is not told believes in its subscription until a refresh meets 481.
+		for id := range s.assembly.phones.watching {
+			s.core.Tell(id, tu.Hangup{Code: 503, Why: reason.Draining})
+		}
 	})
-	if err == nil {
-		_, _ = s.Drain(ctx, lastWords)
+	for left := 1; err == nil && left > 0 && ctx.Err() == nil; {
+		if left, err = s.Drain(ctx, lastWords); left > 0 || err != nil {
+			return
+		}
+		err = s.core.Do(ctx, func(time.Time) { left = len(s.assembly.phones.watching) })
+		pause(ctx, 20*time.Millisecond)
+	}
+}
+
+// pause waits, but not longer than the context lasts.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
 	}
 }
 

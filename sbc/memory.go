@@ -62,7 +62,9 @@ type notes struct {
 	order []netip.Addr
 }
 
-func (n *notes) add(now time.Time, x tu.Note) {
+// add keeps a note. It reports whether the log should hear of it: of the same thing once a minute, for whoever causes it
+// may do so a thousand times.
+func (n *notes) add(now time.Time, x tu.Note) (news bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a := x.Source.Addr().Unmap()
@@ -77,10 +79,14 @@ func (n *notes) add(now time.Time, x tu.Note) {
 			n.by = map[netip.Addr][]note{}
 		}
 	}
+	news = !slices.ContainsFunc(list, func(o note) bool {
+		return o.Method == x.Method && o.Code == x.Code && o.Reason == x.Why && now.Sub(o.At) < time.Minute
+	})
 	if len(list) >= notesEach {
 		list = slices.Delete(list, 0, 1)
 	}
 	n.by[a] = append(list, note{At: now, Method: x.Method, Code: x.Code, Reason: x.Why, Text: x.Text})
+	return news
 }
 
 func (n *notes) of(a netip.Addr) []note {

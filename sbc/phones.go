@@ -31,24 +31,28 @@ type phones struct {
 	nonces        nonces
 	held          held
 	visits        visits
-	subscriptions map[string]int       // by the token of the phone that has a leg of them
-	watching      map[tu.UserID]*watch // subscriptions in progress
-	kept          *keeping             // what outlives the program; nil: nothing
+	subscriptions map[string]int                    // by the address-of-record of the phone that has a leg of them
+	watching      map[tu.UserID]watch               // subscriptions in progress
+	followers     map[string]map[tu.UserID]struct{} // calls and subscriptions with a leg of a phone, by its token
+	follows       map[tu.UserID]string              // that token
+	kept          *keeping                          // what outlives the program; nil: nothing
 }
 
-// watch is a subscription in progress.
+// watch is a subscription in progress and the name that it counts for.
 type watch struct {
-	user  *event.Subscription
-	token string // of its phone
+	user *event.Subscription
+	aor  string
 }
 
-// subscriptionsMost bounds the subscriptions of one binding, and of all phones without one together.
-const subscriptionsMost = 16
+const (
+	subscriptionsMost = 128     // of one binding, as an attendant's lamps need; and of all phones without one together
+	watchingMost      = 100_000 // of all: 25,000 phones with four each
+)
 
 func newPhones(names *tu.NameKey, tags *tu.TagKey) *phones {
 	p := &phones{
 		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, ported: map[string]bool{}, subscriptions: map[string]int{},
-		watching: map[tu.UserID]*watch{},
+		watching: map[tu.UserID]watch{}, followers: map[string]map[tu.UserID]struct{}{}, follows: map[tu.UserID]string{},
 	}
 	p.registrar = &registrar.Settings{Book: p.book, Names: names, Tags: tags}
 	p.exchanges = &exchange.Settings{Names: names, Tags: tags}
@@ -184,11 +188,14 @@ func (a *assembly) phoneHop(b *registrar.Binding) tu.Hop {
 // settleBindings does what follows from changes of bindings: the guard's known addresses, connections to be kept, the store,
 // and calls of phones that have moved.
 func (a *assembly) settleBindings() {
-	changes := a.phones.book.Changes()
-	for _, ch := range changes {
-		a.settleBinding(ch.Old, ch.New)
+	settled := false
+	for changes := a.phones.book.Changes(); len(changes) > 0; changes = a.phones.book.Changes() {
+		for _, ch := range changes {
+			a.settleBinding(ch.Old, ch.New)
+		}
+		settled = true
 	}
-	if len(changes) > 0 && a.phones.keeper != 0 {
+	if settled && a.phones.keeper != 0 {
 		a.sbc.core.Tell(a.phones.keeper, tu.Tick{})
 	}
 }
@@ -212,7 +219,9 @@ func (a *assembly) settleBinding(before, after *registrar.Binding) {
 		}
 		delete(p.peers, b.Flow)
 		if b.Flow.Transport.Reliable() {
-			a.sbc.sockets.Keep(b.Flow, len(p.book.OnFlow(b.Flow)) > 0)
+			if bound := len(p.book.OnFlow(b.Flow)) > 0; !a.sbc.sockets.Keep(b.Flow, bound) && bound {
+				p.book.Lost(b.Flow) // it ended before the PBX had answered
+			}
 		}
 	}
 	a.tellBinding(before, after)
@@ -227,15 +236,31 @@ func (a *assembly) settleBinding(before, after *registrar.Binding) {
 // moved tells those that have a leg of a phone where it is now.
 func (a *assembly) moved(b *registrar.Binding) {
 	ev := tu.Moved{Token: b.Token, Flow: b.Flow, Here: a.phoneHop(b).Here}
-	for id, c := range a.calls {
-		if c.Follows(b.Token) {
-			a.sbc.core.Tell(id, ev)
-		}
+	for id := range a.phones.followers[b.Token] {
+		a.sbc.core.Tell(id, ev)
 	}
-	for id, w := range a.phones.watching {
-		if w.token == b.Token {
-			a.sbc.core.Tell(id, ev)
-		}
+}
+
+// follow notes that a user has a leg of the phone with a token.
+func (p *phones) follow(token string, id tu.UserID) {
+	if token == "" {
+		return
+	}
+	if p.followers[token] == nil {
+		p.followers[token] = map[tu.UserID]struct{}{}
+	}
+	p.followers[token][id] = struct{}{}
+	p.follows[id] = token
+}
+
+func (p *phones) unfollow(id tu.UserID) {
+	token, ok := p.follows[id]
+	if !ok {
+		return
+	}
+	delete(p.follows, id)
+	if delete(p.followers[token], id); len(p.followers[token]) == 0 {
+		delete(p.followers, token)
 	}
 }
 
@@ -249,6 +274,7 @@ func (a *assembly) lost(f nat.Flow) {
 func (a *assembly) expire(now time.Time) {
 	a.phones.book.Expire(now)
 	a.settleBindings()
+	a.startKeeper()
 	for _, r := range a.phones.held.due(now) {
 		a.write(r)
 	}

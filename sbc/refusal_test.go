@@ -192,19 +192,22 @@ func TestNoRoute(t *testing.T) {
 	})
 }
 
-// TestMethodsWithoutARoom: out-of-dialog requests that no room takes yet.
-func TestMethodsWithoutARoom(t *testing.T) {
+// TestMethodsNotForProviders: out-of-dialog requests that a provider has no business in. A MESSAGE crosses.
+func TestMethodsNotForProviders(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newGate(t, labConfig, natlab.Options{Seed: 1})
 		defer l.close()
 		itsp, pbx := l.wire(providerAt), l.wire(pbxAt)
-		for _, method := range []string{"MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "REGISTER", "FROBNICATE"} {
+		for _, method := range []string{"SUBSCRIBE", "PUBLISH", "REFER", "REGISTER", "FROBNICATE"} {
 			itsp.send(trunkSocket, itsp.request(method, trunkSocket, "100"))
 			m := itsp.want("405 " + method)
-			if allow, _ := m.Get("Allow"); !strings.Contains(allow, "INVITE") || strings.Contains(allow, method) && method != "MESSAGE" {
+			if allow, _ := m.Get("Allow"); !strings.Contains(allow, "INVITE") || strings.Contains(allow, method) {
 				t.Errorf("%s: Allow %q", method, allow)
 			}
 		}
+		itsp.send(trunkSocket, itsp.request("MESSAGE", trunkSocket, "100"))
+		pbx.reply(pbx.want("MESSAGE"), 202, nil)
+		itsp.want("202 MESSAGE")
 		for _, method := range []string{"BYE", "INFO", "UPDATE"} { // of no dialog
 			m := itsp.request(method, trunkSocket, "100")
 			m.To.Tag = "nobody"

@@ -309,8 +309,8 @@ type sender struct{ *SBC }
 // Send sends a message on a flow.
 func (s sender) Send(to nat.Flow, b []byte) error {
 	err := s.sockets.Send(to, b)
-	if err != nil && to.Transport.Reliable() {
-		return core.ErrGone // nobody repeats what a connection did not take
+	if err == nil || !to.Transport.Reliable() || errors.Is(err, transport.ErrSlow) {
+		return err // a full queue concerns this message alone: its transaction's timer tells the user
 	}
-	return err
+	return core.ErrGone
 }

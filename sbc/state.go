@@ -76,6 +76,9 @@ type keeping struct {
 	state State
 	log   *zap.Logger
 
+	face nat.Interface // that of the last binding, and its name: of the core's turn
+	name string
+
 	mu      sync.Mutex
 	pending map[string][]byte // bounded by the bindings there are, and those that went within a second
 	failing bool
@@ -88,7 +91,7 @@ func (k *keeping) note(w *world, before, after *registrar.Binding) {
 	if after == nil {
 		token = before.Token
 	} else {
-		token, value = after.Token, encodeBinding(w, after)
+		token, value = after.Token, encodeBinding(k.nameOf(w.interfaces[after.Flow.Interface]), after)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -96,6 +99,17 @@ func (k *keeping) note(w *world, before, after *registrar.Binding) {
 		k.pending = map[string][]byte{}
 	}
 	k.pending[token] = value
+}
+
+// nameOf is the name of an interface; that of none is empty.
+func (k *keeping) nameOf(i *nat.Interface) string {
+	if i == nil {
+		return ""
+	}
+	if *i != k.face {
+		k.face, k.name = *i, i.String()
+	}
+	return k.name
 }
 
 // keepEvery is how often changes are put down: so much a crash may forget, and a phone's next REGISTER brings it back.
@@ -147,23 +161,21 @@ func (k *keeping) giveBack(batch map[string][]byte) {
 		return
 	}
 	for token, value := range batch {
-		if _, newer := k.pending[token]; !newer {
+		// What is to be forgotten waits only while there is room: a restart forgets it anyway, once its time is over.
+		if _, newer := k.pending[token]; !newer && (value != nil || len(k.pending) < 2*bindingsMost) {
 			k.pending[token] = value
 		}
 	}
 }
 
 // encodeBinding puts the name of the interface in front: its number is this run's.
-func encodeBinding(w *world, b *registrar.Binding) []byte {
-	name := ""
-	if i := w.interfaces[b.Flow.Interface]; i != nil {
-		name = i.String()
-	}
-	raw, err := b.MarshalBinary()
+func encodeBinding(name string, b *registrar.Binding) []byte {
+	out := make([]byte, 0, 512)
+	out, err := b.AppendBinary(append(binary.AppendUvarint(out, uint64(len(name))), name...))
 	if err != nil {
 		return nil
 	}
-	return append(append(binary.AppendUvarint(nil, uint64(len(name))), name...), raw...)
+	return out
 }
 
 // decodeBinding reads what encodeBinding wrote; false: nobody listens there any more, or it cannot be read.

@@ -254,7 +254,7 @@ func TestSixteenSubscriptionsOfAPhone(t *testing.T) {
 			m.URI.User = fmt.Sprint(300 + len(all))
 			return m
 		}
-		for range 16 {
+		for range 128 {
 			all = append(all, d.subscribes(s, d.phone, d.pbx, ask(), false))
 		}
 		d.phone.send(phoneSocket, ask())
@@ -271,7 +271,7 @@ func TestSixteenSubscriptionsOfAPhone(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		all = append(all[:3], all[4:]...)
 		all = append(all, d.subscribes(s, d.phone, d.pbx, ask(), false))
-		if g := d.gate.Gauges(); g.Subscriptions != 16 || g.Dialogs != 32 {
+		if g := d.gate.Gauges(); g.Subscriptions != 128 || g.Dialogs != 256 {
 			t.Errorf("%+v", g)
 		}
 		d.pbx.quiet(12*time.Minute, "SUBSCRIBE") // all run out: nobody refreshes

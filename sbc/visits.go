@@ -25,11 +25,21 @@ type visits struct {
 
 // visit is the last REGISTER of an address-of-record, and what is worth knowing of those before.
 type visit struct {
-	last       api.Registering
+	at         time.Time
+	last       registrar.Outcome
 	challenged time.Time
 	wrong      int
 	wrongAt    time.Time
-	wrongFrom  string
+	wrongFrom  netip.AddrPort
+}
+
+// registering is the last REGISTER for people to read.
+func (x *visit) registering() *api.Registering {
+	o := &x.last
+	return &api.Registering{
+		At: x.at, Source: o.Flow.Transport.String() + " " + o.Flow.Remote.String(), UserAgent: o.UserAgent,
+		Node: strings.TrimPrefix(o.Node, pbxName+" "), Code: o.Code, Phrase: o.Phrase, Reason: string(o.Why),
+	}
 }
 
 // note keeps what became of a REGISTER.
@@ -45,14 +55,11 @@ func (v *visits) note(now time.Time, r *registrar.Register, book *registrar.Book
 		v.by[o.AoR] = x
 		v.order = append(v.order, o.AoR)
 	}
-	x.last = api.Registering{
-		At: now, Source: o.Flow.Transport.String() + " " + o.Flow.Remote.String(), UserAgent: o.UserAgent, Node: strings.TrimPrefix(o.Node, pbxName+" "),
-		Code: o.Code, Phrase: o.Phrase, Reason: string(o.Why),
-	}
+	x.at, x.last = now, o
 	switch denied := o.Code == 401 || o.Code == 407; {
 	case o.Signed && !o.Stale && (denied || o.Code == 403):
 		x.wrong++
-		x.wrongAt, x.wrongFrom = now, o.Flow.Remote.String()
+		x.wrongAt, x.wrongFrom = now, o.Flow.Remote
 	case denied:
 		x.challenged = now
 	}
@@ -102,8 +109,10 @@ func (c control) whyPhone(ctx context.Context, subject, aor string) (api.Why, er
 			sources = append(sources, b.Flow.Remote)
 		}
 		if x := c.assembly.phones.visits.by[aor]; x != nil {
-			last := x.last
-			p.Register, p.Challenged, p.Wrong, p.WrongAt, p.WrongFrom = &last, x.challenged, x.wrong, x.wrongAt, x.wrongFrom
+			p.Register, p.Challenged, p.Wrong, p.WrongAt = x.registering(), x.challenged, x.wrong, x.wrongAt
+			if x.wrong > 0 {
+				p.WrongFrom = x.wrongFrom.String()
+			}
 		}
 		for _, x := range c.assembly.calls {
 			if v := x.View(); v.AoR == aor {

@@ -144,6 +144,7 @@ type Core struct {
 	streams map[media.ID]streamOwner
 	clock   deadlines
 	ids     tu.IDs
+	vias    map[sentBy]message.Via // of our own hops, without their branches
 	lastID  tu.UserID
 
 	effects      []transaction.Effect // work that the table gave us
@@ -151,6 +152,7 @@ type Core struct {
 	spareEffects []transaction.Effect // scratch of settle
 	spareEvents  []queued             // scratch of settle
 	actions      []tu.Action          // scratch of step
+	arrived      tu.Arrived           // scratch of dispatch
 	raw          []byte               // scratch of write
 
 	round  uint64 // of settle
@@ -227,6 +229,7 @@ func New(cfg Config) *Core {
 			Known: func(f nat.Flow) bool { p, _, _ := cfg.Assembly.Identify(f); return p != nil && !p.Stranger },
 		}),
 		users:   map[tu.UserID]*user{},
+		vias:    map[sentBy]message.Via{},
 		dialogs: map[dialogKey]*dialogState{},
 		streams: map[media.ID]streamOwner{},
 		ids:     tu.NewIDs(tu.Seed(cfg.Key), cfg.Tags),

@@ -35,9 +35,11 @@ func (c *Core) Deliver(in Inbound) Delivery {
 			return Busy
 		}
 	}
-	if !c.network.push(in) {
-		c.gauges.InboxDropped.Add(1)
-		return Dropped
+	if level > 0 || !c.direct(in) {
+		if !c.network.push(in) {
+			c.gauges.InboxDropped.Add(1)
+			return Dropped
+		}
 	}
 	raise(&c.gauges.InboxHigh, int64(level+1))
 	c.pump()

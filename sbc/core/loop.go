@@ -89,7 +89,8 @@ func (c *Core) serve() {
 // drainMost is how many messages one turn works off.
 const drainMost = 64
 
-// drain works off messages in their order of arrival, until Run wants its turn.
+// drain works off messages in their order of arrival, until Run wants its turn. The clock is read for each: one may have
+// taken long.
 func (c *Core) drain() {
 	for range drainMost {
 		in, ok := c.network.pop()
@@ -107,19 +108,36 @@ func (c *Core) drain() {
 // thread, which costs more than working it off. Messages stay in order, for all leave the inbox in somebody's turn.
 func (c *Core) pump() {
 	for c.network.level() > 0 && c.wanted.Load() == 0 && c.turn.TryLock() {
-		if !c.pumped() {
+		if !c.pumped(nil) {
 			return
 		}
 	}
 }
 
-// pumped is one turn of a goroutine that delivers. It reports whether it may have another one.
-func (c *Core) pumped() bool {
+// direct is pump for a message that finds the inbox empty: it goes past it. False: it must wait there.
+func (c *Core) direct(in Inbound) bool {
+	if c.wanted.Load() > 0 || !c.turn.TryLock() {
+		return false
+	}
+	if !c.running || c.network.level() > 0 {
+		c.turn.Unlock()
+		return false
+	}
+	c.pumped(&in)
+	return true
+}
+
+// pumped is one turn of a goroutine that delivers, which begins with a message of its own if it has one. It reports
+// whether it may have another turn.
+func (c *Core) pumped(own *Inbound) bool {
 	defer c.turn.Unlock()
 	if !c.running {
 		return false
 	}
 	began := c.cfg.Now()
+	if own != nil {
+		c.receive(began, *own)
+	}
 	c.drain()
 	c.measure()
 	now := c.meter.turn(began, c.cfg.Now(), &c.gauges)

@@ -71,8 +71,9 @@ var tick tu.Event = tu.Tick{}
 func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 	m := e.Msg
 	peer, here, side := c.cfg.Assembly.Identify(e.Flow)
-	ev := tu.Arrived{Tx: tu.TxID(e.ID), Msg: m, Flow: e.Flow, Peer: peer, Here: here}
-	if m.To.Tag != "" {
+	c.arrived = tu.Arrived{Tx: tu.TxID(e.ID), Msg: m, Flow: e.Flow, Peer: peer, Here: here}
+	defer func() { c.arrived = tu.Arrived{} }()
+	if m.To.Tag != "" && m.Method != "REGISTER" { // which makes no dialog (RFC 3261 §10.2), whatever tag some phones repeat
 		// "If … the request has a tag in the To header field [and] the dialog identifier does not match any existing
 		// dialogs … it MUST respond with a 481" (RFC 3261 §12.2.2).
 		d := c.dialogs[dialogKey{side: side, callID: m.CallID, local: m.To.Tag}]
@@ -81,7 +82,7 @@ func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 			return
 		}
 		c.table.Own(e.ID, uint64(d.user), "")
-		c.tell(d.user, ev)
+		c.tell(d.user, c.arrived)
 		return
 	}
 	if e.Merged {
@@ -90,14 +91,14 @@ func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 		return
 	}
 	uid := c.lastID + 1
-	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, &ev)
+	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, &c.arrived)
 	if u == nil {
 		c.refuse(now, e, peer, refusal)
 		return
 	}
 	c.adopt(uid, u)
 	c.table.Own(e.ID, uint64(uid), "")
-	c.tell(uid, ev)
+	c.tell(uid, c.arrived)
 }
 
 func (c *Core) adopt(id tu.UserID, t tu.User) {

@@ -130,3 +130,22 @@ func TestHolds(t *testing.T) {
 		t.Error("a dialog is found by side, Call-ID and our tag")
 	}
 }
+
+// TestManyTimeoutsOfOneUser: after a standstill thousands of questions of the one who keeps ways open end in one moment.
+func TestManyTimeoutsOfOneUser(t *testing.T) {
+	const asked = 10_000
+	r := newRig(t)
+	r.script = onArrival(func(*actor) []tu.Action {
+		var do []tu.Action
+		for i := range asked {
+			do = append(do, tu.Send{Ref: tu.Ref(i + 1), Msg: outgoing("OPTIONS", fmt.Sprint("c", i), "x", 1), Hop: hop(nat.Outside)})
+		}
+		return do
+	})
+	r.hear(outer, request("MESSAGE", "c", "1", ""))
+	r.now = r.now.Add(40 * time.Second)
+	r.advance(r.now)
+	if heard := len(r.users[0].heard); heard != asked+1 || r.faultsContained() != 0 || len(r.Core.users) != 1 {
+		t.Errorf("heard %d events of %d, %d faults, %d users left", heard, asked+1, r.faultsContained(), len(r.Core.users))
+	}
+}

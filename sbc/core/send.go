@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"go.uber.org/zap"
@@ -107,15 +108,30 @@ func (c *Core) sendAck(a tu.SendAck) {
 
 // via is our hop: the address that the peer knows us by, and rport, so that an answer finds us through its NAT too.
 func (c *Core) via(here tu.Local) message.Via {
-	v := message.Via{
-		Transport: here.Transport.Via(), Host: here.Signal.Addr().String(), Port: here.Signal.Port(),
-		Branch: c.ids.Branch(), RPort: -1,
+	at := sentBy{here.Transport, here.Signal}
+	v, known := c.vias[at]
+	if !known {
+		v = message.Via{Transport: here.Transport.Via(), Host: here.Signal.Addr().String(), Port: here.Signal.Port(), RPort: -1}
+		if !here.Transport.Reliable() {
+			v.RPort = 0
+		}
+		if len(c.vias) >= viasMost {
+			clear(c.vias)
+		}
+		c.vias[at] = v
 	}
-	if !here.Transport.Reliable() {
-		v.RPort = 0
-	}
+	v.Branch = c.ids.Branch()
 	return v
 }
+
+// sentBy is where a hop of ours stands.
+type sentBy struct {
+	transport nat.Transport
+	signal    netip.AddrPort
+}
+
+// viasMost bounds the hops that are kept written; there are a few for each listener.
+const viasMost = 64
 
 // sequence notes the highest CSeq and last target of each dialog, and fills them in for an aborted user, whose
 // requests carry no number.

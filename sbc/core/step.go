@@ -22,8 +22,9 @@ func (c *Core) contain(what string, id tu.UserID, f func()) (sound bool) {
 	return true
 }
 
-// turnsMost is how many events in a row a user may cause itself (a Route that asks for a Route …). No call comes near.
-const turnsMost = 4096
+// turnsMost is how many events a user may hear in one round: those that it causes itself (a Route that asks for a Route …)
+// must have an end. More than all transactions of the table can time out in one moment.
+const turnsMost = 1 << 17
 
 // step lets a user handle an event and runs its actions. A panic in Step has sent nothing: the user is aborted.
 func (c *Core) step(now time.Time, u *user, ev tu.Event) {

@@ -138,7 +138,8 @@ func Copy(dir Direction, in, out *message.Message, h Hosts) {
 		}
 		value, pass := f.Value, true
 		if r.edit != nil {
-			value, pass = r.edit(value, &h)
+			hosts := h // what edits are handed goes to the heap; most messages need none
+			value, pass = r.edit(value, &hosts)
 		}
 		if pass {
 			out.Headers = append(out.Headers, message.Header{Name: f.Name, Value: value})

@@ -15,6 +15,7 @@ var methods = strings.Split(Methods, ", ")
 // optionsServed are the option tags that work through the gate because nothing but header fields that pass is needed
 // for them. All others change what the gate itself must do (100rel, timer, replaces, path, outbound, gruu, …).
 var optionsServed = []string{
+	"eventlist",                           // RFC 4662: the states of a list in one body, which passes
 	"histinfo",                            // RFC 7044
 	"privacy",                             // RFC 3323
 	"pref",                                // RFC 3840

@@ -47,16 +47,27 @@ func cutParam(s string) (p param, n int, err error) {
 
 // check refuses what two readers could read differently.
 func (p param) check() error {
-	if p.name == "" && p.assigned || strings.ContainsAny(p.name, " \t\"<>,") {
+	if p.name == "" && p.assigned || ambiguous(p.name) {
 		return errParam
 	}
 	if p.value == "" || p.value[0] == '"' && quotedLen(p.value) == len(p.value) {
 		return nil
 	}
-	if strings.ContainsAny(p.value, " \t\"<>,") {
+	if ambiguous(p.value) {
 		return errParam
 	}
 	return nil
+}
+
+// ambiguous reports whether an unquoted text holds white space, quotes, angle brackets or commas.
+func ambiguous(s string) bool {
+	for i := range len(s) {
+		switch s[i] {
+		case ' ', '\t', '"', '<', '>', ',':
+			return true
+		}
+	}
+	return false
 }
 
 // quotedLen is the length of the quoted string at the beginning of s, or 0 if it does not end (RFC 3261 §25.1).
@@ -73,7 +84,25 @@ func quotedLen(s string) int {
 }
 
 // trim cuts linear white space off both ends.
-func trim(s string) string { return strings.Trim(s, " \t") }
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+// space is where the first white space of s stands, or -1.
+func space(s string) int {
+	for i := range len(s) {
+		if s[i] == ' ' || s[i] == '\t' {
+			return i
+		}
+	}
+	return -1
+}
 
 // findParam looks a parameter up by name, in any case. The list is raw, with its leading ';'.
 func findParam(list, name string) (value string, ok bool) {

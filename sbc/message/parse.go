@@ -4,22 +4,73 @@ import (
 	"bytes"
 	"log/slog"
 	"strings"
+	"sync"
 
 	"github.com/emiago/sipgo/sip"
 
 	"sallyport/sbc/scan"
 )
 
-// splitter is sipgo's parser with no typed header fields: it splits and unfolds, we look inside. Its own types lose
-// parameters, white space and quotes, or keep the last of several values.
-var splitter = func() *sip.Parser {
-	sip.SetDefaultLogger(slog.New(slog.DiscardHandler))
-	raw := make(map[string]sip.HeaderParser, len(knownNames))
+// splitter is sipgo's parser with no typed header fields: it splits, we look inside. Its own types lose parameters, white
+// space and quotes, or keep the last of several values. A field whose name we know is noted under its usual name; others
+// come as sipgo's own.
+type splitter struct {
+	parser sip.HeadersParser
+	found  []sip.Header // the last field; scratch
+	field  Header       // the last one whose name we know
+	uri    sip.Uri      // scratch
+}
+
+var noted = sip.NewHeader("", "")
+
+// splitters are kept for the next message: one works for one goroutine at a time.
+var splitters = sync.Pool{New: func() any {
+	s := &splitter{parser: make(sip.HeadersParser, len(knownNames))}
 	for spelled, name := range knownNames {
-		raw[spelled] = func(_ []byte, value string) (sip.Header, error) { return sip.NewHeader(name, value), nil }
+		s.parser[spelled] = func(_ []byte, value string) (sip.Header, error) {
+			s.field = Header{Name: name, Value: value}
+			return noted, nil
+		}
 	}
-	return sip.NewParser(sip.WithHeadersParsers(raw))
-}()
+	return s
+}}
+
+func init() { sip.SetDefaultLogger(slog.New(slog.DiscardHandler)) }
+
+// release gives a splitter back, without what it has read.
+func (s *splitter) release() {
+	clear(s.found)
+	s.field, s.uri = Header{}, sip.Uri{}
+	splitters.Put(s)
+}
+
+// split takes one field apart; folded lines are joined before.
+func (s *splitter) split(line []byte) (Header, error) {
+	var err error
+	if s.found, err = s.parser.ParseHeader(s.found[:0], line); err != nil {
+		return Header{}, err
+	}
+	if h := s.found[0]; h != noted {
+		return Header{Name: capitalise(h.Name()), Value: h.Value()}, nil
+	}
+	return s.field, nil
+}
+
+// unfold joins the lines of a field by one space each (RFC 3261 §7.3.1).
+func unfold(lines []byte) []byte {
+	out := make([]byte, 0, len(lines))
+	for first := true; ; first = false {
+		line, rest, more := bytes.Cut(lines, []byte("\r\n"))
+		if !first {
+			out = append(out, ' ')
+		}
+		out = append(out, bytes.Trim(line, " \t")...)
+		if !more {
+			return out
+		}
+		lines = rest
+	}
+}
 
 // Parse reads and validates the message that Scan found in data; v must come from a Scan of the same data that
 // returned no error. Nothing of data is kept. The error is always an *Error.
@@ -30,20 +81,22 @@ func Parse(data []byte, v *scan.View) (*Message, error) {
 	if !v.Complete() || int(v.HeadEnd) > len(data) || int(v.Body.End) > len(data) {
 		return nil, bad("message was not scanned to its end")
 	}
-	p := parse{m: &Message{MaxForwards: -1}, v: v, length: -1}
-	if err := p.startLine(); err != nil {
+	room := &struct { // one piece of memory for a usual message
+		Message
+		via [1]Via
+	}{}
+	p := parse{m: &room.Message, v: v, length: -1}
+	p.m.MaxForwards, p.m.Via = -1, room.via[:0]
+	if v.Vias > len(room.via) {
+		p.m.Via = make([]Via, 0, v.Vias)
+	}
+	s := splitters.Get().(*splitter)
+	defer s.release()
+	if err := p.startLine(s); err != nil {
 		return nil, err
 	}
-	headers, err := p.split(data)
-	if err != nil {
+	if err := p.fields(s, data); err != nil {
 		return nil, err
-	}
-	p.m.Via = make([]Via, 0, max(v.Vias, 1))
-	p.m.Headers = make([]Header, 0, max(len(headers)-v.Vias-5, 2))
-	for _, h := range headers {
-		if err := p.take(h.Name(), h.Value()); err != nil {
-			return nil, err
-		}
 	}
 	if err := p.mandatory(); err != nil {
 		return nil, err
@@ -68,8 +121,32 @@ type parse struct {
 	agents int    // User-Agent or Server fields met
 }
 
+// fields takes the header section.
+func (p *parse) fields(s *splitter, data []byte) *Error {
+	v := p.v
+	p.m.Headers = make([]Header, 0, max(v.Headers-v.Vias-5, 2))
+	for at := v.FirstField; ; {
+		name, value, next, ok := v.Field(at)
+		if !ok {
+			return nil
+		}
+		line := data[name.Start:value.End]
+		if bytes.IndexByte(line, '\r') >= 0 {
+			line = unfold(line)
+		}
+		f, err := s.split(line)
+		if err != nil {
+			return bad("header section: " + err.Error())
+		}
+		if err := p.take(f.Name, f.Value); err != nil {
+			return err
+		}
+		at = next
+	}
+}
+
 // startLine reads what the scan found there.
-func (p *parse) startLine() *Error {
+func (p *parse) startLine(s *splitter) *Error {
 	v := p.v
 	if !bytes.EqualFold(v.Bytes(v.Version), []byte("SIP/2.0")) {
 		// RFC 3261 §21.5.6.
@@ -97,37 +174,9 @@ func (p *parse) startLine() *Error {
 		// RFC 3261 §19.1.1, table 1: headers cannot stand in a Request-URI.
 		return bad("Request-URI carries header fields")
 	}
+	if sip.ParseUri(uri, &s.uri) != nil || s.uri.Wildcard {
+		return bad("start line can be read in two ways")
+	}
 	p.m.URI = u
 	return nil
-}
-
-// split lets sipgo take the header section apart.
-func (p *parse) split(data []byte) ([]sip.Header, *Error) {
-	v := p.v
-	section := data[v.Start:v.HeadEnd]
-	if phrase := v.Bytes(v.Phrase); !v.IsRequest && (v.Phrase.End == 0 || oneWordSIP(phrase)) {
-		// sipgo stumbles over a status line without a phrase and takes "SIP/2.0 200 sip" for a request line.
-		const ok = "SIP/2.0 200 OK\r\n"
-		fields := data[v.FirstField:v.HeadEnd]
-		section = append(append(make([]byte, 0, len(ok)+len(fields)), ok...), fields...)
-	}
-	msg, _, err := splitter.ParseHeaders(section, false)
-	if err != nil {
-		return nil, bad("header section: " + err.Error())
-	}
-	switch msg := msg.(type) {
-	case *sip.Request:
-		if v.IsRequest && strings.EqualFold(string(msg.Method), p.m.Method) {
-			return msg.Headers(), nil
-		}
-	case *sip.Response:
-		if !v.IsRequest {
-			return msg.Headers(), nil
-		}
-	}
-	return nil, bad("start line can be read in two ways")
-}
-
-func oneWordSIP(phrase []byte) bool {
-	return len(phrase) >= 3 && bytes.EqualFold(phrase[:3], []byte("sip")) && bytes.IndexByte(phrase, ' ') < 0
 }

@@ -63,9 +63,8 @@ func once(name string) int {
 	return -1
 }
 
-// take puts one header field in its place.
+// take puts one header field in its place. The name is canonical.
 func (p *parse) take(name, value string) *Error {
-	name = CanonicalName(name)
 	if bit := once(name); bit >= 0 {
 		if p.seen&(1<<bit) != 0 {
 			return bad("more than one " + name + "; send it once")
@@ -107,7 +106,7 @@ func (p *parse) take(name, value string) *Error {
 
 // takeCallID: RFC 3261 §25.1, a word or two joined by '@'. Their exact characters matter to nobody; white space would.
 func (p *parse) takeCallID(value string) *Error {
-	if value == "" || strings.ContainsAny(value, " \t") {
+	if value == "" || space(value) >= 0 {
 		return bad("Call-ID is empty or holds white space")
 	}
 	p.m.CallID = value
@@ -116,7 +115,7 @@ func (p *parse) takeCallID(value string) *Error {
 
 // takeCSeq: RFC 3261 §8.1.1.5, a number below 2³¹ and a method.
 func (p *parse) takeCSeq(value string) *Error {
-	i := strings.IndexAny(value, " \t")
+	i := space(value)
 	if i < 0 {
 		return bad("CSeq is not a number and a method")
 	}
@@ -276,8 +275,8 @@ func equalFolded(raw []byte, text string) bool {
 	if string(raw) == text {
 		return true
 	}
-	space := func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }
-	a, b := bytes.FieldsFunc(raw, space), strings.FieldsFunc(text, space)
+	white := func(r rune) bool { return r == ' ' || r == '\t' || r == '\r' || r == '\n' }
+	a, b := bytes.FieldsFunc(raw, white), strings.FieldsFunc(text, white)
 	if len(a) != len(b) {
 		return false
 	}

@@ -43,7 +43,7 @@ func (v *Via) parse(s string) (err error) {
 		return errViaProtocol
 	}
 	rest = trim(rest)
-	i := strings.IndexAny(rest, " \t")
+	i := space(rest)
 	if i < 0 || !ValidToken(rest[:i]) {
 		return errViaProtocol
 	}
@@ -61,7 +61,7 @@ func (v *Via) parse(s string) (err error) {
 
 // parseSentBy reads host and port with white space around the colon.
 func parseSentBy(s string) (string, uint16, error) {
-	if !strings.ContainsAny(s, " \t") {
+	if space(s) < 0 {
 		return parseHostPort(s)
 	}
 	i := strings.LastIndexByte(s, ':')

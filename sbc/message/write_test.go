@@ -6,9 +6,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/emiago/sipgo/sip"
 	"pgregory.net/rapid"
 
 	"sallyport/sbc/scan"
@@ -181,6 +183,7 @@ func FuzzParse(f *testing.F) {
 		if !v.Complete() {
 			t.Fatal("accepted without an end")
 		}
+		sameFields(t, data, v, m)
 		out, err := m.Append(nil)
 		if err != nil {
 			t.Fatalf("%v from %q", err, data)
@@ -198,6 +201,43 @@ func FuzzParse(f *testing.F) {
 		for range m.Tokens("Require") {
 		}
 	})
+}
+
+// sameFields compares the fields with those that sipgo finds in the whole header section by itself, folded lines included.
+func sameFields(t *testing.T, data []byte, v *scan.View, m *Message) {
+	t.Helper()
+	whole := sip.NewParser(sip.WithHeadersParsers(map[string]sip.HeaderParser{}))
+	section := append([]byte("SIP/2.0 200 OK\r\n"), data[v.FirstField:v.HeadEnd]...)
+	msg, _, err := whole.ParseHeaders(section, false)
+	if err != nil {
+		t.Fatalf("sipgo: %v", err)
+	}
+	var want []Header
+	for _, h := range msg.(*sip.Response).Headers() {
+		f := Header{Name: CanonicalName(h.Name()), Value: h.Value()}
+		if checkName(f.Name) == nil {
+			want = append(want, f)
+		}
+	}
+	if !slices.Equal(m.Headers, want) {
+		t.Fatalf("%q\nsipgo %q", m.Headers, want)
+	}
+}
+
+// TestFieldsAreSipgos: lines that are folded in all ways.
+func TestFieldsAreSipgos(t *testing.T) {
+	for _, field := range []string{
+		"Subject: a\r\n b", "Subject : a \t\r\n\t b \r\n \r\n c", "Subject:\r\n a", "s: \r\n \r\n \t", "X-y-z: \"a\r\n b\", c", "Subject: \u00a0a\u00a0\r\n \u00a0",
+		"x-a:b\r\nk: 100rel ,\r\n timer", "Authorization: Digest a=\"b\",\r\n\tc=d", "Kette: x",
+	} {
+		data := []byte(with(field))
+		m, v, err := parseBytes(data)
+		if err != nil {
+			t.Errorf("%q: %v", field, err)
+			continue
+		}
+		sameFields(t, data, v, m)
+	}
 }
 
 // FuzzScanAgrees: an accepted message says the same to the guard as to the core.

@@ -9,15 +9,21 @@ type alarm interface {
 	place() *int // -1: not in the heap
 }
 
-// alarms is a binary heap by time: the first is due first. Equal times keep no order.
-type alarms[T alarm] struct{ heap []T }
+// alarms is a binary heap by time: the first is due first. Equal times keep no order. The times stand in the heap itself,
+// so that finding a place in it touches none of the thousands of things that are due.
+type alarms[T alarm] struct{ heap []slot[T] }
+
+type slot[T alarm] struct {
+	due time.Time
+	x   T
+}
 
 // first is what is due first.
 func (a *alarms[T]) first() (first T, ok bool) {
 	if len(a.heap) == 0 {
 		return first, false
 	}
-	return a.heap[0], true
+	return a.heap[0].x, true
 }
 
 // set puts x where its time belongs, whether it is in the heap or not.
@@ -25,8 +31,9 @@ func (a *alarms[T]) set(x T) {
 	at := x.place()
 	if *at < 0 {
 		*at = len(a.heap)
-		a.heap = append(a.heap, x)
+		a.heap = append(a.heap, slot[T]{x: x})
 	}
+	a.heap[*at].due = x.due()
 	if !a.up(*at) {
 		a.down(*at)
 	}
@@ -40,8 +47,7 @@ func (a *alarms[T]) drop(x T) {
 	}
 	last := len(a.heap) - 1
 	a.swap(at, last)
-	var none T
-	a.heap[last] = none
+	a.heap[last] = slot[T]{}
 	a.heap = a.heap[:last]
 	*x.place() = -1
 	if at < last && !a.up(at) {
@@ -49,11 +55,11 @@ func (a *alarms[T]) drop(x T) {
 	}
 }
 
-func (a *alarms[T]) before(i, j int) bool { return a.heap[i].due().Before(a.heap[j].due()) }
+func (a *alarms[T]) before(i, j int) bool { return a.heap[i].due.Before(a.heap[j].due) }
 
 func (a *alarms[T]) swap(i, j int) {
 	a.heap[i], a.heap[j] = a.heap[j], a.heap[i]
-	*a.heap[i].place(), *a.heap[j].place() = i, j
+	*a.heap[i].x.place(), *a.heap[j].x.place() = i, j
 }
 
 func (a *alarms[T]) up(i int) (moved bool) {

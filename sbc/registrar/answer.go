@@ -100,6 +100,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, node string) (c
 		return 0, "" // removed by a later REGISTER, whose 2xx was faster
 	case e == nil:
 		if code, text = r.full(1, 1, 1); code == 0 {
+			book.yield(r.aor, r.set.Limits.contacts())
 			book.insert(&entry{b: r.binding(now, a, granted, node, nil), order: r.order, ids: r.names, index: -1})
 		}
 		return code, text
@@ -221,6 +222,7 @@ func (b *Binding) towardsPhone(left time.Duration) string {
 func (r *Register) rejected(far *message.Message, do []tu.Action) []tu.Action {
 	if far.Status == 401 || far.Status == 407 {
 		r.impress()
+		r.set.Book.names.put(r.msg.CallID, r.names)
 		r.set.Book.challenge.keep(far)
 		return r.final(r.relayed(far), r.note(far.Status, "", "", do))
 	}

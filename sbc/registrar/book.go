@@ -28,6 +28,7 @@ type Book struct {
 
 	impressions memory[[]string] // what first REGISTERs showed of the way, by Call-ID
 	departures  memory[mark]     // tokens that were removed, with the REGISTER that did it
+	names       memory[ids]      // of REGISTERs that were challenged, by Call-ID: their retries have the same
 	challenge   challenge
 }
 
@@ -139,6 +140,9 @@ func (b *Book) Lost(f nat.Flow) {
 		return
 	}
 	for _, x := range slices.Clone(b.flows[f]) {
+		if x.Lost {
+			continue
+		}
 		lost := *x
 		lost.Lost = true
 		b.swap(b.tokens[x.Token], &lost)
@@ -154,6 +158,8 @@ func (b *Book) Restore(list []Binding, now time.Time) {
 			continue
 		}
 		kept := x
+		// As moments of this run: the clock may be set while it runs, and wall times would not follow.
+		kept.Expires, kept.ExpiresPBX = now.Add(x.Expires.Sub(now)), now.Add(x.ExpiresPBX.Sub(now))
 		b.restore(&entry{b: &kept, index: -1})
 	}
 }

@@ -30,7 +30,7 @@ func consistent(t judge, b *Book) {
 		if x.end().Before(b.Next()) {
 			t.Fatalf("%s ends before the Book says", x.Token)
 		}
-		if e := b.tokens[x.Token]; e.index < 0 || b.clock.heap[e.index] != e {
+		if e := b.tokens[x.Token]; e.index < 0 || b.clock.heap[e.index].x != e || !b.clock.heap[e.index].due.Equal(e.due()) {
 			t.Fatalf("%s has lost its alarm", x.Token)
 		}
 	}
@@ -91,7 +91,8 @@ func TestAlarmsAreInOrder(t *testing.T) {
 			if !ok {
 				t.Fatal("one is missing")
 			}
-			for _, p := range clock.heap {
+			for _, slot := range clock.heap {
+				p := slot.x
 				if p.at.Before(first.at) {
 					t.Fatal("the first is not the earliest")
 				}

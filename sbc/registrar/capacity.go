@@ -44,7 +44,7 @@ func (r *Register) judge() (code int, text string) {
 // is a condition of the whole SBC.
 func (r *Register) full(aor, source, all int) (code int, text string) {
 	book, most := r.set.Book, r.set.Limits
-	if n := len(book.aors[r.aor]); aor > 0 && n+aor > most.contacts() {
+	if n := book.living(r.aor); aor > 0 && n+aor > most.contacts() {
 		return 403, fmt.Sprintf("%s has no more than %d contacts (phones.registration.contacts)", r.aor, most.contacts())
 	}
 	if n := book.fromSource(r.source); source > 0 && n+source > most.perSource() {
@@ -54,6 +54,28 @@ func (r *Register) full(aor, source, all int) (code int, text string) {
 		return whole503, fmt.Sprintf("no more than %d contacts in all", most.bindings())
 	}
 	return 0, ""
+}
+
+// living is how many bindings of an address-of-record lead somewhere.
+func (b *Book) living(aor string) (n int) {
+	for _, x := range b.aors[aor] {
+		if !x.Lost {
+			n++
+		}
+	}
+	return n
+}
+
+// yield makes room for one more binding of an address-of-record: those whose connection is gone give way, the oldest first.
+// A phone that reconnects under a new Contact each time would else be refused for its own dead ones.
+func (b *Book) yield(aor string, most int) {
+	for i := 0; len(b.aors[aor]) >= most && i < len(b.aors[aor]); {
+		if x := b.aors[aor][i]; x.Lost {
+			b.remove(b.tokens[x.Token])
+		} else {
+			i++
+		}
+	}
 }
 
 // whole503 is a 503 for a condition of the whole SBC.

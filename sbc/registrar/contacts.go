@@ -38,6 +38,10 @@ const unspoken = 3600
 // flaw says what is wrong with a REGISTER, with what to do instead.
 type flaw string
 
+// contactsMost bounds the Contacts of one REGISTER, removals included: each is compared with each, before anybody has
+// said who sends them.
+const contactsMost = 32
+
 // read takes the Contacts and expiries of a REGISTER.
 func (w *wish) read(m *message.Message, room []asked) flaw {
 	usual := uint32(unspoken)
@@ -56,6 +60,12 @@ func (w *wish) read(m *message.Message, room []asked) flaw {
 			return "Contact: * needs Expires: 0"
 		}
 		return ""
+	}
+	if len(contacts) > contactsMost {
+		return "more Contacts than any phone has"
+	}
+	if len(contacts) > contactsMost {
+		return "more Contacts than any phone has"
 	}
 	w.list = room
 	for i := range contacts {

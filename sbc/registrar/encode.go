@@ -3,6 +3,7 @@ package registrar
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -20,14 +21,20 @@ var (
 
 // MarshalBinary writes a binding for the store: a version byte, then strings with their length in front and numbers as
 // varints. Interface and Conn of the flow are this run's own; the reader sets them anew.
-func (b *Binding) MarshalBinary() ([]byte, error) {
-	contact := b.Contact.String()
-	out := make([]byte, 0, 160+len(contact)+len(b.CallID)+len(b.UserAgent)+len(b.Instance))
+func (b *Binding) MarshalBinary() ([]byte, error) { return b.AppendBinary(nil) }
+
+// AppendBinary is MarshalBinary behind out.
+func (b *Binding) AppendBinary(out []byte) ([]byte, error) {
+	var room [192]byte
+	contact := b.Contact.Append(room[:0])
+	out = slices.Grow(out, 160+len(contact)+len(b.AoR)+len(b.CallID)+len(b.UserAgent)+len(b.Instance)+len(b.Node))
 	out = append(out, version)
-	for _, s := range [...]string{b.AoR, b.Token, b.Instance, b.CallID, b.UserAgent, b.Node, contact, b.Q} {
+	for _, s := range [...]string{b.AoR, b.Token, b.Instance, b.CallID, b.UserAgent, b.Node} {
 		out = append(binary.AppendUvarint(out, uint64(len(s))), s...)
 	}
-	remote, err := b.Flow.Remote.MarshalBinary()
+	out = append(binary.AppendUvarint(out, uint64(len(contact))), contact...)
+	out = append(binary.AppendUvarint(out, uint64(len(b.Q))), b.Q...)
+	remote, err := b.Flow.Remote.AppendBinary(room[:0])
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,8 @@ type Keeper struct {
 	refs  map[tu.Ref]*ping
 	last  tu.Ref
 	over  bool
+
+	resume time.Time // no pings before: the last Step left some that were due
 }
 
 // ping is the state of one flow.
@@ -61,6 +63,9 @@ func NewKeeper(set *Settings, seed tu.Seed) *Keeper {
 // Deadline is when the next flow is due.
 func (k *Keeper) Deadline() time.Time {
 	if p, ok := k.clock.first(); ok && !k.over {
+		if p.at.Before(k.resume) {
+			return k.resume
+		}
 		return p.at
 	}
 	return time.Time{}
@@ -95,17 +100,29 @@ func (k *Keeper) Abort(_ time.Time, do []tu.Action) []tu.Action {
 	return append(do, tu.End{})
 }
 
+// After a standstill (a machine that slept, a snapshot) thousands are due at once. They leave in parts, as a burst of all
+// would be lost in one socket, and would time out in one moment.
+const (
+	pingsMost  = 256
+	pingsPause = 20 * time.Millisecond
+)
+
 func (k *Keeper) tick(now time.Time, do []tu.Action) []tu.Action {
 	k.look(now)
-	for {
+	for n := 0; !now.Before(k.resume); n++ {
 		p, ok := k.clock.first()
 		if !ok || p.at.After(now) {
+			return do
+		}
+		if n == pingsMost {
+			k.resume = now.Add(pingsPause)
 			return do
 		}
 		p.at = k.moment(p.flow, now)
 		k.clock.set(p)
 		do = k.ping(p, do)
 	}
+	return do
 }
 
 // look takes up flows that have come and lets go of those that went.

@@ -45,7 +45,12 @@ func (r *Register) hear(m *message.Message, node string) {
 	}
 }
 
-func cut(s string) string { return strings.Clone(s[:min(len(s), phraseMost)]) }
+func cut(s string) string {
+	if len(s) <= phraseMost {
+		return s
+	}
+	return strings.Clone(s[:phraseMost])
+}
 
 // Outcome is what became of the REGISTER; false: it named no user, or has no answer yet.
 func (r *Register) Outcome() (Outcome, bool) {

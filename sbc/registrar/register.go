@@ -196,6 +196,9 @@ func (r *Register) identify() ids {
 			return e.ids
 		}
 	}
+	if n := r.set.Book.names.get(callID); n.callID != "" && n.fromTag == tag && n.who == who {
+		return n
+	}
 	return ids{
 		fromTag: tag, who: who,
 		callID: r.set.Names.CallID("REGISTER", callID, tag, who),

@@ -29,7 +29,7 @@ type server struct {
 	timer
 	id    ID
 	user  uint64        // 0: not owned
-	key   string        // in byKey; without its source in namesake
+	key   string        // without its source in namesake, or whole in crowded
 	twin  string        // in merged; "": not there
 	await string        // in accepted; "": not there
 	next  *server       // in namesake
@@ -79,7 +79,7 @@ func (t *Table) request(m *message.Message, from, reply nat.Flow) {
 		}
 		return
 	}
-	if !t.room(m.To.Tag != "" || t.cfg.Known != nil && t.cfg.Known(from)) {
+	if !t.roomFor(m, from) {
 		t.counters.Full++
 		t.emit(Effect{Kind: Full, Msg: m, Flow: reply})
 		return
@@ -102,10 +102,17 @@ const namesakesMost = 8
 // find looks a server transaction up: that of the same source, else one of the same system. strange reports that
 // transactions stand under the key, but that the request may not touch them.
 func (t *Table) find(key []byte, from nat.Flow) (s *server, strange bool) {
-	if s = t.byKey[string(key)]; s != nil {
-		return s, false
-	}
 	first := t.namesake[string(anySource(key))]
+	for s = first; s != nil; s = s.next {
+		if s.key == string(key) {
+			return s, false
+		}
+	}
+	if len(t.crowded) > 0 {
+		if s = t.crowded[string(key)]; s != nil {
+			return s, false
+		}
+	}
 	for s = first; s != nil; s = s.next {
 		if t.cfg.SameSystem(s.from, from) {
 			return s, false
@@ -120,7 +127,6 @@ func (t *Table) openServer(key string, from, reply nat.Flow) *server {
 	s := &server{id: t.lastID, key: key, from: from, reply: reply}
 	s.timer = timer{retry: never, limit: never, owner: s, pos: -1}
 	t.servers[s.id] = s
-	t.byKey[key] = s
 	n := 0
 	first := t.namesake[anySource(key)]
 	for x := first; x != nil; x = x.next {
@@ -129,6 +135,8 @@ func (t *Table) openServer(key string, from, reply nat.Flow) *server {
 	if n < namesakesMost {
 		s.next = first
 		t.namesake[anySource(key)] = s
+	} else {
+		t.crowded[key] = s
 	}
 	return s
 }
@@ -155,24 +163,25 @@ func (t *Table) endServer(s *server) {
 	t.noAwait(s)
 	t.noOwner(s)
 	delete(t.servers, s.id)
-	delete(t.byKey, s.key)
 	t.noNamesake(s)
 	s.req = nil
 }
 
 func (t *Table) noNamesake(s *server) {
 	name := anySource(s.key)
-	if t.namesake[name] == s {
-		if s.next == nil {
-			delete(t.namesake, name)
-		} else {
-			t.namesake[name] = s.next
-		}
-	}
-	for x := t.namesake[name]; x != nil; x = x.next {
-		if x.next == s {
-			x.next = s.next
-			break
+	switch first := t.namesake[name]; {
+	case len(t.crowded) > 0 && t.crowded[s.key] == s:
+		delete(t.crowded, s.key)
+	case first == s && s.next == nil:
+		delete(t.namesake, name)
+	case first == s:
+		t.namesake[name] = s.next
+	default:
+		for x := first; x != nil; x = x.next {
+			if x.next == s {
+				x.next = s.next
+				break
+			}
 		}
 	}
 	s.next = nil
@@ -263,7 +272,10 @@ func (t *Table) Respond(now time.Time, id ID, m *message.Message, out []Effect) 
 
 // answer runs an open transaction's machine with a response of its user.
 func (t *Table) answer(s *server, status int, tag string, b []byte) {
-	if tag != "" && (s.tag == "" || status >= 200) {
+	switch {
+	case !s.invite && status >= 200:
+		s.tag = "" // the answer has it, and no other is made
+	case tag != "" && (s.tag == "" || status >= 200):
 		s.tag = strings.Clone(tag)
 	}
 	switch {

@@ -71,8 +71,8 @@ type Table struct {
 	trying time.Duration // when a silent non-INVITE server transaction sends 100 (RFC 4320 §4.1)
 
 	servers  map[ID]*server
-	byKey    map[string]*server
 	namesake map[string]*server // by key without source: a few of all sources, threaded by server.next
+	crowded  map[string]*server // by key: those that find no place among their namesakes
 	merged   map[string]*server
 	accepted map[string]*server // 2xx sent to an INVITE, by the ACK they wait for
 	owned    chains[uint64, server]
@@ -107,7 +107,7 @@ func NewTable(cfg Config) *Table {
 	cfg = cfg.withDefaults()
 	t := &Table{
 		cfg: cfg, all: 64 * cfg.T1,
-		servers: map[ID]*server{}, byKey: map[string]*server{}, namesake: map[string]*server{},
+		servers: map[ID]*server{}, namesake: map[string]*server{}, crowded: map[string]*server{},
 		merged: map[string]*server{}, accepted: map[string]*server{},
 		owned:      newChains[uint64](func(s *server) *links[server] { return &s.peers }),
 		clients:    map[string]*client{},
@@ -249,6 +249,11 @@ func (t *Table) room(reserved bool) bool {
 		most -= most / 8
 	}
 	return len(t.servers)+len(t.clients) < most
+}
+
+// roomFor is room for a request from a source, which is looked at only if it matters.
+func (t *Table) roomFor(m *message.Message, from nat.Flow) bool {
+	return t.room(false) || t.room(m.To.Tag != "" || t.cfg.Known != nil && t.cfg.Known(from))
 }
 
 // lasting is a timer that is zero on a reliable transport (D, I, J, K).

@@ -29,14 +29,16 @@ func verify(t failer, tab *Table) {
 			t.Fatalf("queue out of order at %d", i)
 		}
 	}
+	reachable := len(tab.crowded)
 	for key, s := range tab.namesake {
 		for n := 1; s != nil; s, n = s.next, n+1 {
+			reachable++
 			if n > namesakesMost || anySource(s.key) != key || tab.servers[s.id] != s {
 				t.Fatalf("namesake %d of %q is out of place", n, key)
 			}
 		}
 	}
-	if len(tab.merged) > len(tab.servers) || len(tab.accepted) > len(tab.servers) || len(tab.byKey) != len(tab.servers) {
+	if len(tab.merged) > len(tab.servers) || len(tab.accepted) > len(tab.servers) || reachable != len(tab.servers) {
 		t.Fatalf("an index outlived its transactions")
 	}
 }
@@ -46,7 +48,7 @@ func verifyServers(t failer, tab *Table) (held, timers int) {
 	for id, s := range tab.servers {
 		held += len(s.last)
 		timers += checkTimer(t, tab, &s.timer)
-		if s.id != id || tab.byKey[s.key] != s {
+		if found, _ := tab.find([]byte(s.key), s.from); s.id != id || found != s {
 			t.Fatalf("server %d is not under its key", id)
 		}
 		if s.twin != "" && tab.merged[s.twin] != s {
@@ -120,11 +122,11 @@ func verifyEmpty(t failer, tab *Table) {
 	t.Helper()
 	verify(t, tab)
 	left := []int{
-		len(tab.servers), len(tab.byKey), len(tab.namesake), len(tab.merged), len(tab.accepted), len(tab.owned.heads),
+		len(tab.servers), len(tab.namesake), len(tab.crowded), len(tab.merged), len(tab.accepted), len(tab.owned.heads),
 		len(tab.clients), len(tab.byUser.heads), len(tab.unanswered.heads), len(tab.queue.slots), tab.retained,
 	}
 	if slices.Max(left) > 0 {
-		t.Fatalf("left: servers, keys, namesakes, merged, accepted, owned, clients, by user, unanswered, timers, bytes: %v", left)
+		t.Fatalf("left: servers, namesakes, crowded, merged, accepted, owned, clients, by user, unanswered, timers, bytes: %v", left)
 	}
 	if !tab.Next().IsZero() {
 		t.Fatalf("an empty table wants to run at %v", tab.Next())
@@ -268,8 +270,8 @@ func TestLongNamesAreShort(t *testing.T) {
 	s := newScript(t, Config{})
 	s.run("recv INVITE b=" + long + " call=" + long + " from=" + long)
 	s.run("recv INVITE b=" + long + "y call=" + long + " from=" + long)
-	for key := range s.table.byKey {
-		if len(key) > keyMost+sourceLen {
+	for _, server := range s.table.servers {
+		if key := server.key; len(key) > keyMost+sourceLen {
 			t.Errorf("key of %d bytes", len(key))
 		}
 	}
