@@ -57,7 +57,7 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 	m := ev.Msg
 	if m.Method == "REGISTER" {
 		if !a.world.serves(m.To.URI.Host) {
-			return nil, a.unserved(ev.Peer)
+			return nil, a.unserved(now, ev)
 		}
 		if len(m.To.URI.User) > userMost {
 			return nil, core.Answer{Code: 404, Why: reason.Malformed}
@@ -122,11 +122,18 @@ func (a *assembly) speaker(ev *tu.Arrived) (b *registrar.Binding, sure bool) {
 }
 
 // unserved is the answer to a REGISTER for a domain that is not ours: that of any stranger.
-func (a *assembly) unserved(p *tu.Peer) core.Answer {
-	if p.Stranger && !a.world.snap.Policy.Answer[nat.Phones] {
-		return core.Answer{Why: reason.Stranger}
+func (a *assembly) unserved(now time.Time, ev *tu.Arrived) core.Answer {
+	answer := core.Answer{Code: 403, Why: reason.Stranger}
+	if ev.Peer.Stranger && !a.world.snap.Policy.Answer[nat.Phones] {
+		answer.Code = 0
 	}
-	return core.Answer{Code: 403, Why: reason.Stranger}
+	host := ev.Msg.To.URI.Host
+	a.Note(now, tu.Note{
+		Source: ev.Flow.Remote, Side: nat.Outside, Realm: nat.Phones, Method: "REGISTER", Code: answer.Code, Why: answer.Why,
+		Text: "it registers in " + host + ", which is not served: set the phone's domain to " + a.world.snap.PBX.Domain +
+			", or add " + host + " to phones.domains",
+	})
+	return answer
 }
 
 // admit makes the user of a request whose sender may make it.

@@ -25,7 +25,7 @@ type assembly struct {
 	invites  map[tu.UserID]invite
 	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
-	rate     rate
+	rate     callRate
 	left     []policy.Peer // what the configuration no longer names and calls still need
 	handed   []uint16      // interfaces that changed hands while calls were on them
 	swapped  time.Time     // when the world last changed
@@ -45,13 +45,13 @@ type probe struct {
 // invite names the INVITE of a call, whose CANCEL the guard lets pass however long it rings.
 type invite struct{ callID, branch string }
 
-// rate bounds new calls a second over all sources.
-type rate struct {
+// callRate bounds new calls a second over all sources.
+type callRate struct {
 	second time.Time
 	n      int
 }
 
-func (r *rate) take(now time.Time, most int) bool {
+func (r *callRate) take(now time.Time, most int) bool {
 	if most <= 0 {
 		return true
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -278,6 +279,10 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 	if aor, ok := c.isPhone(ctx, subject); ok {
 		return c.whyPhone(ctx, subject, aor)
 	}
+	if _, host, whole := strings.Cut(subject, "@"); whole {
+		return api.Why{}, api.NotFound("a call's Call-ID is not known either; phones register in "+c.snap.Load().PBX.Domain+
+			": correct the phone's domain, or add "+host+" to phones.domains", "%s is no domain that is served", host)
+	}
 	return api.Why{}, api.NotFound("give an address, a phone (user or user@domain), a call's id, or a Call-ID of either leg; the last "+itoa(recentCalls)+" calls are kept",
 		"nothing is known of %q", subject)
 }
@@ -290,7 +295,8 @@ func (c control) whyAddress(subject string, a netip.Addr) (api.Why, error) {
 	}{c.guard.Explain(c.now(), a), c.notes.of(a)}
 	text := x.Text(time.Local)
 	for _, n := range x.Notes {
-		text += fmt.Sprintf("call    %s: %s %d %s: %s\n", n.At.Local().Format(time.TimeOnly), n.Method, n.Code, n.Reason, n.Text)
+		said := strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason))
+		text += fmt.Sprintf("noted   %s: %s: %s\n", n.At.Local().Format(time.TimeOnly), said, n.Text)
 	}
 	detail, err := json.Marshal(x)
 	return api.Why{Subject: subject, Allowed: x.Allowed, Text: text, Detail: detail}, err
@@ -306,5 +312,27 @@ func recordText(r *tu.CDR) string {
 	if r.Direction == "outbound" {
 		caller, callee = callee, caller
 	}
-	return text + fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, caller, r.Destination, callee, r.Attempts, r.Duration)
+	text += fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, caller, r.Destination, callee, r.Attempts, r.Duration)
+	for i := range r.Media {
+		text += fmt.Sprintf("audio   outside %s; inside %s\n", heard(&r.Media[i].Outside), heard(&r.Media[i].Inside))
+	}
+	return text
+}
+
+// heard says of one leg's media what tells one-way audio.
+func heard(l *tu.LegStats) string {
+	text := fmt.Sprintf("%d packets heard", l.Packets)
+	if l.Packets == 0 {
+		text = "nothing heard"
+	}
+	if l.Remote != "" {
+		text += " from " + l.Remote
+	}
+	if l.Lost > 0 {
+		text += fmt.Sprintf(", %d lost", l.Lost)
+	}
+	if l.Rejected > 0 {
+		text += fmt.Sprintf(", %d refused from elsewhere", l.Rejected)
+	}
+	return text
 }

@@ -45,7 +45,7 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 	if len(n.Text) > noteTextMost {
 		n.Text = strings.ToValidUTF8(n.Text[:noteTextMost], "") + "…"
 	}
-	if !s.notes.add(now, n) {
+	if !s.notes.add(now, n) || !s.told.AllowN(now, 1) {
 		return
 	}
 	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),

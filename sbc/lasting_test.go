@@ -169,3 +169,23 @@ func TestAConnectionThatEndsBeforeTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestAForeignDomainIsNamed: the commonest mistake meets silence on the wire, and must not do so here.
+func TestAForeignDomainIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, doorConfig)
+		defer d.close()
+		m := d.phone.registers("301", "<sip:301@192.168.1.5:5060>")
+		m.URI.Host, m.From.URI.Host, m.To.URI.Host = "other.org", "other.org", "other.org"
+		d.phone.send(phoneSocket, m)
+		d.phone.quiet(time.Second)
+		control := d.gate.Control(nil)
+		w, err := control.Why(d.ctx, phoneAt.Addr().String())
+		if err != nil || !strings.Contains(w.Text, "add other.org to phones.domains") {
+			t.Errorf("%v\n%s", err, w.Text)
+		}
+		if _, err = control.Why(d.ctx, "301@other.org"); err == nil || !strings.Contains(err.Error(), "other.org is no domain that is served") {
+			t.Errorf("%v", err)
+		}
+	})
+}

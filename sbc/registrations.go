@@ -87,7 +87,11 @@ func (c control) registration(b *registrar.Binding, calls []tu.UserID, full bool
 			if s.Outside.Learned != "" {
 				text += ", heard from " + s.Outside.Learned
 			}
-			out.Media = append(out.Media, fmt.Sprintf("%s, %d packets in, %d out", text, s.Outside.Packets, s.Outside.Sent))
+			text = fmt.Sprintf("%s, %d packets in, %d out", text, s.Outside.Packets, s.Outside.Sent)
+			if s.Outside.Rejected > 0 {
+				text += fmt.Sprintf(", %d refused from elsewhere", s.Outside.Rejected)
+			}
+			out.Media = append(out.Media, text)
 		}
 	}
 	slices.Sort(out.Calls)

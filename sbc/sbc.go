@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"sallyport/media"
 	"sallyport/media/epoll"
@@ -75,6 +76,7 @@ type SBC struct {
 	core     *core.Core
 	assembly *assembly
 	notes    notes
+	told     *rate.Limiter // log lines about sources, of all together
 	recent   recent
 
 	reloading sync.Mutex
@@ -87,6 +89,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key),
 		names: tu.NewNameKey(opt.Names)}
 	s.snap.Store(snap)
+	s.told = rate.NewLimiter(1, 100)
 	w := newWorld(snap, s.tags, s.names)
 	if err := s.openGuard(w); err != nil {
 		return nil, err

@@ -184,6 +184,7 @@ Accept: application/dialog-info+xml
 Event: dialog;id=7
 Expires: 600
 Proxy-Authorization: Digest username="204"
+Supported: eventlist
 X-Account: 7
 Content-Length: 0
 
