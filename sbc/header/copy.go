@@ -127,6 +127,7 @@ func extension(name string) rule {
 // Content-Type or Content-Length. What it appends names no host of the sender's, but for what extensions, Call-Info,
 // Alert-Info and free text hold: those are the guard's.
 func Copy(dir Direction, in, out *message.Message, h Hosts) {
+	var hosts *Hosts
 	for i := range in.Headers {
 		f := &in.Headers[i]
 		r, listed := table[f.Name]
@@ -138,8 +139,10 @@ func Copy(dir Direction, in, out *message.Message, h Hosts) {
 		}
 		value, pass := f.Value, true
 		if r.edit != nil {
-			hosts := h // what edits are handed goes to the heap; most messages need none
-			value, pass = r.edit(value, &hosts)
+			if hosts == nil { // what edits are handed goes to the heap; most messages need none
+				hosts = new(h)
+			}
+			value, pass = r.edit(value, hosts)
 		}
 		if pass {
 			out.Headers = append(out.Headers, message.Header{Name: f.Name, Value: value})

@@ -359,16 +359,19 @@ func TestRefusal(t *testing.T) {
 func TestParseAllocations(t *testing.T) {
 	data := []byte(invite)
 	var v scan.View
-	n := testing.AllocsPerRun(200, func() {
-		if err := scan.Scan(data, &v); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Parse(data, &v); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if n > 40 {
-		t.Errorf("%v allocations, want at most 40", n)
+	n := 1000.0
+	for range 50 { // under the race detector a pool forgets now and then what it was given
+		n = min(n, testing.AllocsPerRun(1, func() {
+			if err := scan.Scan(data, &v); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Parse(data, &v); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+	if n > 24 {
+		t.Errorf("%v allocations, want at most 24", n)
 	}
 }
 

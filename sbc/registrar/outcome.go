@@ -38,11 +38,24 @@ func (r *Register) hear(m *message.Message, node string) {
 	if m.Status == 401 || m.Status == 407 {
 		for _, name := range [...]string{"WWW-Authenticate", "Proxy-Authenticate"} {
 			if v, ok := m.Get(name); ok {
-				v = strings.ToLower(v)
-				r.said.stale = strings.Contains(v, "stale=true") || strings.Contains(v, `stale="true"`)
+				r.said.stale = isStale(v)
 			}
 		}
 	}
+}
+
+// isStale reports whether a challenge says that the credentials had an old nonce and nothing else (RFC 7616 §3.3).
+func isStale(challenge string) bool {
+	for i := range len(challenge) {
+		if rest := challenge[i:]; rest[0]|0x20 == 's' && (hasFold(rest, "stale=true") || hasFold(rest, `stale="true"`)) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func cut(s string) string {
