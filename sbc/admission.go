@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -70,6 +71,8 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		ev.Peer = a.phones.peer(b)
 		if !sure {
 			ev.Peer.Token = "" // one of several devices of that name: none is given another's calls
+		} else if m.Method == "INVITE" {
+			a.lookAtMedia(ev, b)
 		}
 	case m.Method == "OPTIONS" && !ev.Peer.Stranger:
 		// A phone asks whether we live, as nobody in particular.
@@ -119,6 +122,39 @@ func (a *assembly) speaker(ev *tu.Arrived) (b *registrar.Binding, sure bool) {
 		}
 	}
 	return b, near == 1
+}
+
+// lookAtMedia judges the description of a phone's call: a gateway may edit it and leave the rest alone.
+func (a *assembly) lookAtMedia(ev *tu.Arrived, b *registrar.Binding) {
+	host, ice := mediaHost(ev.Msg.Body)
+	if host == "" {
+		return
+	}
+	via, contact := &ev.Msg.Via[0], &b.Contact.URI
+	_, alg := nat.Detect(nat.Evidence{
+		Source: ev.Flow.Remote, Transport: ev.Flow.Transport, ViaHost: via.Host, ViaPort: via.Port, ContactHost: contact.Host,
+		ContactPort: contact.Port, Media: host, Candidates: ice, Internal: a.world.internal, Told: true,
+	})
+	if len(alg) > 0 {
+		a.phones.book.Found(b.Token, alg)
+		a.settleBindings()
+	}
+}
+
+// mediaHost is the first connection address of a body, and whether it has ICE candidates, whose addresses come from STUN.
+func mediaHost(body []byte) (host string, ice bool) {
+	for line := range bytes.Lines(body) {
+		kind, rest, _ := bytes.Cut(line, []byte("="))
+		switch {
+		case string(kind) == "c" && host == "":
+			if f := bytes.Fields(rest); len(f) == 3 {
+				host = string(f[2])
+			}
+		case string(kind) == "a" && bytes.HasPrefix(rest, []byte("candidate:")):
+			ice = true
+		}
+	}
+	return host, ice
 }
 
 // unserved is the answer to a REGISTER for a domain that is not ours: that of any stranger.

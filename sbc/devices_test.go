@@ -212,3 +212,28 @@ func TestTwoDevicesOfOneNameBehindOneNAT(t *testing.T) {
 		})
 	}
 }
+
+// TestAGatewayThatEditsDescriptionsAlone is named by the first call.
+func TestAGatewayThatEditsDescriptionsAlone(t *testing.T) {
+	for sdp, want := range map[string]int{
+		string(sdpAt(phoneAt.Addr(), 4000)):                                                           1,
+		string(sdpAt(netip.MustParseAddr("192.168.1.5"), 4000)):                                       0,
+		string(sdpAt(phoneAt.Addr(), 4000)) + "a=candidate:1 1 UDP 1 198.51.100.7 4000 typ srflx\r\n": 0,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDoor(t, doorConfig)
+			defer d.close()
+			private := func(m *message.Message) *message.Message {
+				m.Via[0].Host, m.Via[0].Port = "192.168.1.5", 5060
+				return m
+			}
+			d.bind(d.phone, private(d.phone.registers("204", "<sip:204@192.168.1.5:5060>")))
+			d.phone.send(phoneSocket, private(withBody(d.phone.asks("INVITE", "204", user("100", "example.com")), []byte(sdp))))
+			d.pbx.want("INVITE")
+			list, err := d.gate.Control(nil).Registrations(d.ctx, "204")
+			if err != nil || len(list) != 1 || len(list[0].ALG) != want {
+				t.Errorf("%v %+v for\n%s", err, list, sdp)
+			}
+		})
+	}
+}

@@ -81,6 +81,7 @@ type keeping struct {
 
 	mu      sync.Mutex
 	pending map[string][]byte // bounded by the bindings there are, and those that went within a second
+	urgent  bool              // something among them is more than a refresh
 	failing bool
 }
 
@@ -99,6 +100,7 @@ func (k *keeping) note(w *world, before, after *registrar.Binding) {
 		k.pending = map[string][]byte{}
 	}
 	k.pending[token] = value
+	k.urgent = k.urgent || before == nil || after == nil || before.Flow != after.Flow || before.Lost != after.Lost
 }
 
 // nameOf is the name of an interface; that of none is empty.
@@ -112,6 +114,9 @@ func (k *keeping) nameOf(i *nat.Interface) string {
 	return k.name
 }
 
+// refreshesEvery is how many of those intervals mere refreshes wait, to be put down together.
+const refreshesEvery = 5
+
 // keepEvery is how often changes are put down: so much a crash may forget, and a phone's next REGISTER brings it back.
 const keepEvery = time.Second
 
@@ -119,21 +124,30 @@ const keepEvery = time.Second
 func (k *keeping) run(ctx context.Context) {
 	t := time.NewTicker(keepEvery)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			k.flush()
 			return
 		case <-t.C:
-			k.flush()
+			if k.hurries() || n%refreshesEvery == 0 {
+				k.flush()
+			}
 		}
 	}
+}
+
+// hurries reports whether something waits that a crash must not lose: a phone that came, moved or went.
+func (k *keeping) hurries() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.urgent
 }
 
 func (k *keeping) flush() {
 	k.mu.Lock()
 	batch := k.pending
-	k.pending = nil
+	k.pending, k.urgent = nil, false
 	k.mu.Unlock()
 	if len(batch) == 0 {
 		return
@@ -156,6 +170,7 @@ func (k *keeping) flush() {
 func (k *keeping) giveBack(batch map[string][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.urgent = true // tried again soon
 	if k.pending == nil {
 		k.pending = batch
 		return
@@ -222,7 +237,7 @@ func (s *SBC) restore(w *world) error {
 		s.guard.AddPhone(b.Flow.Remote.Addr())
 		delete(gone, b.Token)
 	}
-	p.kept = &keeping{state: s.opt.State, log: s.log, pending: gone}
+	p.kept = &keeping{state: s.opt.State, log: s.log, pending: gone, urgent: len(gone) > 0}
 	if all > 0 {
 		s.log.Info(fmt.Sprintf("%d registrations kept from before, %d expired or of listeners that are gone", p.book.Len(), len(gone)))
 	}

@@ -250,14 +250,8 @@ func (k *Keeper) answered(now time.Time, ev tu.Answered) {
 	alg := echo(sent).Compare(echo(ev.Msg))
 	book := k.set.Book
 	for i := range book.flows[p.flow] {
-		b := book.flows[p.flow][i]
-		if all := union(b.ALG, alg); len(all) > len(b.ALG) {
-			edited := *b
-			edited.ALG = all
-			book.swap(book.tokens[b.Token], &edited)
-			b = &edited
-		}
-		b.Answered = now
+		book.Found(book.flows[p.flow][i].Token, alg)
+		book.flows[p.flow][i].Answered = now
 	}
 }
 
