@@ -31,8 +31,9 @@ func (b Behaviour) key(remote netip.AddrPort) netip.AddrPort {
 		return netip.AddrPort{}
 	case AddressDependent:
 		return netip.AddrPortFrom(remote.Addr(), 0)
+	default:
+		return remote
 	}
-	return remote
 }
 
 // NATOptions say what kind of NAT a box is. The zero value is the friendliest one: endpoint-independent in both ("full

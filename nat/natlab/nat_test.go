@@ -324,7 +324,7 @@ func TestOneAddressInTwoHomes(t *testing.T) {
 		if p, q := h.mapped(h.phone, h.a1), h.mapped(twin, h.a1); p.Addr() == q.Addr() {
 			t.Errorf("%v and %v", p, q)
 		}
-		if neighbour.Host(homeAddr) != neighbour.Host(homeAddr) || neighbour.Host(homeAddr) == h.box.Host(homeAddr) {
+		if there, again := neighbour.Host(homeAddr), neighbour.Host(homeAddr); there != again || there == h.box.Host(homeAddr) {
 			t.Error("an address is one host in its home")
 		}
 	})

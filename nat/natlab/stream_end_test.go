@@ -46,7 +46,7 @@ func TestPeerThatNeverCloses(t *testing.T) {
 		if n := w.streams(addrA); n != 1 {
 			t.Errorf("%d streams of A before its time", n)
 		}
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		synctest.Wait()
 		if n := w.streams(addrA); n != 0 {
 			t.Errorf("%d streams of A stay", n)

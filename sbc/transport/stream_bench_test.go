@@ -25,6 +25,9 @@ func takes(guard guardFunc, h Handler) *connection {
 
 // A message costs no more on a stream than in a datagram, whether it comes in one piece or in two, and a drop nothing.
 func TestStreamAllocations(t *testing.T) {
+	if raceDetector {
+		t.Skip("allocations are not counted under the race detector")
+	}
 	data := []byte(request("INVITE", "a"))
 	e, _ := bench(known, sink{})
 	datagram := testing.AllocsPerRun(1000, func() { e.receive(data, netip.MustParseAddrPort(theirs)) })

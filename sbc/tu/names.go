@@ -1,7 +1,6 @@
 package tu
 
 import (
-	"crypto/aes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -47,15 +46,4 @@ func (k *NameKey) Tag(tags *TagKey, parts ...string) string {
 	sum := tags.mac(raw[:8])
 	copy(raw[8:], sum[:])
 	return encode("", raw)
-}
-
-// Derive is a key for another use: a block cipher's view of this one, so that one kept secret serves all.
-func Derive(k [16]byte, use byte) (out [16]byte) {
-	b, err := aes.NewCipher(k[:])
-	if err != nil {
-		panic(err) // 16 bytes are always a key
-	}
-	in := [16]byte{15: use}
-	b.Encrypt(out[:], in[:])
-	return out
 }
