@@ -188,19 +188,19 @@ func (a *assembly) phoneHop(b *registrar.Binding) tu.Hop {
 // settleBindings does what follows from changes of bindings: the guard's known addresses, connections to be kept, the store,
 // and calls of phones that have moved.
 func (a *assembly) settleBindings() {
-	settled := false
+	news := false
 	for changes := a.phones.book.Changes(); len(changes) > 0; changes = a.phones.book.Changes() {
 		for _, ch := range changes {
-			a.settleBinding(ch.Old, ch.New)
+			news = a.settleBinding(ch.Old, ch.New) || news
 		}
-		settled = true
 	}
-	if settled && a.phones.keeper != 0 {
+	if news && a.phones.keeper != 0 {
 		a.sbc.core.Tell(a.phones.keeper, tu.Tick{})
 	}
 }
 
-func (a *assembly) settleBinding(before, after *registrar.Binding) {
+// settleBinding does so for one change. It reports whether that was more than a refresh.
+func (a *assembly) settleBinding(before, after *registrar.Binding) (news bool) {
 	p, guard := a.phones, a.sbc.guard
 	switch {
 	case before == nil:
@@ -231,6 +231,7 @@ func (a *assembly) settleBinding(before, after *registrar.Binding) {
 	if before != nil && after != nil && before.Flow != after.Flow {
 		a.moved(after)
 	}
+	return !refreshed
 }
 
 // moved tells those that have a leg of a phone where it is now.
