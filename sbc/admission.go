@@ -174,12 +174,12 @@ func (a *assembly) unserved(now time.Time, ev *tu.Arrived) core.Answer {
 
 // admit makes the user of a request whose sender may make it.
 func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
-	switch ev.Msg.Method {
-	case "INVITE":
+	switch method := ev.Msg.Method; {
+	case method == "INVITE":
 		return a.newCall(now, seed, id, ev)
-	case "SUBSCRIBE":
+	case method == "SUBSCRIBE":
 		return a.newSubscription(seed, id, ev)
-	case "MESSAGE", "OPTIONS", "NOTIFY", "INFO", "PUBLISH", "REFER":
+	case exchange.Passes(method):
 		return exchange.New(a.phones.exchanges, seed), core.Answer{}
 	default:
 		return nil, notAllowed

@@ -85,7 +85,7 @@ func (c *Call) ackArrived(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 	}
 	c.phase = established
 	c.invite = nil
-	c.legs[caller].notice(ev.Msg, c.legs[caller].hop.Flow.Remote.Addr())
+	c.legs[caller].brought.Notice(ev.Msg, c.legs[caller].hop.Flow.Remote.Addr())
 	if c.pairs[c.won].acked {
 		return do
 	}
@@ -123,7 +123,7 @@ func (c *Call) notAcked(now time.Time, ev tu.NotAcked, do []tu.Action) []tu.Acti
 func (c *Call) hangUpFork(at *attempt, ok *message.Message, do []tu.Action) []tu.Action {
 	d := c.unwanted(at, ok)
 	hop := at.hop
-	hop.Flow = nextHop(hop, d)
+	hop.Flow = hop.Toward(d.NextHop())
 	ack := d.Request("ACK", at.sent.CSeq)
 	if !c.offered {
 		declineOffer(ack, sdpOf(ok)) // the offer of a 2xx needs an answer, even one that declines all

@@ -23,7 +23,7 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	if c.final || at.given || c.phase == ending || known >= 0 && c.pairs[known].over {
 		return c.hangUpFork(at, m, do)
 	}
-	c.legs[callee].notice(m, ev.Flow.Remote.Addr())
+	c.legs[callee].brought.Notice(m, ev.Flow.Remote.Addr())
 	if !c.offered {
 		if do, waits := c.needStreams(m, ev, do); waits {
 			return do

@@ -126,10 +126,10 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	m := &message.Message{
 		Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
-		MaxForwards: forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
+		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = b.tag
-	b.user = contactUser(m.From.URI)
+	b.user = header.ContactUser(m.From.URI)
 	switch {
 	case b.phone():
 		c.toPhone(m, hop)

@@ -14,40 +14,6 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// hostsFor are the hosts that a message in a direction bears (BEHAVIOUR: realms and host parts).
-func hostsFor(dir header.Direction, hop tu.Hop) header.Hosts {
-	own := hop.Here.Signal.String()
-	h := header.Hosts{RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: own}
-	switch dir {
-	case header.TrunkToPBX:
-		// "our inside trunks address (never pbx.domain: PBXes challenge their own domain)".
-	case header.PBXToTrunk:
-		if hop.Peer.Domain != "" {
-			h.From = hop.Peer.Domain
-		}
-	default:
-		h.From = hop.Peer.Domain
-	}
-	h.Identity = h.From
-	return h
-}
-
-// hosts are those of a message from one leg to the other, with what a phone may send besides the table.
-func (c *Call) hosts(from int) (header.Direction, header.Hosts) {
-	dir := c.direction(from)
-	h := hostsFor(dir, c.legs[1-from].hop)
-	h.Trusted = c.legs[from].peer.Trusted
-	return dir, h
-}
-
-// contactUser is the user part of our Contact for a URI that stands in Request-URI, From or To.
-func contactUser(u message.URI) string {
-	if u.Scheme == "sip" || u.Scheme == "sips" {
-		return u.User
-	}
-	return "" // a urn has none
-}
-
 // contact is our Contact towards a leg: the number it knows, at our address as it sees it.
 func (c *Call) contact(to int) message.Header {
 	l := &c.legs[to]
@@ -87,14 +53,6 @@ func carriesContact(method string) bool {
 	default:
 		return false
 	}
-}
-
-// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
-func forwards(m *message.Message) int {
-	if m.MaxForwards < 0 {
-		return 70
-	}
-	return max(0, m.MaxForwards-1)
 }
 
 // answer sends a response of our own within a dialog.
@@ -167,69 +125,14 @@ func mute(kind string, body []byte) ([]byte, bool) {
 // hopOf is where a request of a dialog with a leg goes now.
 func (c *Call) hopOf(to int, d *dialog.Dialog) tu.Hop {
 	hop := c.legs[to].hop
-	hop.Flow = nextHop(hop, d)
+	hop.Flow = hop.Toward(d.NextHop())
 	return hop
 }
 
-// nextHop is the flow of RFC 3261 §12.2.1.1: the first route, else the remote target. It must lie within the peer's
-// addresses, else the flow of the set-up is used: nobody can send our requests elsewhere by a Contact.
-func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
-	if hop.Peer.Kind == tu.KindPhone {
-		return hop.Flow // its Contact is an address of its own network, or none at all
-	}
-	uri := d.NextHop()
-	addr, err := netip.ParseAddr(uri.Host)
-	if err != nil {
-		return hop.Flow
-	}
-	port := uri.Port
-	switch {
-	case port != 0:
-	case hop.Flow.Transport == nat.TLS:
-		port = 5061 // RFC 3261 §19.1.2
-	default:
-		port = 5060
-	}
-	to := netip.AddrPortFrom(addr.Unmap(), port)
-	if slices.Contains(hop.Peer.Never, to) {
-		return hop.Flow // it would come back to us (RFC 3261 §16.3)
-	}
-	for _, p := range hop.Peer.Reach {
-		if p.Contains(to.Addr()) {
-			// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a
-			// port that only its owner could have opened.
-			hop.Flow.Remote, hop.Flow.Conn = to, 0
-			break
-		}
-	}
-	return hop.Flow
-}
-
-// notice keeps what a message of this leg shows of its side, so that the other leg never does.
-func (l *leg) notice(m *message.Message, source netip.Addr) {
-	s := &l.brought
-	s.AddID(m.CallID)
-	s.AddID(m.From.Tag)
-	s.AddID(m.To.Tag)
-	s.AddAddr(source.Unmap())
-	if m.IsRequest() {
-		for i := range m.Via {
-			s.AddHost(m.Via[i].Host)
-			if m.To.Tag == "" { // of the INVITE; a call has too many of them to note all
-				s.AddID(m.Via[i].Branch)
-			}
-		}
-	}
-	if list, star, err := m.Contacts(); err == nil && !star {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
-	if list, err := m.NameAddrs("Record-Route"); err == nil {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
-}
-
 func seconds(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+
+// hosts are the way of a message of a leg, and the hosts that it bears towards the other one.
+func (c *Call) hosts(from int) (header.Direction, header.Hosts) {
+	dir := header.DirectionOf(c.legs[from].peer, c.legs[1-from].peer)
+	return dir, header.HostsFor(dir, c.legs[from].peer, c.legs[1-from].hop)
+}

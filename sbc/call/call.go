@@ -5,7 +5,6 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
-	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -277,21 +276,6 @@ func (c *Call) maybeEnd(do []tu.Action) []tu.Action {
 	}
 	c.ended = true
 	return append(do, tu.End{})
-}
-
-// direction is the way from one leg to the other.
-func (c *Call) direction(from int) header.Direction {
-	a, b := c.legs[from].peer, c.legs[1-from].peer
-	switch {
-	case a.Kind == tu.KindTrunk:
-		return header.TrunkToPBX
-	case a.Kind == tu.KindPhone:
-		return header.PhoneToPBX
-	case b != nil && b.Kind == tu.KindPhone:
-		return header.PBXToPhone
-	default:
-		return header.PBXToTrunk
-	}
 }
 
 // newBye names a BYE of ours, whose answer the call's end waits for.

@@ -98,13 +98,6 @@ func (c *Call) Tokens() (out []string) {
 	return out
 }
 
-// Follows reports whether the call has, or will have, a leg of the phone with a token.
-func (c *Call) Follows(token string) bool {
-	is := func(p *tu.Peer) bool { return p != nil && p.Kind == tu.KindPhone && p.Token == token }
-	return token != "" && (is(c.legs[caller].peer) || is(c.legs[callee].peer) ||
-		slices.ContainsFunc(c.hops, func(h tu.Hop) bool { return is(h.Peer) }))
-}
-
 // move puts the leg of a phone on another flow. What is sent from now on goes there; where the address is another one, the
 // guard hears of it, and the relay lets the phone's media follow.
 func (c *Call) move(l int, flow nat.Flow, here tu.Local, do []tu.Action) []tu.Action {

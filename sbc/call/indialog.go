@@ -39,7 +39,7 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 		return c.answer(from, ev.Tx, m, 500, do) // and nothing else changes
 	}
 	do = c.arrivedBy(from, ev, do)
-	c.legs[from].notice(m, ev.Flow.Remote.Addr())
+	c.legs[from].brought.Notice(m, ev.Flow.Remote.Addr())
 	if m.Method == "BYE" {
 		return c.byeArrived(now, from, i, ev, do)
 	}

@@ -51,7 +51,7 @@ func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	if c.ringAt.IsZero() && in.Status >= 180 && b.peer.RingTimeout > 0 {
 		c.ringAt = now.Add(b.peer.RingTimeout)
 	}
-	b.notice(in, ev.Flow.Remote.Addr())
+	b.brought.Notice(in, ev.Flow.Remote.Addr())
 	if !c.offered {
 		if do, waits := c.needStreams(in, ev, do); waits {
 			return do
@@ -129,7 +129,7 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 	case code == 503 && b.phone():
 		return c.unavailable(now, code, reason.NoCapacity, do)
 	}
-	b.notice(m, b.hop.Flow.Remote.Addr())
+	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
 	switch {
 	case challenge(code) && !c.challengePasses(caller):
 		return c.challenged(now, code, do)

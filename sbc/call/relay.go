@@ -37,7 +37,7 @@ func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []
 	m := ev.Msg
 	d := &c.pairs[i].dlg[to]
 	out := d.Request(m.Method, 0)
-	out.MaxForwards = forwards(m)
+	out.MaxForwards = header.Forwards(m)
 	dir, hosts := c.hosts(from)
 	c.dress(out, to)
 	header.Copy(dir, m, out, hosts)
@@ -76,7 +76,7 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	}
 	r.closed, r.timerC = true, time.Time{}
 	do = c.answeredBy(1-r.from, ev.Flow, do)
-	c.legs[1-r.from].notice(m, ev.Flow.Remote.Addr())
+	c.legs[1-r.from].brought.Notice(m, ev.Flow.Remote.Addr())
 	switch {
 	case r.req.Method == "INVITE" && ok:
 		return c.reinviteAccepted(now, k, m, do)

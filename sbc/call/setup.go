@@ -19,9 +19,9 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	c.invite, c.tx = m, ev.Tx
 	a := &c.legs[caller]
 	a.peer, a.callID = ev.Peer, m.CallID
-	a.user = contactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
+	a.user = header.ContactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
-	a.notice(m, ev.Flow.Remote.Addr())
+	a.brought.Notice(m, ev.Flow.Remote.Addr())
 	c.name(m)
 	c.phase = routing
 	c.openRecord(now, ev)

@@ -67,8 +67,8 @@ func TestDirection(t *testing.T) {
 	}{
 		{trunk, node, header.TrunkToPBX}, {node, trunk, header.PBXToTrunk}, {phone, node, header.PhoneToPBX}, {node, phone, header.PBXToPhone},
 	} {
-		x := &Call{legs: [2]leg{{peer: c.a}, {peer: c.b}}}
-		if got := x.direction(caller); got != c.want {
+		x := &Call{legs: [2]leg{{peer: c.a}, {peer: c.b, hop: tu.Hop{Peer: c.b}}}}
+		if got, _ := x.hosts(caller); got != c.want {
 			t.Errorf("%v to %v: %v", c.a.Kind, c.b.Kind, got)
 		}
 	}
@@ -77,13 +77,13 @@ func TestDirection(t *testing.T) {
 func TestHosts(t *testing.T) {
 	hop := stageHop("itsp1")
 	hop.Peer.Domain = "registrar.example"
-	if h := hostsFor(header.PBXToTrunk, hop); h.From != "registrar.example" || h.RequestURI != "203.0.113.20" {
+	if h := header.HostsFor(header.PBXToTrunk, hop.Peer, hop); h.From != "registrar.example" || h.RequestURI != "203.0.113.20" {
 		t.Errorf("%+v", h)
 	}
-	if h := hostsFor(header.PhoneToPBX, hop); h.From != "registrar.example" || h.Identity != h.From {
+	if h := header.HostsFor(header.PhoneToPBX, hop.Peer, hop); h.From != "registrar.example" || h.Identity != h.From {
 		t.Errorf("%+v", h)
 	}
-	if forwards(&message.Message{MaxForwards: -1}) != 70 || forwards(&message.Message{MaxForwards: 1}) != 0 {
+	if header.Forwards(&message.Message{MaxForwards: -1}) != 70 || header.Forwards(&message.Message{MaxForwards: 1}) != 0 {
 		t.Error("absent is 70, else one less")
 	}
 	c := &Call{legs: [2]leg{{user: "1", hop: tu.Hop{Here: tu.Local{Transport: nat.TLS, Signal: netip.MustParseAddrPort("[2001:db8::1]:5081")}}}}}
@@ -235,7 +235,7 @@ func TestNextHopStaysWithinReach(t *testing.T) {
 		{"another program on our machine", message.URI{Scheme: "sip", Host: "10.0.0.2", Port: 5060}, "10.0.0.2:5060"},
 	} {
 		d := dialog.Dialog{Target: tt.uri}
-		if got := nextHop(hop, &d); got.Remote.String() != tt.want || got.Interface != 2 {
+		if got := hop.Toward(d.NextHop()); got.Remote.String() != tt.want || got.Interface != 2 {
 			t.Errorf("%s: %v, want %s", tt.name, got.Remote, tt.want)
 		}
 	}

@@ -1,12 +1,9 @@
 package event
 
 import (
-	"net/netip"
-	"slices"
 	"strings"
 
 	"sallyport/nat"
-	"sallyport/sbc/dialog"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -30,35 +27,6 @@ func (s *Subscription) name() {
 // answer a challenge anyway.
 const maxFirst = 1<<31 - 1<<16
 
-// direction is the way from one leg to the other.
-func (s *Subscription) direction(from int) header.Direction {
-	a, b := s.legs[from].hop.Peer, s.legs[1-from].hop.Peer
-	switch {
-	case a.Kind == tu.KindTrunk:
-		return header.TrunkToPBX
-	case a.Kind == tu.KindPhone:
-		return header.PhoneToPBX
-	case b != nil && b.Kind == tu.KindPhone:
-		return header.PBXToPhone
-	default:
-		return header.PBXToTrunk
-	}
-}
-
-// hosts are those that a message bears on its way from a leg to the other (BEHAVIOUR: realms and host parts).
-func (s *Subscription) hosts(from int) (header.Direction, header.Hosts) {
-	dir, hop := s.direction(from), s.legs[1-from].hop
-	h := header.Hosts{
-		RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: hop.Here.Signal.String(), Trusted: s.legs[from].hop.Peer.Trusted,
-	}
-	if dir != header.TrunkToPBX && hop.Peer.Domain != "" {
-		// From a trunk it is our own address, never pbx.domain: PBXes challenge their own domain.
-		h.From = hop.Peer.Domain
-	}
-	h.Identity = h.From
-	return dir, h
-}
-
 // requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
 // not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
 func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
@@ -77,14 +45,6 @@ func named(u *message.URI, hop tu.Hop) {
 	}
 }
 
-// contactUser is the user part of our Contact for a URI that stands in Request-URI or From.
-func contactUser(u message.URI) string {
-	if u.Scheme == "sip" || u.Scheme == "sips" {
-		return u.User
-	}
-	return "" // a urn has none
-}
-
 // contact is our Contact towards a leg, at our address as it sees it.
 func (l *leg) contact() message.Header {
 	here := l.hop.Here
@@ -99,14 +59,6 @@ func (l *leg) contact() message.Header {
 	}
 	n := message.NameAddr{URI: u}
 	return message.Header{Name: "Contact", Value: n.String()}
-}
-
-// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
-func forwards(m *message.Message) int {
-	if m.MaxForwards < 0 {
-		return 70
-	}
-	return max(0, m.MaxForwards-1)
 }
 
 // relayed makes of the far leg's answer the near leg's, without body: status, phrase, and the fields that may pass.
@@ -174,60 +126,8 @@ func copyBody(out, in *message.Message) {
 	}
 }
 
-// nextHop is the flow of RFC 3261 §12.2.1.1: the first route, else the remote target, within the peer's addresses; else
-// the flow of the set-up.
-func nextHop(hop tu.Hop, d *dialog.Dialog) nat.Flow {
-	if hop.Peer.Kind == tu.KindPhone {
-		return hop.Flow // its Contact is an address of its own network, or none at all
-	}
-	uri := d.NextHop()
-	addr, err := netip.ParseAddr(uri.Host)
-	if err != nil {
-		return hop.Flow
-	}
-	port := uri.Port
-	switch {
-	case port != 0:
-	case hop.Flow.Transport == nat.TLS:
-		port = 5061 // RFC 3261 §19.1.2
-	default:
-		port = 5060
-	}
-	to := netip.AddrPortFrom(addr.Unmap(), port)
-	if slices.Contains(hop.Peer.Never, to) {
-		return hop.Flow // it would come back to us (RFC 3261 §16.3)
-	}
-	if slices.ContainsFunc(hop.Peer.Reach, func(p netip.Prefix) bool { return p.Contains(to.Addr()) }) {
-		// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a port
-		// that only its owner could have opened.
-		hop.Flow.Remote, hop.Flow.Conn = to, 0
-	}
-	return hop.Flow
-}
-
-// notice keeps what a message of this leg shows of its side, so that the other leg never does.
-func (l *leg) notice(m *message.Message, source netip.Addr) {
-	s := &l.brought
-	s.AddID(m.CallID)
-	s.AddID(m.From.Tag)
-	s.AddID(m.To.Tag)
-	s.AddAddr(source.Unmap())
-	if m.IsRequest() {
-		for i := range m.Via {
-			s.AddHost(m.Via[i].Host)
-			if m.To.Tag == "" { // of the first SUBSCRIBE; a subscription has too many of them to note all
-				s.AddID(m.Via[i].Branch)
-			}
-		}
-	}
-	if list, star, err := m.Contacts(); err == nil && !star {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
-	if list, err := m.NameAddrs("Record-Route"); err == nil {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
+// hosts are the way of a message of a leg, and the hosts that it bears towards the other one.
+func (s *Subscription) hosts(from int) (header.Direction, header.Hosts) {
+	dir := header.DirectionOf(s.legs[from].hop.Peer, s.legs[1-from].hop.Peer)
+	return dir, header.HostsFor(dir, s.legs[from].hop.Peer, s.legs[1-from].hop)
 }

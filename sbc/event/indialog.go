@@ -30,7 +30,7 @@ func (s *Subscription) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []
 	} else if err := l.dlg.Accept(m); err != nil {
 		return s.answer(from, ev.Tx, m, 500, do) // and nothing else changes
 	}
-	l.notice(m, ev.Flow.Remote.Addr())
+	l.brought.Notice(m, ev.Flow.Remote.Addr())
 	do = s.arrivedBy(from, ev, do)
 	if s.over {
 		if from == notifier && m.Method == "NOTIFY" && len(s.own) > 0 {

@@ -28,7 +28,7 @@ func (s *Subscription) answered(now time.Time, ev tu.Answered, do []tu.Action) [
 	if s.phase != asking {
 		return do // somebody else's answer was taken; its subscription ends by our 481 to its NOTIFY
 	}
-	s.legs[notifier].notice(m, ev.Flow.Remote.Addr())
+	s.legs[notifier].brought.Notice(m, ev.Flow.Remote.Addr())
 	switch {
 	case m.Status < 300:
 		return s.accepted(now, i, m, do)

@@ -23,7 +23,7 @@ type relay struct {
 func (s *Subscription) relay(from int, ev tu.Arrived, do []tu.Action) []tu.Action {
 	to, m := &s.legs[1-from], ev.Msg
 	out := to.dlg.Request(m.Method, 0)
-	out.MaxForwards = forwards(m)
+	out.MaxForwards = header.Forwards(m)
 	out.Headers = append(out.Headers, to.contact())
 	dir, hosts := s.hosts(from)
 	header.Copy(dir, m, out, hosts)
@@ -53,7 +53,7 @@ func (s *Subscription) relayAnswered(now time.Time, ev tu.Answered, do []tu.Acti
 	}
 	m, far := ev.Msg, &s.legs[1-r.from]
 	do = s.answeredBy(1-r.from, ev.Flow, do)
-	far.notice(m, ev.Flow.Remote.Addr())
+	far.brought.Notice(m, ev.Flow.Remote.Addr())
 	if m.Status >= 300 {
 		out, do := s.verdict(r.from, m, r.req, 403, do)
 		do = s.respond(r.from, r.tx, out, do)
@@ -113,7 +113,7 @@ func (s *Subscription) relayFailed(ev tu.Failed, do []tu.Action) []tu.Action {
 // next is where a request of the leg's dialog goes now.
 func (l *leg) next() tu.Hop {
 	hop := l.hop
-	hop.Flow = nextHop(hop, &l.dlg)
+	hop.Flow = hop.Toward(l.dlg.NextHop())
 	return hop
 }
 

@@ -28,8 +28,8 @@ func (s *Subscription) begin(ev tu.Arrived, do []tu.Action) []tu.Action {
 	a := &s.legs[subscriber]
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
 	a.callID, a.tag = m.CallID, s.ids.Tag()
-	a.user = contactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
-	a.notice(m, ev.Flow.Remote.Addr())
+	a.user = header.ContactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
+	a.brought.Notice(m, ev.Flow.Remote.Addr())
 	s.name()
 	if m.To.Tag != "" {
 		return s.refuse(481, do) // RFC 3261 §12.2.2: it speaks of a dialog, and there is none
@@ -155,11 +155,11 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 	m := &message.Message{
 		Method: in.Method, URI: requestURI(in.URI, hop, hosts), CallID: b.callID, CSeq: b.dlg.LocalSeq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
-		MaxForwards: forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
+		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = b.tag
 	named(&m.To.URI, hop)
-	b.user, b.secure = contactUser(m.From.URI), m.URI.Scheme == "sips"
+	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := s.legs[subscriber].hop.Peer; p.Token != "" {
 		b.user = p.Token
 	}

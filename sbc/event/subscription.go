@@ -1,7 +1,6 @@
 package event
 
 import (
-	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -148,25 +147,6 @@ func (s *Subscription) Deadline() time.Time {
 	return first
 }
 
-// Package is the event package, empty before the SUBSCRIBE was taken: "message-summary", "dialog".
-func (s *Subscription) Package() string { return s.kind }
-
-// Follows reports whether the subscription has, or will have, a leg of the phone with a token.
-func (s *Subscription) Follows(token string) bool {
-	is := func(h tu.Hop) bool { return h.Peer != nil && h.Peer.Kind == tu.KindPhone && h.Peer.Token == token }
-	return token != "" && (is(s.legs[subscriber].hop) || is(s.legs[notifier].hop) || slices.ContainsFunc(s.hops, is))
-}
-
-// Uses reports whether a leg of the subscription stands on an interface.
-func (s *Subscription) Uses(iface uint16) bool {
-	for i := range s.legs {
-		if s.legs[i].hop.Peer != nil && s.legs[i].hop.Flow.Interface == iface {
-			return true
-		}
-	}
-	return false
-}
-
 // phone reports whether the leg is that of a roaming phone: it is reached by its flow alone (RFC 5626 §2), whatever its
 // Contact says, and its flow may move.
 func (l *leg) phone() bool { return l.hop.Peer != nil && l.hop.Peer.Kind == tu.KindPhone }
@@ -191,4 +171,14 @@ func (s *Subscription) waiting() int {
 func (s *Subscription) newRef() tu.Ref {
 	s.lastRef++
 	return s.lastRef
+}
+
+// Uses reports whether a leg of the subscription stands on an interface.
+func (s *Subscription) Uses(iface uint16) bool {
+	for i := range s.legs {
+		if s.legs[i].hop.Peer != nil && s.legs[i].hop.Flow.Interface == iface {
+			return true
+		}
+	}
+	return false
 }

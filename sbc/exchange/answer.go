@@ -20,7 +20,7 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return e.provisional(ev.Ref, do)
 	}
 	a.done = true
-	e.legs[asked].notice(m, ev.Flow.Remote.Addr())
+	e.legs[asked].brought.Notice(m, ev.Flow.Remote.Addr())
 	switch {
 	case m.Status == 503 && a == e.current():
 		return e.nextHop(now, 503, reason.NoCapacity, do)

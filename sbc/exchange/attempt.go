@@ -78,11 +78,11 @@ func (e *Exchange) outgoing(hop tu.Hop) *message.Message {
 	m := &message.Message{
 		Method: in.Method, URI: requestURI(in.URI, hop, hosts), CallID: e.callID, CSeq: e.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
-		MaxForwards: forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
+		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = e.from
 	named(&m.To.URI, hop)
-	b.user, b.secure = contactUser(m.From.URI), m.URI.Scheme == "sips"
+	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := e.legs[asker].hop.Peer; p.Token != "" {
 		b.user = p.Token
 	}

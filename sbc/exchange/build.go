@@ -1,7 +1,6 @@
 package exchange
 
 import (
-	"net/netip"
 	"strings"
 
 	"sallyport/nat"
@@ -34,35 +33,6 @@ func (e *Exchange) toTag() string {
 	return e.tag
 }
 
-// direction is the way from one leg to the other.
-func (e *Exchange) direction(from int) header.Direction {
-	a, b := e.legs[from].hop.Peer, e.legs[1-from].hop.Peer
-	switch {
-	case a.Kind == tu.KindTrunk:
-		return header.TrunkToPBX
-	case a.Kind == tu.KindPhone:
-		return header.PhoneToPBX
-	case b.Kind == tu.KindPhone:
-		return header.PBXToPhone
-	default:
-		return header.PBXToTrunk
-	}
-}
-
-// hosts are those that a message bears on its way from a leg to the other (BEHAVIOUR: realms and host parts).
-func (e *Exchange) hosts(from int) (header.Direction, header.Hosts) {
-	dir, hop := e.direction(from), e.legs[1-from].hop
-	h := header.Hosts{
-		RequestURI: hop.Peer.Host, To: hop.Peer.Host, From: hop.Here.Signal.String(), Trusted: e.legs[from].hop.Peer.Trusted,
-	}
-	if dir != header.TrunkToPBX && hop.Peer.Domain != "" {
-		// From a trunk it is our own address, never pbx.domain: PBXes challenge their own domain.
-		h.From = hop.Peer.Domain
-	}
-	h.Identity = h.From
-	return dir, h
-}
-
 // requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
 // not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
 func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
@@ -79,14 +49,6 @@ func named(u *message.URI, hop tu.Hop) {
 	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && u.User == hop.Peer.Token {
 		u.User = user
 	}
-}
-
-// contactUser is the user part of our Contact for a URI that stands in Request-URI or From.
-func contactUser(u message.URI) string {
-	if u.Scheme == "sip" || u.Scheme == "sips" {
-		return u.User
-	}
-	return "" // a urn has none
 }
 
 // contact is our Contact towards a leg, at our address as it sees it.
@@ -114,35 +76,8 @@ func (l *leg) side() nat.Side {
 	return l.hop.Peer.Side
 }
 
-// forwards is the Max-Forwards of the other leg: absent is fine, else one less (RFC 7332 §4).
-func forwards(m *message.Message) int {
-	if m.MaxForwards < 0 {
-		return 70
-	}
-	return max(0, m.MaxForwards-1)
-}
-
-// notice keeps what a message of this leg shows of its side, so that the other leg never does.
-func (l *leg) notice(m *message.Message, source netip.Addr) {
-	s := &l.brought
-	s.AddID(m.CallID)
-	s.AddID(m.From.Tag)
-	s.AddID(m.To.Tag)
-	s.AddAddr(source.Unmap())
-	if m.IsRequest() {
-		for i := range m.Via {
-			s.AddHost(m.Via[i].Host)
-			s.AddID(m.Via[i].Branch)
-		}
-	}
-	if list, star, err := m.Contacts(); err == nil && !star {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
-	if list, err := m.NameAddrs("Record-Route"); err == nil {
-		for i := range list {
-			s.AddHost(list[i].URI.Host)
-		}
-	}
+// hosts are the way of a message of a leg, and the hosts that it bears towards the other one.
+func (e *Exchange) hosts(from int) (header.Direction, header.Hosts) {
+	dir := header.DirectionOf(e.legs[from].hop.Peer, e.legs[1-from].hop.Peer)
+	return dir, header.HostsFor(dir, e.legs[from].hop.Peer, e.legs[1-from].hop)
 }

@@ -137,9 +137,9 @@ func (e *Exchange) arrived(ev tu.Arrived, do []tu.Action) []tu.Action {
 	e.req, e.tx, e.phase = m, ev.Tx, routing
 	a := &e.legs[asker]
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
-	a.user = contactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
+	a.user = header.ContactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
 	a.secure = a.phone() && m.URI.Scheme == "sips"
-	a.notice(m, ev.Flow.Remote.Addr())
+	a.brought.Notice(m, ev.Flow.Remote.Addr())
 	e.name()
 	switch {
 	case m.To.Tag != "":

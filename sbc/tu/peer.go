@@ -2,6 +2,7 @@ package tu
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -89,4 +90,35 @@ type Hop struct {
 	Flow nat.Flow
 	// Target is the Request-URI towards a phone: its own Contact. Nil: the user that was asked for at Peer.Host.
 	Target *message.URI
+}
+
+// Toward is the flow by which a dialog's next hop is reached: the first route, else the remote target (RFC 3261 §12.2.1.1).
+// It must lie within the peer's addresses, else the flow of the set-up is used: nobody can send our requests elsewhere by a
+// Contact. A phone is reached by its flow alone.
+func (h Hop) Toward(uri message.URI) nat.Flow {
+	if h.Peer.Kind == KindPhone {
+		return h.Flow // its Contact is an address of its own network, or none at all
+	}
+	addr, err := netip.ParseAddr(uri.Host)
+	if err != nil {
+		return h.Flow
+	}
+	port := uri.Port
+	switch {
+	case port != 0:
+	case h.Flow.Transport == nat.TLS:
+		port = 5061 // RFC 3261 §19.1.2
+	default:
+		port = 5060
+	}
+	to := netip.AddrPortFrom(addr.Unmap(), port)
+	if slices.Contains(h.Peer.Never, to) {
+		return h.Flow // it would come back to us (RFC 3261 §16.3)
+	}
+	if slices.ContainsFunc(h.Peer.Reach, func(p netip.Prefix) bool { return p.Contains(to.Addr()) }) {
+		// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a port
+		// that only its owner could have opened.
+		h.Flow.Remote, h.Flow.Conn = to, 0
+	}
+	return h.Flow
 }

@@ -1,6 +1,10 @@
 package tu
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"sallyport/sbc/message"
+)
 
 // Secrets is what one leg of a call brought in and the other leg may not show: the leak guard looks for it. Its user
 // fills it; the guard only reads.
@@ -27,6 +31,33 @@ func (s *Secrets) AddAddr(a netip.Addr) {
 		}
 	}
 	s.Addrs = append(s.Addrs, a)
+}
+
+// Notice notes what a message of a leg shows of its side: its ids and hosts, and where it came from. Of requests within a
+// dialog the branches are left out: there are too many to note all.
+func (s *Secrets) Notice(m *message.Message, source netip.Addr) {
+	s.AddID(m.CallID)
+	s.AddID(m.From.Tag)
+	s.AddID(m.To.Tag)
+	s.AddAddr(source.Unmap())
+	if m.IsRequest() {
+		for i := range m.Via {
+			s.AddHost(m.Via[i].Host)
+			if m.To.Tag == "" {
+				s.AddID(m.Via[i].Branch)
+			}
+		}
+	}
+	if list, star, err := m.Contacts(); err == nil && !star {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
+	if list, err := m.NameAddrs("Record-Route"); err == nil {
+		for i := range list {
+			s.AddHost(list[i].URI.Host)
+		}
+	}
 }
 
 // maxSecrets bounds each list: a peer that shows a new address in every message cannot grow a call.
