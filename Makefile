@@ -10,13 +10,20 @@ RUN       ?= .
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test race fuzz bench bench-peers interop lint clean help
+.PHONY: build demo geo test race fuzz bench bench-peers interop lint clean help
 
 build: ## build bin/sbc: static, reproducible, with its version inside
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sbc ./cmd/sbc
 
 demo: build ## real calls through the gate on loopback; ARGS=--once ends with a verdict
 	bin/sbc demo $(ARGS)
+
+geo: ## bin/countries.geo: the countries of Debian's tor-geoipdb in one file, its licence beside it (apt-get, dpkg-deb)
+	@mkdir -p bin && rm -rf bin/tor-geoipdb && mkdir bin/tor-geoipdb
+	cd bin/tor-geoipdb && apt-get -o APT::Sandbox::User=$$(id -un) download tor-geoipdb && dpkg-deb -x tor-geoipdb_*.deb .
+	$(GO) run ./policy/geo/pack -o bin/countries.geo -licence bin/tor-geoipdb/usr/share/doc/tor-geoipdb/copyright \
+	  bin/tor-geoipdb/usr/share/tor/geoip bin/tor-geoipdb/usr/share/tor/geoip6
+	@rm -rf bin/tor-geoipdb
 
 test: ## every test that needs no other program, then the short ones under the race detector
 	$(GO) test ./...
@@ -43,7 +50,7 @@ bench-peers: build ## the CPU of a call beside Kamailio with rtpengine, and of a
 	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench' ./.ci/interop -args -bench
 
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
-	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli
+	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban
 	$(GO) test -tags interop -count 1 -timeout 12m -v -run '$(RUN)' ./.ci/interop
 
 lint: ## gofmt, go vet and golangci-lint

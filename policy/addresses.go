@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"strings"
+
+	"sallyport/policy/geo"
 )
 
 // span is a run of addresses of one family, both ends included.
@@ -18,45 +21,88 @@ func (w width) less(o width) bool { return w.hi < o.hi || w.hi == o.hi && w.lo <
 // widest is the width of the whole IPv6 space.
 var widest = width{^uint64(0), ^uint64(0)}
 
-// addressRange is a parsed `range`: "any", or spans in the order they were written.
+// addressRange is a parsed `range`: "any", or spans, DNS names and countries in the order they were written. Its methods
+// know spans and `any`; resolve turns the names into spans, and holdsCountry is asked apart, because only the source of a
+// packet has a country.
 type addressRange struct {
-	any   bool
-	spans []span
+	any       bool
+	spans     []span
+	names     []string // in lower case, without a final dot
+	countries []geo.Code
 }
 
-// parseRanges reads the value of a `range` key: any, an address, a CIDR prefix, start-end, or a list of these, as
-// several elements or separated by commas.
+// parseRanges reads the value of a `range` key: any, an address, a CIDR prefix, start-end, a DNS name, country:XX, or a
+// list of these, as several elements or separated by commas.
 func parseRanges(texts []string) (addressRange, error) {
 	var r addressRange
 	for _, text := range texts {
 		for part := range strings.SplitSeq(text, ",") {
-			part = strings.TrimSpace(part)
-			if strings.EqualFold(part, "any") {
-				r.any = true
-				continue
-			}
-			s, err := parseSpan(part)
-			if err != nil {
+			if err := r.add(strings.TrimSpace(part)); err != nil {
 				return addressRange{}, err
 			}
-			if s.whole() {
-				r.any = true
-			}
-			r.spans = append(r.spans, s)
 		}
 	}
-	if !r.any && len(r.spans) == 0 {
-		return addressRange{}, fmt.Errorf("no range given; write any, an address, a CIDR prefix or start-end")
+	if !r.any && len(r.spans) == 0 && len(r.names) == 0 && len(r.countries) == 0 {
+		return addressRange{}, fmt.Errorf("no range given; write any, an address, a CIDR prefix, start-end, a DNS name or country:DE")
 	}
 	return r, nil
 }
 
-// parseSpan reads one element of a range.
-func parseSpan(text string) (span, error) {
-	if strings.HasPrefix(strings.ToLower(text), "country:") {
-		return span{}, fmt.Errorf("range %q: countries need a country database, which this version does not read; "+
-			"name the address ranges", text)
+// add reads one element of a range.
+func (r *addressRange) add(part string) error {
+	if strings.EqualFold(part, "any") {
+		r.any = true
+		return nil
 	}
+	if code, found := cutFold(part, "country:"); found {
+		c, err := geo.ParseCode(code)
+		if err != nil {
+			return fmt.Errorf("range %q: %w", part, err)
+		}
+		r.countries = append(r.countries, c)
+		return nil
+	}
+	if name, ok := hostName(part); ok {
+		r.names = append(r.names, name)
+		return nil
+	}
+	s, err := parseSpan(part)
+	if err != nil {
+		return err
+	}
+	r.any = r.any || s.whole()
+	r.spans = append(r.spans, s)
+	return nil
+}
+
+// cutFold is strings.CutPrefix without regard to case.
+func cutFold(s, prefix string) (rest string, found bool) {
+	if len(s) < len(prefix) || !strings.EqualFold(s[:len(prefix)], prefix) {
+		return s, false
+	}
+	return s[len(prefix):], true
+}
+
+// resolve adds the addresses that the names of the range have. A name without an answer covers nothing yet.
+func (r addressRange) resolve(d Data) addressRange {
+	r.spans = slices.Clip(r.spans)
+	for _, name := range r.names {
+		for _, a := range d.Names[name] {
+			if a = a.Unmap().WithZone(""); a.IsValid() {
+				r.spans = append(r.spans, span{a, a})
+			}
+		}
+	}
+	return r
+}
+
+// holdsCountry reports whether the range names a country. Nothing lies in the unknown one.
+func (r addressRange) holdsCountry(c geo.Code) bool {
+	return c != geo.Code{} && slices.Contains(r.countries, c)
+}
+
+// parseSpan reads one element of a range that is made of addresses.
+func parseSpan(text string) (span, error) {
 	if first, last, found := strings.Cut(text, "-"); found {
 		a, errA := parseAddr(first)
 		b, errB := parseAddr(last)
@@ -111,12 +157,25 @@ func parsePrefix(text string) (netip.Prefix, error) {
 
 // lastOf is the highest address of a prefix.
 func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
+	if p.Addr().Is4() {
+		b := p.Addr().As4()
+		setBits(b[:], p.Bits())
+		return netip.AddrFrom4(b)
 	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	b := p.Addr().As16()
+	setBits(b[:], p.Bits())
+	return netip.AddrFrom16(b)
+}
+
+// setBits sets all bits from one on.
+func setBits(b []byte, from int) {
+	for i := range b {
+		if keep := from - 8*i; keep <= 0 {
+			b[i] = 0xff
+		} else if keep < 8 {
+			b[i] |= 0xff >> keep
+		}
+	}
 }
 
 // whole reports whether the span is a whole address family, which is the same as `any` for it.
@@ -149,8 +208,9 @@ func halves(a netip.Addr) width {
 }
 
 // prefixes is the shortest list of prefixes that make up the span.
-func (s span) prefixes() []netip.Prefix {
-	var out []netip.Prefix
+func (s span) prefixes() []netip.Prefix { return s.appendPrefixes(nil) }
+
+func (s span) appendPrefixes(out []netip.Prefix) []netip.Prefix {
 	for a := s.first; a.IsValid() && !s.last.Less(a); {
 		length := a.BitLen()
 		for length > 0 {
@@ -179,6 +239,9 @@ func (r addressRange) meets(p netip.Prefix) bool {
 
 // single reports whether the range holds single addresses only.
 func (r addressRange) single() bool {
+	if len(r.countries) > 0 {
+		return false
+	}
 	for _, s := range r.spans {
 		if s.first != s.last {
 			return false

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"sallyport/policy/geo"
 )
 
 func TestParseRanges(t *testing.T) {
@@ -31,10 +33,14 @@ func TestParseRanges(t *testing.T) {
 		{[]string{"192.0.2.9-192.0.2.1"}, "!ends before it starts"},
 		{[]string{"192.0.2.1-2001:db8::1"}, "!mixes"},
 		{[]string{"192.0.2.1-"}, "!two addresses"},
-		{[]string{"pbx.example.com"}, "!not an address"},
+		{[]string{"pbx"}, "!not an address"},
+		{[]string{"10.0.0.l0"}, "!not an address"},
+		{[]string{"1.2.3.4.5"}, "!not an address"},
 		{[]string{"192.0.2.0/33"}, "!not a prefix"},
 		{[]string{"::ffff:192.0.2.0/120"}, "!IPv4 in IPv6"},
-		{[]string{"country:DE"}, "!country database"},
+		{[]string{"country:XX"}, "!not the code of a country"},
+		{[]string{"country:UK"}, "!write GB"},
+		{[]string{"country:"}, "!not the code"},
 	} {
 		r, err := parseRanges(c.texts)
 		if want, bad := strings.CutPrefix(c.want, "!"); bad {
@@ -50,6 +56,37 @@ func TestParseRanges(t *testing.T) {
 		if err != nil || strings.Join(got, " ") != c.want {
 			t.Errorf("%q: %v %v, want %s", c.texts, got, err, c.want)
 		}
+	}
+}
+
+func TestNamesAndCountriesInRanges(t *testing.T) {
+	r, err := parseRanges([]string{"Office.Example.COM., country:de", "COUNTRY:FR", "192.0.2.1"})
+	if err != nil || strings.Join(r.names, " ") != "office.example.com" || len(r.countries) != 2 || len(r.spans) != 1 || r.any || r.single() {
+		t.Fatalf("%+v %v", r, err)
+	}
+	for code, want := range map[string]bool{"DE": true, "FR": true, "US": false} {
+		if c, _ := geo.ParseCode(code); r.holdsCountry(c) != want {
+			t.Errorf("%s: %v", code, !want)
+		}
+	}
+	if r.holdsCountry(geo.Code{}) {
+		t.Error("the unknown country is in it")
+	}
+	d := Data{Names: map[string][]netip.Addr{"office.example.com": {netip.MustParseAddr("::ffff:198.51.100.9"), netip.MustParseAddr("2001:db8::9"), {}}}}
+	resolved := r.resolve(d)
+	if len(resolved.spans) != 3 || len(r.spans) != 1 {
+		t.Fatalf("%+v of %+v", resolved, r)
+	}
+	for _, a := range []string{"198.51.100.9/32", "2001:db8::9/128", "192.0.2.1/32"} {
+		if w, named, ok := resolved.covers(netip.MustParsePrefix(a)); !ok || !named || w != (width{}) {
+			t.Errorf("%s: %v %v %v", a, w, named, ok)
+		}
+	}
+	if got := r.resolve(Data{}); len(got.spans) != 1 {
+		t.Errorf("a name without an answer makes %+v", got)
+	}
+	if _, err := parseRanges([]string{"country:DE"}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -117,7 +154,7 @@ func TestSourceKeyIsTheAddressOrThe64(t *testing.T) {
 }
 
 func FuzzRange(f *testing.F) {
-	for _, s := range []string{"any", "192.0.2.0/24", "::-ffff::", "1.2.3.4-1.2.3.9,10.0.0.0/8", "-", "/", ",", "fe80::1%eth0-fe80::2"} {
+	for _, s := range []string{"any", "192.0.2.0/24", "::-ffff::", "1.2.3.4-1.2.3.9,10.0.0.0/8", "-", "/", ",", "country:DE,office-1.example.com", "fe80::1%eth0-fe80::2"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {

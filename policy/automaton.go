@@ -26,8 +26,8 @@ func (a *automaton) grow() int32 {
 	return int32(len(a.accept) - 1)
 }
 
-// insert adds one pattern.
-func (a *automaton) insert(p agentPattern, rule int32) {
+// insert adds one pattern and returns the state that completes it.
+func (a *automaton) insert(p agentPattern, rule int32) int32 {
 	at := int32(0)
 	for i := range len(p.text) {
 		slot := int(at)*a.width + int(a.class[p.text[i]])
@@ -47,14 +47,15 @@ func (a *automaton) insert(p agentPattern, rule int32) {
 		accept.product = min(accept.product, rule)
 	case agentPrefix:
 		accept.prefix = min(accept.prefix, rule)
-	case agentRegex:
-		// Expressions are matched one by one; newAgentMatcher keeps them out of here.
+	case agentRegex, agentAbsent:
+		// Expressions are matched one by one, and absence needs no search; both are kept out of here.
 	}
+	return at
 }
 
 // link turns the trie into an Aho–Corasick automaton: breadth first, every missing transition becomes that of the
-// longest proper suffix, and every state accepts what its suffixes accept.
-func (a *automaton) link() {
+// longest proper suffix, and every state accepts what its suffixes accept. It returns those suffixes.
+func (a *automaton) link() (suffixes []int32) {
 	fail := make([]int32, len(a.accept))
 	var queue []int32
 	for column := range a.width {
@@ -78,9 +79,97 @@ func (a *automaton) link() {
 			}
 		}
 	}
+	return fail
 }
 
 // step is the state behind one more byte; -1 is a dead end.
 func (a *automaton) step(state int32, c byte) int32 {
 	return a.next[int(state)*a.width+int(a.class[c])]
+}
+
+// setMatcher finds all rules that have a pattern which a value satisfies, in one pass over the value for those that may
+// stand anywhere, and one over its beginning for the others.
+type setMatcher struct {
+	anchored, floating automaton
+	begins, occurs     [][]numberedPattern // state → patterns that it completes
+	shorter            []int32             // state → the longest proper suffix of it that completes a pattern, or 0
+}
+
+type numberedPattern struct {
+	mode agentMode
+	rule int32
+}
+
+// newSetMatcher compiles patterns; owners are the rules that they belong to.
+func newSetMatcher(patterns []agentPattern, owners []int) setMatcher {
+	var m setMatcher
+	m.anchored.prepare(patterns, func(p agentPattern) bool { return p.mode != agentContains })
+	m.floating.prepare(patterns, func(p agentPattern) bool { return p.mode == agentContains })
+	begins, occurs := map[int32][]numberedPattern{}, map[int32][]numberedPattern{}
+	for i, p := range patterns {
+		rule := int32(owners[i])
+		if p.mode == agentContains {
+			at := m.floating.insert(p, rule)
+			occurs[at] = append(occurs[at], numberedPattern{p.mode, rule})
+		} else {
+			at := m.anchored.insert(p, rule)
+			begins[at] = append(begins[at], numberedPattern{p.mode, rule})
+		}
+	}
+	m.begins, m.occurs = make([][]numberedPattern, len(m.anchored.accept)), make([][]numberedPattern, len(m.floating.accept))
+	for at, list := range begins {
+		m.begins[at] = list
+	}
+	for at, list := range occurs {
+		m.occurs[at] = list
+	}
+	suffixes := m.floating.link()
+	m.shorter = make([]int32, len(suffixes))
+	for at := range suffixes {
+		next := suffixes[at]
+		for next != 0 && len(m.occurs[next]) == 0 {
+			next = suffixes[next]
+		}
+		m.shorter[at] = next
+	}
+	return m
+}
+
+// search adds the rules that a trimmed value satisfies to found.
+func (m *setMatcher) search(value []byte, found *ruleSet) {
+	m.searchBeginning(value, found)
+	if len(m.floating.accept) == 1 {
+		return
+	}
+	state := int32(0)
+	for i := 0; i < len(value); {
+		c, next := unfold(value, i)
+		state, i = m.floating.step(state, c), next
+		for at := state; at != 0; at = m.shorter[at] {
+			for _, p := range m.occurs[at] {
+				found.add(int(p.rule))
+			}
+		}
+	}
+}
+
+func (m *setMatcher) searchBeginning(value []byte, found *ruleSet) {
+	if len(m.anchored.accept) == 1 {
+		return
+	}
+	at := int32(0)
+	for i := 0; i < len(value); {
+		c, next := unfold(value, i)
+		for _, p := range m.begins[at] {
+			if p.mode == agentPrefix || p.mode == agentProduct && (c == '/' || c == ' ' || c == '\t') {
+				found.add(int(p.rule))
+			}
+		}
+		if at, i = m.anchored.step(at, c), next; at < 0 {
+			return
+		}
+	}
+	for _, p := range m.begins[at] {
+		found.add(int(p.rule)) // the value ends here: every mode holds
+	}
 }

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"hash/maphash"
+	"math"
 	"net/netip"
 	"time"
 
@@ -15,29 +16,89 @@ func (r *Rules) charge(now time.Time, s *Subject, st *State, v *Verdict, spared 
 	if spared&exemptLimits != 0 || !s.Request {
 		return true
 	}
-	if s.Credentials && st.answersChallenge(now, s) {
+	c := st.charging(now, s, r, s.Method)
+	c.budget = spends && s.Kind() == Stranger && s.Side == nat.Outside
+	if s.Credentials && st.answersChallenge(now, s) && c.answers() {
 		return true
 	}
-	limits := r.limitsFor(s.Realm, s.Source.Addr(), s.Method, s.Kind().system())
-	stranger := s.Kind() == Stranger && s.Side == nat.Outside
-	i := r.exceeded(now, s, st, limits, v, stranger && spends)
-	switch {
-	case i == withinLimits:
+	switch i := c.exceeded(v); i {
+	case withinLimits:
 		return true
-	case i == overBudget:
-		shadow := v.Shadow
-		*v = verdict(Drop, 0, causeBudget)
-		v.Shadow = shadow
+	case overBudget:
+		v.become(verdict(Drop, 0, causeBudget))
+		return false
+	default:
+		c.refuse(s, v, i)
 		return false
 	}
-	m := &r.limits[i]
-	shadow := v.Shadow
-	*v = verdict(m.action, 503, causeLimit)
-	v.Rule, v.Shadow, v.Limit = m.rule, shadow, i
-	if v.Action == Reject && !r.mayAnswer(now, s, st) {
-		v.Action = Drop
+}
+
+// chargeUnparseable charges, at step 6, what the scan refuses. Over the limit there is silence, whatever the rule's action:
+// who sends that much of it reads no answers.
+func (r *Rules) chargeUnparseable(now time.Time, s *Subject, st *State, v *Verdict, spared exempt) bool {
+	if spared&exemptLimits != 0 {
+		return true
 	}
+	c := st.charging(now, s, r, unparseable)
+	i := c.exceeded(v)
+	if i == withinLimits {
+		return true
+	}
+	c.refuse(s, v, i)
+	v.Action, v.Code, v.RetryAfter = Drop, 0, 0
 	return false
+}
+
+// become replaces what was decided, and keeps what rules on trial and alarms had to say.
+func (v *Verdict) become(n Verdict) {
+	n.Shadow, n.Alarm = v.Shadow, v.Alarm
+	*v = n
+}
+
+// charging is one message on its way through the limits that it meets. It has no pointer to the Subject, which would
+// escape to the heap through it.
+type charging struct {
+	now    time.Time
+	at     time.Duration // the same as an age of the State
+	r      *Rules
+	st     *State
+	set    limitSet
+	source netip.Addr // Subject.Key
+	known  bool
+	behind int
+	trial  bool
+	budget bool // it takes from the strangers' budget
+}
+
+func (st *State) charging(now time.Time, s *Subject, r *Rules, m Method) charging {
+	return charging{now: now, at: st.age(now), r: r, st: st, set: r.limitsFor(s, m), source: s.Key, known: s.reserved(),
+		behind: s.Behind, trial: s.Trial}
+}
+
+// refuse makes the verdict of a limit that is exceeded.
+func (c *charging) refuse(s *Subject, v *Verdict, i int32) {
+	m := &c.r.limits[i]
+	v.become(m.deed.refuse(503, causeLimit))
+	v.Rule, v.Limit = m.rule, i
+	if v.Action != Reject {
+		return
+	}
+	if !c.r.mayAnswer(c.now, s, c.st) {
+		v.Action = Drop
+		return
+	}
+	if s.Side == nat.Outside && s.Realm == nat.Phones {
+		// RFC 3261 §21.5.4. A provider takes it for the whole trunk and sends nobody's calls for as long.
+		v.RetryAfter = m.wait(c.behind, c.left(m))
+	}
+}
+
+// mostRetryAfter bounds what a phone is told to wait: it should notice within the hour that a limit was lifted.
+const mostRetryAfter = 3600
+
+// wait is how many seconds it takes until one message is left again.
+func (m *limit) wait(phones int, left float64) int {
+	return max(1, min(mostRetryAfter, int(math.Ceil((1-left)/m.size(phones).perSecond-slack))))
 }
 
 // What exceeded returns where no limit of the list is to blame.
@@ -47,58 +108,116 @@ const (
 )
 
 // exceeded returns the first limit that has nothing left for the source, or charges all of them.
-func (r *Rules) exceeded(now time.Time, s *Subject, st *State, limits []int32, v *Verdict, budget bool) int32 {
-	known := s.Kind() != Stranger
-	for _, i := range limits {
-		m := &r.limits[i]
-		if m.shadow {
-			if !st.within(now, s, m, known) {
-				v.Shadow = m.rule
-			}
+func (c *charging) exceeded(v *Verdict) int32 {
+	enforced := 0
+	for n := range c.set.len() {
+		i := c.set.at(n)
+		if i < 0 {
 			continue
 		}
-		if tokens, _ := st.limits.level(now, m, s.Key, known); tokens < 1 {
-			return i
+		m := &c.r.limits[i]
+		switch {
+		case m.enforced():
+			enforced++
+			if c.left(m) < 1-slack {
+				return i
+			}
+		case c.take(m):
+		case m.shadow:
+			v.Shadow = m.rule
+		default:
+			v.Alarm = m.rule
 		}
 	}
-	if budget && !st.afford(now, s, r) {
+	if c.budget && !c.spend(c.st.limits.overflow(c.r.budget.key, false)) {
 		return overBudget
 	}
-	for _, i := range limits {
+	if enforced == 0 {
+		return withinLimits
+	}
+	for n := range c.set.len() {
 		// Another reader may have taken the last one since: then this limit refuses after all.
-		if m := &r.limits[i]; !m.shadow && !st.within(now, s, m, known) {
+		if i := c.set.at(n); i >= 0 && c.r.limits[i].enforced() && !c.take(&c.r.limits[i]) {
 			return i
 		}
 	}
 	return withinLimits
 }
 
-// within takes one message of a limit, or, in a trial, looks whether it could.
-func (st *State) within(now time.Time, s *Subject, m *limit, known bool) bool {
-	if s.Trial {
-		tokens, _ := st.limits.level(now, m, s.Key, known)
-		return tokens >= 1
+// enforced reports whether the limit refuses what exceeds it.
+func (m *limit) enforced() bool { return !m.shadow && m.deed != deedAlarm }
+
+// left is how much of a limit the source has left.
+func (c *charging) left(m *limit) float64 {
+	tokens, _ := c.st.limits.level(c.at, m.key, m.size(c.behind), c.source, c.known)
+	return tokens
+}
+
+// take takes one message of a limit, or, in a trial, looks whether it could.
+func (c *charging) take(m *limit) bool {
+	if c.trial {
+		return c.left(m) >= 1-slack
 	}
-	return st.limits.take(now, m, s.Key, known)
+	return c.st.limits.take(c.at, m.key, m.size(c.behind), c.source, c.known)
 }
 
 // afford takes one message out of the budget that all strangers share.
 func (st *State) afford(now time.Time, s *Subject, r *Rules) bool {
-	budget := st.limits.overflow(r.budget.key, false)
+	return spend(st.age(now), s.Trial, st.limits.overflow(r.budget.key, false))
+}
+
+func (c *charging) spend(b *sharedBucket) bool { return spend(c.at, c.trial, b) }
+
+func spend(at time.Duration, trial bool, b *sharedBucket) bool {
 	switch {
-	case budget == nil:
+	case b == nil:
 		return false
-	case s.Trial:
-		return budget.TokensAt(now) >= 1
+	case trial:
+		return b.left(at) >= 1-slack
 	}
-	return budget.AllowN(now, 1)
+	return b.take(at)
+}
+
+// answerKey turns the key of a limit into that of the bucket beside it, for answers to challenges.
+const answerKey = 0x5bd1e995_0a5e2d31
+
+// answers is the charge of a request that answers a challenge. It belongs to the request that was charged before (RFC 3261
+// §22.1), so it takes from a bucket of its own beside each limit's, of the same size: an honest phone that needs one answer
+// for each request never empties it, and who guesses passwords, where each wrong one brings another challenge, does not
+// pass unlimited. It reports false where that is empty; the request is then charged like any other.
+func (c *charging) answers() bool {
+	for n := range c.set.len() {
+		if i := c.set.at(n); i >= 0 && c.r.limits[i].enforced() && c.answersLeft(&c.r.limits[i]) < 1-slack {
+			return false
+		}
+	}
+	if c.budget && !c.spend(c.st.limits.overflow(c.r.budget.key, true)) {
+		return false
+	}
+	if c.trial {
+		return true
+	}
+	for n := range c.set.len() {
+		if i := c.set.at(n); i >= 0 && c.r.limits[i].enforced() {
+			m := &c.r.limits[i]
+			c.st.limits.take(c.at, m.key^answerKey, m.size(c.behind), c.source, c.known)
+		}
+	}
+	return true
+}
+
+func (c *charging) answersLeft(m *limit) float64 {
+	tokens, shared := c.st.limits.level(c.at, m.key^answerKey, m.size(c.behind), c.source, c.known)
+	if shared {
+		return 0 // a full table has no second bucket for anybody
+	}
+	return tokens
 }
 
 // mostChallenges is how many answers one address may owe at a time: a large office that registers anew.
 const mostChallenges = 1024
 
-// answersChallenge reports whether a challenge was passed to this source that it has not answered yet: the request
-// that carries the credentials belongs to the one that was charged (RFC 3261 §22.1).
+// answersChallenge reports whether a challenge was passed to this source that it has not answered yet.
 func (st *State) answersChallenge(now time.Time, s *Subject) bool {
 	return st.challenges.with(st.age(now), st.challengeKey(s.Key), func(k *agedKey) bool {
 		if k.counts[0] == 0 {
@@ -121,6 +240,7 @@ func (st *State) challenged(now time.Time, source netip.Addr) {
 		return true
 	})
 	st.challenges.add(st.age(now), key, owed)
+	st.vouched.add(st.age(now), source)
 }
 
 func (st *State) challengeKey(source netip.Addr) uint64 {

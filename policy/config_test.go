@@ -40,12 +40,13 @@ func TestValidateReportsEveryErrorWithItsPath(t *testing.T) {
 		Phones:    PhonesConfig{Unregistered: "maybe"},
 		WhiteList: []WhiteEntry{{Range: []string{"192.0.2.0/24"}}, {Range: []string{"nonsense"}, Realms: []string{"phone"}, Exempt: []string{"all"}}},
 		BlackList: []BlackEntry{{}},
-		DenyUserAgents: []UserAgentConfig{{Match: " "}, {Match: "a", Mode: "glob"}, {Match: "a", Action: "ban"}, {Match: "(", Mode: "regex"},
+		DenyUserAgents: []UserAgentConfig{{Match: " "}, {Match: "a", Mode: "glob"}, {Match: "a", Action: "allow"}, {Match: "(", Mode: "regex"},
 			{Match: strings.Repeat("x", 300)}},
 		RateLimits: []RateLimitConfig{
 			{Name: "a", Limits: map[string]string{"INVITE": "1/second"}},
-			{Name: "a", Limits: map[string]string{"invite": "1/second", "REGISTER": "often"}, Burst: ptr(0), Action: "alarm"},
-			{Range: []string{"10.0.0.9-10.0.0.1"}, Action: "ban"},
+			{Name: "a", Limits: map[string]string{"invite": "1/second", "REGISTER": "often"}, Burst: ptr(0), Action: "allow"},
+			{Range: []string{"10.0.0.9-10.0.0.1"}, Action: "tarpit"},
+			{Preset: "office:0"}, {Preset: "huge"}, {Preset: "home", Limits: map[string]string{"INVITE": "1/second"}, Burst: ptr(4)},
 		},
 		Log: LogConfig{MaxEntries: ptr(-1), Per: "week", Classes: []string{"everything"}},
 	}
@@ -62,6 +63,7 @@ func TestValidateReportsEveryErrorWithItsPath(t *testing.T) {
 		"policy.rate_limits[1].name: ", "policy.rate_limits[1].limits.invite: ", "policy.rate_limits[1].limits.REGISTER: ",
 		"policy.rate_limits[1].burst: ", "policy.rate_limits[1].action: ",
 		"policy.rate_limits[2].range: ", "policy.rate_limits[2].action: ", "policy.rate_limits[2].limits: ",
+		"policy.rate_limits[3].preset: ", "policy.rate_limits[4].preset: ", "policy.rate_limits[5].limits: ", "policy.rate_limits[5].burst: ",
 		"policy.log.max_entries: ", "policy.log.per: ", "policy.log.classes: ",
 	} {
 		i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, want) })
@@ -74,7 +76,7 @@ func TestValidateReportsEveryErrorWithItsPath(t *testing.T) {
 	if len(lines) > 0 {
 		t.Errorf("also: %s", strings.Join(lines, "\n"))
 	}
-	if _, err := Compile(&c); err == nil {
+	if _, err := Compile(&c, Data{}); err == nil {
 		t.Error("Compile took it")
 	}
 }
@@ -93,9 +95,22 @@ func TestAbsentKeysHaveTheirDefaults(t *testing.T) {
 	if r.log.most != 6000 || r.log.per != time.Hour || r.log.classes != [classCount]bool{true, true, true, true, false} {
 		t.Errorf("log: %+v", r.log)
 	}
-	if len(r.limits) != 0 {
-		t.Errorf("absent rate_limits make %d limits", len(r.limits))
+	if got := limitTexts(r); got != "shipped ACK 20/second burst 120, shipped INVITE 10/minute burst 4, shipped OPTIONS 10/minute burst 4, "+
+		"shipped REGISTER 15/minute burst 4, shipped SUBSCRIBE 20/minute burst 20" {
+		t.Errorf("absent rate_limits make %s", got)
 	}
+	if r = compile(t, &Config{RateLimits: []RateLimitConfig{}}); len(r.limits) != 0 {
+		t.Errorf("an empty list has %s", limitTexts(r))
+	}
+}
+
+// limitTexts lists the limits of a rule set.
+func limitTexts(r *Rules) string {
+	var list []string
+	for i := range r.limits {
+		list = append(list, r.infos[r.limits[i].rule].Name+" "+r.limits[i].String())
+	}
+	return strings.Join(list, ", ")
 }
 
 func TestTooManyEntriesAreRefused(t *testing.T) {

@@ -16,6 +16,7 @@ const (
 type Counters struct {
 	verdicts [2][2][transportCount][reasonCount][actionCount]atomic.Uint64
 	ignored  [2][2][transportCount]atomic.Uint64
+	sheds    atomic.Uint64
 }
 
 // Count is one line of Counters.
@@ -31,6 +32,15 @@ type Count struct {
 func (c *Counters) add(s *Subject, v *Verdict) {
 	c.verdicts[s.Side][s.Realm][s.Transport][v.cause][v.Action].Add(1)
 }
+
+// shed counts a datagram that nobody looked at, beside those that found the strangers' budget empty.
+func (c *Counters) shed(i *nat.Interface) {
+	c.sheds.Add(1)
+	c.verdicts[i.Side][i.Realm][i.Transport][causeBudget][Drop].Add(1)
+}
+
+// Shed is how many of the datagrams that were dropped for want of the strangers' budget were not even looked at.
+func (c *Counters) Shed() uint64 { return c.sheds.Load() }
 
 // Get is one counter.
 func (c *Counters) Get(side nat.Side, realm nat.Realm, t nat.Transport, r reason.Reason, a Action) uint64 {

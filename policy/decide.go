@@ -14,18 +14,24 @@ func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
 		v.because(causeLive)
 		return v
 	}
-	spared := r.whiteList(s, &v)                                                      // 2
-	if spared&exemptBans == 0 && (r.blackList(now, s, &v) || st.banned(now, s, &v)) { // 3, 4
+	spared := r.whiteList(s, &v)                                                                      // 2
+	if spared&exemptBans == 0 && (r.blackList(now, s, &v) || r.fed(s, &v) || st.banned(now, s, &v)) { // 3, 4
 		return finish(s, v)
 	}
-	// 5: countries stand here; there is no database to ask yet.
+	if spared&exemptCountries == 0 && r.foreign(s, &v) { // 5
+		return finish(s, v)
+	}
 	if insane(s, &v) { // 6
+		if !r.chargeUnparseable(now, s, st, &v, spared) {
+			return finish(s, v)
+		}
 		if s.Kind() == Stranger {
 			r.answerStranger(now, s, st, &v)
 		}
 		return finish(s, v)
 	}
-	if spared&exemptUserAgents == 0 && r.userAgents(s, &v) { // 7
+	said, allowed := r.messageRules(s, &v) // 7
+	if said || !allowed && spared&exemptUserAgents == 0 && r.userAgents(s, &v) {
 		if v.Action == Reject && !r.mayAnswer(now, s, st) {
 			v.Action = Drop
 		}
@@ -83,51 +89,14 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 	return st.repeats.count(st.age(now), uint64(id), which, mostRepeats, !s.Trial)
 }
 
-// whiteList is step 2: which checks the source is spared.
-func (r *Rules) whiteList(s *Subject, v *Verdict) exempt {
-	w, ok := r.white[s.Realm].Lookup(s.Source.Addr())
-	if !ok {
-		return 0
-	}
-	v.because(causeWhite)
-	v.Rule = w.rule
-	return w.exempt
-}
-
-// blackList is the half of step 3 that the file says.
-func (r *Rules) blackList(now time.Time, s *Subject, v *Verdict) bool {
-	items, ok := r.black[s.Realm].Lookup(s.Source.Addr())
-	if !ok {
-		return false
-	}
-	for _, item := range items {
-		if item.until.IsZero() || now.Before(item.until) {
-			*v = verdict(Drop, 0, causeBlack)
-			v.Rule = item.rule
-			return true
-		}
-	}
-	return false
-}
-
 // banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.
 func (st *State) banned(now time.Time, s *Subject, v *Verdict) bool {
-	if !st.bans.mayHold(s.Source.Addr()) {
-		return false
+	ban, alarm := st.bans.binding(now, s)
+	if alarm {
+		v.Warn = v.Warn || !s.Trial && st.mayWarn(now, warnBanned)
 	}
-	if st.bans.find(now, s.Source.Addr(), s.Realm, false) == nil {
-		if st.bans.find(now, s.Source.Addr(), s.Realm, true) == nil {
-			return false
-		}
-		switch {
-		case s.Kind().system():
-			// Anyone can forge a datagram of a trunk's: evidence never shuts a trunk or a node out.
-			v.Warn = !s.Trial && st.mayWarn(now, warnBanned)
-			return false
-		case s.Kind() == Phone:
-			// One phone behind an address, or somebody who forges it, never shuts the others behind it out.
-			return false
-		}
+	if ban == nil && !st.distrusted(now, s) {
+		return false
 	}
 	*v = verdict(Drop, 0, causeBan)
 	return true
@@ -144,30 +113,6 @@ func insane(s *Subject, v *Verdict) bool {
 		return false
 	}
 	return true
-}
-
-// userAgents is step 7. No user-agent rule can name a trunk or a node, so they are passed over.
-func (r *Rules) userAgents(s *Subject, v *Verdict) bool {
-	if s.Kind().system() {
-		return false
-	}
-	for _, agent := range s.Agents {
-		if len(agent) == 0 {
-			continue
-		}
-		if len(r.shadows.rules) > 0 {
-			if i := r.shadows.matcher.match(agent); i >= 0 {
-				v.Shadow = r.shadows.rules[i]
-			}
-		}
-		if i := r.agents.matcher.match(agent); i >= 0 {
-			shadow := v.Shadow
-			*v = verdict(r.agents.actions[i], 403, causeAgent)
-			v.Rule, v.Shadow = r.agents.rules[i], shadow
-			return true
-		}
-	}
-	return false
 }
 
 // strangersFate is what a stranger's message comes to if no rule refuses it first: Allow, an answer, or silence.

@@ -3,7 +3,9 @@ package policy
 import (
 	"hash/maphash"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sallyport/nat"
@@ -25,6 +27,7 @@ type record struct {
 	at        time.Duration // since the State's base
 	rule      uint64        // key of the rule that decided, 0: none
 	shadow    uint64        // key of the shadow rule that would have refused it, 0: none
+	alarm     uint64        // key of the rule with action alarm that it met, 0: none
 	seq       uint32        // of the source's messages
 	code      uint16
 	port      uint16
@@ -35,6 +38,7 @@ type record struct {
 	side      nat.Side
 	realm     nat.Realm
 	response  bool
+	malformed bool // the scan refused it: its method means nothing
 	userLen   uint8
 	agentLen  uint8
 	user      [maxUser]byte
@@ -78,16 +82,22 @@ type dossierTable struct {
 	each    int // records of a source
 	sets    []dossierSet
 	records []record
+	once    []atomic.Uint32 // tags of sources that were seen once and found no room; empty: all find room
 }
 
 type dossierSet struct {
 	mu       sync.Mutex
+	tags     [evidenceWays]uint32 // a hash of the source of each dossier, 0: free; a packet rarely needs to look further
 	dossiers [evidenceWays]dossier
 }
+
+// onceEach is for how many sources that were seen once there is a mark, for each that has a dossier.
+const onceEach = 16
 
 func (e *evidence) init(seed maphash.Seed, strangers, known int) {
 	e.seed = seed
 	e.strangers.init(strangers, strangerRecords)
+	e.strangers.once = make([]atomic.Uint32, max(1, strangers)*onceEach)
 	e.known.init(known, knownRecords)
 }
 
@@ -105,25 +115,43 @@ func (e *evidence) table(known bool) *dossierTable {
 }
 
 // with calls f under lock with the dossier of a source, making room for it if need be. The second argument is the
-// dossier's records.
+// dossier's records. A stranger who finds all places taken gets one when he comes again: a flood of forged sources, one
+// packet each, then costs little and wipes nothing out, while an honest device that is refused repeats itself.
 func (e *evidence) with(known bool, source netip.Addr, now time.Duration, f func(*dossier, []record)) {
-	t, n, key := e.lock(known, source)
+	t, n, key, tag := e.lock(known, source)
 	s := &t.sets[n]
 	defer s.mu.Unlock()
-	i := s.find(key)
+	i := s.find(key, tag)
 	if i < 0 {
+		if len(t.once) > 0 && !slices.Contains(s.tags[:], 0) && t.mark(n, tag) {
+			return
+		}
 		i = s.victim(now)
+		s.tags[i] = tag
 		s.dossiers[i] = dossier{source: key, taken: true, first: now, last: now}
 	}
 	f(&s.dossiers[i], t.recordsOf(n, i))
 }
 
+// first reports whether a stranger comes for the first time lately, and remembers that he came. He is named by hashOf.
+func (e *evidence) first(h uint64) bool {
+	return e.strangers.mark(int(h%uint64(len(e.strangers.sets))), tagOf(h))
+}
+
+// mark notes that a source has been seen, and reports whether that is news.
+func (t *dossierTable) mark(set int, tag uint32) bool {
+	return t.once[(int(tag)^set)%len(t.once)].Swap(tag) != tag
+}
+
+// tagOf is the part of a hash that names a source within its set; never 0.
+func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
+
 // look calls f with the dossier of a source if there is one.
 func (e *evidence) look(known bool, source netip.Addr, f func(*dossier, []record)) bool {
-	t, n, key := e.lock(known, source)
+	t, n, key, tag := e.lock(known, source)
 	s := &t.sets[n]
 	defer s.mu.Unlock()
-	i := s.find(key)
+	i := s.find(key, tag)
 	if i >= 0 {
 		f(&s.dossiers[i], t.recordsOf(n, i))
 	}
@@ -131,11 +159,12 @@ func (e *evidence) look(known bool, source netip.Addr, f func(*dossier, []record
 }
 
 // lock locks the set that a source belongs to.
-func (e *evidence) lock(known bool, source netip.Addr) (t *dossierTable, set int, key [16]byte) {
+func (e *evidence) lock(known bool, source netip.Addr) (t *dossierTable, set int, key [16]byte, tag uint32) {
 	t, key = e.table(known), source.As16()
-	set = int(maphash.Bytes(e.seed, key[:]) % uint64(len(t.sets)))
+	h := hashOf(e.seed, source)
+	set, tag = int(h%uint64(len(t.sets))), tagOf(h)
 	t.sets[set].mu.Lock()
-	return t, set, key
+	return t, set, key, tag
 }
 
 // recordsOf is the room for the records of a dossier.
@@ -144,9 +173,9 @@ func (t *dossierTable) recordsOf(set, i int) []record {
 	return t.records[from : from+t.each]
 }
 
-func (s *dossierSet) find(key [16]byte) int {
-	for i := range s.dossiers {
-		if d := &s.dossiers[i]; d.taken && d.source == key {
+func (s *dossierSet) find(key [16]byte, tag uint32) int {
+	for i, x := range s.tags {
+		if x == tag && s.dossiers[i].source == key {
 			return i
 		}
 	}
@@ -199,7 +228,7 @@ func (d *dossier) note(records []record, r *record) {
 		d.passed++
 		d.good.push(records[:good], r)
 	}
-	if !r.response {
+	if !r.response && !r.malformed {
 		d.rates[r.method].count(r.at)
 	}
 }

@@ -9,14 +9,17 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/geo"
 	"sallyport/sbc/reason"
 )
 
 // Explanation is the answer to "why?" for one address. Its JSON is the output of `sbc why --json`.
 type Explanation struct {
 	Address   netip.Addr       `json:"address"`
-	Allowed   bool             `json:"allowed"`         // what it sent last would be allowed now; without a record: anything would
-	Known     []Identity       `json:"known,omitempty"` // where it is a known peer
+	Country   geo.Code         `json:"country,omitzero"`
+	Allowed   bool             `json:"allowed"`          // what it sent last would be allowed now; without a record: anything would
+	Known     []Identity       `json:"known,omitempty"`  // where it is a known peer
+	Behind    []string         `json:"phones,omitempty"` // the AoRs registered behind it, from SetRegistered
 	Recording time.Time        `json:"recording_since"`
 	Now       Meeting          `json:"now"` // what the last message, or an INVITE, would meet now
 	Seen      *Seen            `json:"seen,omitempty"`
@@ -25,6 +28,8 @@ type Explanation struct {
 	Meets     []Meeting        `json:"meets"` // what a REGISTER and an INVITE would meet now, at each listener
 	Passes    []Suggestion     `json:"passes,omitempty"`
 	Shadows   []ShadowCount    `json:"shadows,omitempty"`
+	Alarms    []ShadowCount    `json:"alarms,omitempty"`  // rules with action alarm that the recorded messages met
+	Account   *Account         `json:"account,omitempty"` // nil: nothing is held against the address
 	Fix       []string         `json:"fix,omitempty"`
 }
 
@@ -46,9 +51,9 @@ type Meeting struct {
 	Code   int           `json:"code,omitempty"`
 	Reason reason.Reason `json:"reason"`
 	Rule   *RuleInfo     `json:"rule,omitempty"`
-	Limit  string        `json:"limit,omitempty"` // REGISTER 15/minute burst 4
-	Over   int           `json:"over,omitempty"`  // messages that this limit refused within the last minute
-	Clears float64       `json:"clears_seconds,omitempty"`
+	Limit  string        `json:"limit,omitempty"`          // REGISTER 15/minute burst 4
+	Over   int           `json:"over,omitempty"`           // messages that this limit refused within the last minute
+	Clears float64       `json:"clears_seconds,omitempty"` // until those would have room
 	Ban    *Ban          `json:"ban,omitempty"`
 	Shadow string        `json:"shadow,omitempty"` // a shadow rule that would refuse it
 }
@@ -100,6 +105,10 @@ type ShadowCount struct {
 	Count int    `json:"count"`
 }
 
+// SetRegistered names the AoRs that are registered behind the address. The guard does not know them; who keeps the bindings
+// tells them before the explanation is read.
+func (x *Explanation) SetRegistered(aors []string) { x.Behind = slices.Sorted(slices.Values(aors)) }
+
 // Explain says what happens to an address and why. It changes nothing.
 func (g *Guard) Explain(now time.Time, address netip.Addr) Explanation {
 	a := address.Unmap().WithZone("")
@@ -107,6 +116,7 @@ func (g *Guard) Explain(now time.Time, address netip.Addr) Explanation {
 		g: g, st: g.state, rules: g.rules.Load(), peers: g.directory(), now: now, address: a,
 		out: Explanation{Address: a, Recording: g.state.base},
 	}
+	x.out.Country = x.rules.countryOf(&Subject{Source: netip.AddrPortFrom(a, 0)})
 	for side := nat.Outside; side <= nat.Inside; side++ {
 		for realm := nat.Phones; realm <= nat.Trunks; realm++ {
 			if p := x.peers.find(side, realm, a); p != nil {
@@ -122,7 +132,9 @@ func (g *Guard) Explain(now time.Time, address netip.Addr) Explanation {
 	x.tryAll()
 	x.judgeNow()
 	x.levels()
+	x.account()
 	x.suggest()
+	x.fixBans()
 	x.fixes()
 	return x.out
 }
@@ -137,6 +149,8 @@ type explainer struct {
 	address netip.Addr
 	records []record // newest first
 	pace    [methodCount]pace
+	port    uint16 // of what is tried; 0: any
+	from    []byte // whom it speaks for; nil: nobody
 	out     Explanation
 }
 
@@ -176,7 +190,7 @@ func (x *explainer) readEvidence() {
 
 // tellRecords puts the records into words.
 func (x *explainer) tellRecords() {
-	shadows := map[uint64]int{}
+	shadows, alarms := map[uint64]int{}, map[uint64]int{}
 	for i := range x.records {
 		r := &x.records[i]
 		p := RecordedPacket{
@@ -194,6 +208,9 @@ func (x *explainer) tellRecords() {
 		if r.shadow != 0 {
 			shadows[r.shadow]++
 		}
+		if r.alarm != 0 {
+			alarms[r.alarm]++
+		}
 		x.out.Last = append(x.out.Last, p)
 	}
 	for i := range x.rules.infos {
@@ -201,15 +218,25 @@ func (x *explainer) tellRecords() {
 			x.out.Shadows = append(x.out.Shadows, ShadowCount{x.rules.infos[i].Name, n})
 			delete(shadows, x.rules.infos[i].key)
 		}
+		if n := alarms[x.rules.infos[i].key]; n > 0 {
+			x.out.Alarms = append(x.out.Alarms, ShadowCount{x.rules.infos[i].Name, n})
+			delete(alarms, x.rules.infos[i].key)
+		}
 	}
+}
+
+// subject is the address at a listener, for a trial.
+func (x *explainer) subject(side nat.Side, realm nat.Realm) Subject {
+	s := Subject{Side: side, Realm: realm, Source: netip.AddrPortFrom(x.address, cmp.Or(x.port, 5060)), Key: SourceKey(x.address), Trial: true}
+	x.peers.identify(x.st.age(x.now), &s)
+	return s
 }
 
 // try asks what a request would meet, and charges nothing.
 func (x *explainer) try(side nat.Side, realm nat.Realm, t nat.Transport, m Method, agent []byte) (Meeting, Verdict) {
-	s := Subject{
-		Side: side, Realm: realm, Transport: t, Source: netip.AddrPortFrom(x.address, 5060), Key: SourceKey(x.address),
-		Peer: x.peers.find(side, realm, x.address), Size: 500, Request: true, Method: m, Trial: true,
-	}
+	s := x.subject(side, realm)
+	s.Transport, s.Size, s.Request, s.Method = t, 500, true, m
+	s.Proven, s.From, s.To = t.Reliable(), x.from, x.from
 	s.Agents[0] = agent
 	v := Decide(x.now, &s, x.rules, x.st)
 	meet := Meeting{Side: side.String(), Realm: realm.String(), Method: m.String(), Action: v.Action.String(),
@@ -222,30 +249,25 @@ func (x *explainer) try(side nat.Side, realm nat.Realm, t nat.Transport, m Metho
 	}
 	if v.Limit >= 0 {
 		limit := &x.rules.limits[v.Limit]
-		meet.Limit = limit.String()
+		z := limit.size(s.Behind)
+		meet.Limit = limit.textFor(s.Behind)
 		meet.Over = x.refusedLately(limit)
-		left, _ := x.st.limits.level(x.now, limit, s.Key, s.Kind() != Stranger)
-		meet.Clears = clears(limit, left)
+		left, _ := x.st.limits.level(x.st.age(x.now), limit.key, z, s.Key, s.reserved())
+		meet.Clears = wait(z, float64(max(1, meet.Over))-left)
 	}
 	if v.Reason == reason.Ban {
-		meet.Ban = x.banAt(realm)
+		if ban, _ := x.st.bans.binding(x.now, &s); ban != nil {
+			named := ban.named()
+			meet.Ban = &named
+		}
 	}
 	return meet, v
 }
 
-func (x *explainer) banAt(realm nat.Realm) *Ban {
-	for _, auto := range []bool{false, true} {
-		if b := x.st.bans.find(x.now, x.address, realm, auto); b != nil {
-			c := *b
-			return &c
-		}
-	}
-	return nil
-}
-
-// clears is how long it takes until a bucket is full again, in seconds.
-func clears(m *limit, left float64) float64 {
-	return math.Ceil((float64(m.burst)-left)/float64(m.rate)*10) / 10
+// wait is how long it takes until so many messages have come in again, in seconds. For a limit that refuses: until there is
+// room for those that it refused within the last minute, which are being repeated; for a bucket: until it is full.
+func wait(z size, messages float64) float64 {
+	return max(0, math.Ceil(messages/z.perSecond*10)/10)
 }
 
 // refusedLately counts the recorded messages that a limit refused within the last minute.
@@ -275,6 +297,9 @@ func (x *explainer) listens(side nat.Side, realm nat.Realm) bool {
 	return side == nat.Outside
 }
 
+// anyAgent is what a tried request calls itself: a rule on those without a name is not about it.
+var anyAgent = []byte("-")
+
 // tryAll asks what a REGISTER and an INVITE would meet at each listener.
 func (x *explainer) tryAll() {
 	for side := nat.Outside; side <= nat.Inside; side++ {
@@ -286,7 +311,7 @@ func (x *explainer) tryAll() {
 				if m == MethodRegister && realm == nat.Trunks {
 					continue // nobody registers with us there
 				}
-				meet, _ := x.try(side, realm, nat.UDP, m, nil)
+				meet, _ := x.try(side, realm, nat.UDP, m, anyAgent)
 				x.out.Meets = append(x.out.Meets, meet)
 			}
 		}
@@ -298,8 +323,10 @@ func (x *explainer) tryAll() {
 func (x *explainer) judgeNow() {
 	if len(x.records) > 0 {
 		last := &x.records[0]
+		x.port, x.from = last.port, []byte("<sip:"+string(last.user[:last.userLen])+">")
 		meet, v := x.try(last.side, last.realm, last.transport, last.method, last.agent[:last.agentLen])
 		x.out.Now, x.out.Allowed = meet, v.Action == Allow
+		x.port, x.from = 0, nil
 		return
 	}
 	for i, meet := range x.out.Meets {
@@ -320,18 +347,19 @@ func (x *explainer) levels() {
 	done := map[place]bool{}
 	for i := range x.records {
 		r := &x.records[i]
-		peer := x.peers.find(r.side, r.realm, x.address)
-		system := peer != nil && peer.Kind.system()
-		for _, n := range x.rules.limitsFor(r.realm, x.address, r.method, system) {
+		s := x.subject(r.side, r.realm)
+		set := x.rules.limitsFor(&s, r.method)
+		for n := range set.all {
 			if r.response || done[place{r.realm, n}] {
 				continue
 			}
 			done[place{r.realm, n}] = true
 			m := &x.rules.limits[n]
-			left, shared := x.st.limits.level(x.now, m, SourceKey(x.address), peer != nil)
+			z := m.size(s.Behind)
+			left, shared := x.st.limits.level(x.st.age(x.now), m.key, z, s.Key, s.reserved())
 			x.out.Buckets = append(x.out.Buckets, Bucket{
-				Realm: r.realm.String(), Rule: x.rules.infos[m.rule].Name, Limit: m.String(),
-				Left: math.Floor(left*10) / 10, Clears: clears(m, left), Shared: shared, Shadow: m.shadow,
+				Realm: r.realm.String(), Rule: x.rules.infos[m.rule].Name, Limit: m.textFor(s.Behind),
+				Left: math.Floor(left*10) / 10, Clears: wait(z, z.burst-left), Shared: shared, Shadow: m.shadow,
 			})
 		}
 	}

@@ -121,7 +121,7 @@ func TestExplainOfAShadowedRuleSetAndLongMemory(t *testing.T) {
 	text := x.Text(time.UTC)
 	for _, want := range []string{
 		"now     REFUSED  policy.deny_user_agents[0] rule \"evil\" (answered 403)\n",
-		"since   2026-03-01 12:00:00: 12 refused (12 INVITE), 0 allowed, 12 phones without registration: 211 210 209 208 207 206 205 204 …\n",
+		"since   2026-03-01 12:00:00: 12 refused (12 INVITE), 12 phones without registration: 211 210 209 208 207 206 205 204 …\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -147,7 +147,9 @@ func TestExplainSaysWhenTheTableIsFull(t *testing.T) {
 	for n := range uint32(20_000) {
 		send(g, noon, outsidePhones, addr4(n+1).String(), msg{}.bytes())
 	}
-	send(g, noon, outsidePhones, "192.0.2.66", msg{}.bytes())
+	for range 2 { // among so many, who comes once leaves no record
+		send(g, noon, outsidePhones, "192.0.2.66", msg{}.bytes())
+	}
 	x := explainOf(g, noon, "192.0.2.66")
 	if len(x.Buckets) != 1 || !x.Buckets[0].Shared || x.Now.Reason != "limit-exceeded" {
 		t.Errorf("%+v %+v", x.Now, x.Buckets)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/geo"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files in testdata/why")
@@ -114,6 +115,50 @@ func TestWhy(t *testing.T) {
 	}
 }
 
+// TestWhyIsTheProduct is the picture of the manual: an office of fourteen phones under a rule made for a household, three of
+// them left out.
+func TestWhyIsTheProduct(t *testing.T) {
+	countries, err := geo.Read(strings.NewReader("198.51.100.0,198.51.100.255,DE\n"), "test")
+	must(t, err)
+	rules, err := Compile(&Config{Phones: PhonesConfig{Registrar: true}, RateLimits: []RateLimitConfig{
+		{Name: "remote phones", Realms: []string{"phones"}, Burst: ptr(4), Limits: map[string]string{"REGISTER": "15/minute", "INVITE": "10/minute"}},
+	}}, Data{Countries: countries})
+	must(t, err)
+	g := newGuard(t, &Config{})
+	g.SetPeers(nil)
+	g.SetRules(noon, rules)
+	registerPhones(g, "198.51.100.7", 14)
+	n := 0
+	from := func(at time.Duration, method string, user int) {
+		n++
+		data := msg{method: method, branch: fmt.Sprint("z9hG4bK", n), callID: fmt.Sprint(n), agent: "Yealink SIP-T46U"}.bytes()
+		data = []byte(strings.ReplaceAll(string(data), "sip:204@", fmt.Sprintf("sip:%d@", user)))
+		send(g, noon.Add(at), outsidePhones, fmt.Sprintf("198.51.100.7:%d", 40000+user-82), data)
+	}
+	// Three phones try again and again, in the minute that ends now; the others keep their registrations fresh.
+	for i := range 26 {
+		from(time.Duration(i)*2200*time.Millisecond, "REGISTER", []int{219, 211, 204}[i%3])
+	}
+	for range 6 {
+		from(57*time.Second, "INVITE", 204)
+	}
+	for i := range 3 {
+		from(57*time.Second+time.Duration(112+i)*time.Millisecond, "REGISTER", 204)
+	}
+	x := g.Explain(noon.Add(58*time.Second), netip.MustParseAddr("198.51.100.7"))
+	x.SetRegistered([]string{"201@example.com", "202@example.com", "203@example.com", "205@example.com"})
+	got := x.Text(time.UTC)
+	path := filepath.Join("testdata", "why", "office.txt")
+	if *update {
+		must(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	must(t, err)
+	if got != string(want) {
+		t.Errorf("\n%s\nwant\n%s", got, want)
+	}
+}
+
 func registerPhones(g *Guard, source string, n int) {
 	for range n {
 		g.AddPhone(netip.MustParseAddr(source))
@@ -161,7 +206,7 @@ func TestExplainChargesNothing(t *testing.T) {
 		Phones: PhonesConfig{Registrar: true}, Strangers: StrangersConfig{Rate: "1/day", Burst: ptr(1)},
 		RateLimits: []RateLimitConfig{{Limits: map[string]string{"*": "1/day"}, Burst: ptr(1)}},
 	})
-	g.Challenged(noon, netip.MustParseAddr("192.0.2.66"))
+	g.Challenged(noon, addrPort("192.0.2.66"), "")
 	for range 50 {
 		x := explainOf(g, noon, "192.0.2.66")
 		if !x.Allowed || x.Seen != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/geo"
 	"sallyport/sbc/reason"
 )
 
@@ -24,7 +25,11 @@ func (x *Explanation) Text(zone *time.Location) string {
 	line := func(label, format string, args ...any) {
 		fmt.Fprintf(&b, "%-8s"+format+"\n", append([]any{label}, args...)...)
 	}
-	fmt.Fprintf(&b, "%s   %s\n", x.Address, x.heading())
+	country := ""
+	if x.Country != (geo.Code{}) {
+		country = x.Country.String() + " · "
+	}
+	fmt.Fprintf(&b, "%s   %s%s\n", x.Address, country, x.heading())
 	if x.Seen == nil {
 		line("record", "none; recording since %s", x.Recording.In(zone).Format(time.DateTime))
 	} else {
@@ -36,6 +41,9 @@ func (x *Explanation) Text(zone *time.Location) string {
 	}
 	for i, k := range x.owing() {
 		line(labelOnce("bucket", i), "%s", k)
+	}
+	if len(x.Behind) > 0 {
+		line("phones", "%s", few(userParts(x.Behind)))
 	}
 	shown := 0
 	for _, m := range x.Meets {
@@ -50,6 +58,10 @@ func (x *Explanation) Text(zone *time.Location) string {
 	for i, s := range x.Shadows {
 		line(labelOnce("shadow", i), "rule %q would have refused %d of the %d messages on record", s.Rule, s.Count, len(x.Last))
 	}
+	for i, s := range x.Alarms {
+		line(labelOnce("alarms", i), "rule %q was met by %d of the %d messages on record", s.Rule, s.Count, len(x.Last))
+	}
+	x.Account.lines(zone, x.Now.Ban, line)
 	for i, f := range x.Fix {
 		line(labelOnce("fix", i), "%s", f)
 	}
@@ -108,6 +120,8 @@ func (m *Meeting) sentence() string {
 		text += fmt.Sprintf("%s %s: %d over, clears in %s", m.Rule.name(), m.Limit, m.Over, seconds(m.Clears))
 	case m.Ban != nil:
 		text += m.Ban.sentence()
+	case m.Reason == reason.Ban:
+		text += "for a short time: its port, or the user whose password is guessed"
 	case m.Rule != nil:
 		text += fmt.Sprintf("%s %s", m.Rule.Path, m.Rule.name())
 	case m.Reason != reason.Allow:
@@ -146,7 +160,7 @@ func (m *Meeting) brief() string {
 }
 
 func (ban *Ban) sentence() string {
-	text := ban.Prefix.String()
+	text := printable([]byte(ban.Target()))
 	if ban.Reason != "" {
 		text += ": " + printable([]byte(ban.Reason))
 	}
@@ -159,8 +173,24 @@ func (ban *Ban) sentence() string {
 	return text + ", until " + ban.Until.Format(time.DateTime)
 }
 
+// seconds is a time to wait in words: 44 s, 3 min 20 s, 5 h 12 min, 2 d 3 h.
 func seconds(s float64) string {
-	return (time.Duration(math.Ceil(s)) * time.Second).String()
+	n := int(math.Ceil(s))
+	pair := func(unit int, name string, less int, small string) string {
+		if n%unit/less == 0 {
+			return fmt.Sprintf("%d %s", n/unit, name)
+		}
+		return fmt.Sprintf("%d %s %d %s", n/unit, name, n%unit/less, small)
+	}
+	switch {
+	case n < 120:
+		return fmt.Sprintf("%d s", n)
+	case n < 3600:
+		return pair(60, "min", 1, "s")
+	case n < 86_400:
+		return pair(3600, "h", 60, "min")
+	}
+	return pair(86_400, "d", 3600, "h")
 }
 
 // sinceText counts what was refused since the first message.
@@ -179,28 +209,44 @@ func (x *Explanation) sinceText(zone *time.Location) string {
 		}
 		text += " (" + strings.Join(methods, ", ") + ")"
 	}
-	text += fmt.Sprintf(", %d allowed", s.Passed)
+	if s.Passed > 0 || s.Refused == 0 {
+		text += fmt.Sprintf(", %d allowed", s.Passed)
+	}
 	return text + x.usersText()
 }
 
 // usersText names those on whose behalf refused messages were sent.
 func (x *Explanation) usersText() string {
-	users, n := x.Seen.Users, len(x.Seen.Users)
-	if n == 0 {
+	users, one, behind := x.Seen.Users, "sender", ""
+	if x.Seen.Side == nat.Outside.String() && x.Seen.Realm == nat.Phones.String() && (len(x.Known) == 0 || len(x.Behind) > 0) {
+		registered := userParts(x.Behind)
+		users = slices.DeleteFunc(slices.Clone(users), func(u string) bool { return slices.Contains(registered, u) })
+		one, behind = "phone", " without registration"
+	}
+	if len(users) == 0 {
 		return ""
 	}
-	one, many, behind := "sender", "senders", ""
-	if len(x.Known) == 0 && x.Seen.Side == nat.Outside.String() && x.Seen.Realm == nat.Phones.String() {
-		one, many, behind = "phone", "phones", " without registration"
+	if len(users) > 1 {
+		one += "s"
 	}
-	more := ""
-	if n > shownUsers {
-		users, more = users[:shownUsers], " …"
+	return fmt.Sprintf(", %d %s%s: %s", len(users), one, behind, few(users))
+}
+
+// few names the first of many.
+func few(users []string) string {
+	if len(users) <= shownUsers {
+		return strings.Join(users, " ")
 	}
-	if n > 1 {
-		one = many
+	return strings.Join(users[:shownUsers], " ") + " …"
+}
+
+// userParts are the users of AoRs.
+func userParts(aors []string) []string {
+	out := make([]string, len(aors))
+	for i, a := range aors {
+		out[i], _, _ = strings.Cut(a, "@")
 	}
-	return fmt.Sprintf(", %d %s%s: %s%s", n, one, behind, strings.Join(users, " "), more)
+	return out
 }
 
 // text is one record on a line.

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"hash/maphash"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -37,14 +36,15 @@ func New(o Options) (*Guard, error) {
 		return nil, err
 	}
 	if o.Rules == nil {
-		if o.Rules, err = Compile(&Config{}); err != nil {
+		if o.Rules, err = Compile(&Config{}, Data{}); err != nil {
 			return nil, err
 		}
 	}
 	g := &Guard{state: st}
-	g.phones.init()
+	g.phones.init(o.Seed)
 	g.SetRules(o.Now, o.Rules)
 	g.SetPeers(nil)
+	g.state.bans.onMade(g.tellBan)
 	return g, nil
 }
 
@@ -78,12 +78,6 @@ func (g *Guard) Bans() *Bans { return &g.state.bans }
 // Counters are the counts of all verdicts.
 func (g *Guard) Counters() *Counters { return &g.state.counters }
 
-// Challenged tells the guard that a 401 or 407 was passed to a source: one request with credentials from there is not
-// charged.
-func (g *Guard) Challenged(now time.Time, source netip.Addr) {
-	g.state.challenged(now, source.Unmap().WithZone(""))
-}
-
 // SetSecurityLog sends the security log to emit, within the bounds of policy.log. emit is called by the readers, one
 // call at a time; it must neither block nor call the guard.
 func (g *Guard) SetSecurityLog(emit func(LogLine)) {
@@ -93,6 +87,8 @@ func (g *Guard) SetSecurityLog(emit func(LogLine)) {
 // Tick does what is due by time alone: summaries of the security log, and the end of bans. Call it every few seconds.
 func (g *Guard) Tick(now time.Time) {
 	g.state.bans.Expire(now)
+	g.state.conduct.tick(g.state.age(now))
+	g.phones.tick(g.state.age(now))
 	if log := g.log.Load(); log != nil {
 		log.tick(g.state.age(now), now, g.rules.Load().log)
 	}
@@ -106,7 +102,7 @@ func (g *Guard) Check(p *Packet) Verdict {
 			// BEHAVIOUR §4: odd, but nobody's fault.
 			i := p.Interface
 			g.state.counters.ignored[i.Side][i.Realm][i.Transport].Add(1)
-			return Verdict{Action: Ignore, Rule: -1, Shadow: -1, Limit: -1}
+			return Verdict{Action: Ignore, Rule: -1, Shadow: -1, Limit: -1, Alarm: -1}
 		case scan.None, scan.Message, scan.Junk:
 			// Judged below: what is no message is malformed.
 		}
@@ -115,7 +111,11 @@ func (g *Guard) Check(p *Packet) Verdict {
 	s.readSource(p.Interface, p.Source)
 	s.readMessage(p)
 	peers, rules := g.directory(), g.rules.Load()
-	s.Peer = peers.find(s.Side, s.Realm, s.Source.Addr())
+	peers.identify(g.state.age(p.Now), &s)
+	g.state.conduct.proofs.see(g.state.age(p.Now), &s)
+	if s.Peer == nil && s.Behind == 0 && s.Side == nat.Outside && !s.Transport.Reliable() {
+		g.state.attention.note(g.state.age(p.Now))
+	}
 	v := Decide(p.Now, &s, rules, g.state)
 	g.state.counters.add(&s, &v)
 	if v.Reason == reason.LiveDialog {
@@ -124,7 +124,12 @@ func (g *Guard) Check(p *Packet) Verdict {
 	if v.Action == Allow && s.Request {
 		g.state.admit(p.Now, &s)
 	}
-	g.keep(p.Now, &s, &v, rules, s.Peer != nil || peers.known(s.Source.Addr()))
+	known := s.Peer != nil || peers.known(s.Source.Addr())
+	if s.Proven && s.Credentials && v.Action == Allow {
+		g.state.conduct.proofs.prove(g.state.age(p.Now), &s, known)
+	}
+	g.judge(p, &s, &v, rules, peers)
+	g.keep(p.Now, &s, &v, rules, known)
 	return v
 }
 
@@ -135,6 +140,9 @@ func (st *State) admit(now time.Time, s *Subject) {
 	}
 	id := identify(st.seed, s)
 	st.repeats.add(st.age(now), uint64(id), 0)
+	if s.Kind() == Stranger {
+		st.vouched.add(st.age(now), s.Key)
+	}
 }
 
 // keep counts rules and writes evidence: all that was refused, and the requests that were not.
@@ -145,12 +153,18 @@ func (g *Guard) keep(now time.Time, s *Subject, v *Verdict, r *Rules, known bool
 	if h := g.state.hitsOf(r, v.Shadow); h != nil {
 		h.shadow.Add(1)
 	}
+	if v.Alarm >= 0 {
+		g.alarm(now, s, v, r)
+	}
 	if v.Action == Allow && !s.Request {
 		return
 	}
-	rec := newRecord(g.state.age(now), s, v, r)
-	g.state.evidence.with(known, s.Key, rec.at, func(d *dossier, records []record) { d.note(records, &rec) })
+	at := g.state.age(now)
+	g.state.evidence.with(known, s.Key, at, func(d *dossier, records []record) {
+		rec := newRecord(at, s, v, r)
+		d.note(records, &rec)
+	})
 	if log := g.log.Load(); log != nil {
-		log.offer(rec.at, now, s, v, r)
+		log.offer(at, now, s, v, r)
 	}
 }

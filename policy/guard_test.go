@@ -53,7 +53,7 @@ func TestVerdictsAreCounted(t *testing.T) {
 }
 
 func TestRulesCountTheirHitsOverReloads(t *testing.T) {
-	config := &Config{DenyUserAgents: []UserAgentConfig{{Match: "evil"}, {Match: "phone", Shadow: true}}}
+	config := &Config{RateLimits: []RateLimitConfig{}, DenyUserAgents: []UserAgentConfig{{Match: "evil"}, {Match: "phone", Shadow: true}}}
 	g := newGuard(t, config)
 	send(g, noon, outsidePhones, phone, msg{agent: "evil phone"}.bytes())
 	config.DenyUserAgents = append([]UserAgentConfig{{Match: "first"}}, config.DenyUserAgents...)
@@ -78,7 +78,8 @@ func TestLevelsShowTables(t *testing.T) {
 	for _, l := range g.Levels(noon) {
 		got = append(got, fmt.Sprintf("%s %d/%d", l.Name, l.Used, l.Cap))
 	}
-	want := "limiter strangers 1/4096, limiter known peers 1/1024, live dialogs and INVITEs 1/64, bans 1/64, " +
+	want := "limiter strangers 1/4096, limiter known peers 1/1024, live dialogs and INVITEs 1/64, bans 1/64, bans not forgiven 0/64, " +
+		"blocked ports 0/64, slowed users 0/1024, points strangers 0/256, points known peers 0/64, " +
 		"evidence strangers 1/64, evidence known peers 1/64"
 	if s := strings.Join(got, ", "); s != want {
 		t.Errorf("levels are %s\nwant %s", s, want)
@@ -181,7 +182,7 @@ func TestReadersShareAGuard(t *testing.T) {
 			g.Live().Add(fmt.Sprint("our", n), addr4(uint32(n)))
 			g.Live().Remove(fmt.Sprint("our", n-10))
 			g.Explain(now, netip.MustParseAddr("198.51.100.7"))
-			g.Challenged(now, addr4(uint32(n)))
+			g.Challenged(now, netip.AddrPortFrom(addr4(uint32(n)), 5060), fmt.Sprint(n))
 			g.AddPhone(addr4(uint32(n)))
 			g.RemovePhone(addr4(uint32(n - 20)))
 			g.Phones()

@@ -17,7 +17,7 @@ var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // small are tables that a test can fill.
 var small = Sizes{StrangerBuckets: 4096, KnownBuckets: 1024, Repeats: 1024, Challenges: 256, Live: 64, Bans: 64,
-	StrangerSources: 64, KnownSources: 64}
+	StrangerSources: 64, KnownSources: 64, StrangerScores: 256, KnownScores: 64, Blocks: 64}
 
 // door is a listener for tests.
 func door(side nat.Side, realm nat.Realm) *nat.Interface {
@@ -43,16 +43,22 @@ func testPeers() []Peer {
 
 func compile(t testing.TB, c *Config) *Rules {
 	t.Helper()
-	r, err := Compile(c)
+	r, err := Compile(c, Data{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// newGuard makes a guard with testPeers and small tables. A tag is ours if it begins with "our".
+// newGuard makes a guard with testPeers and small tables. A tag is ours if it begins with "our". Where a test names no
+// rate limits there are none; ShippedRateLimits() names the shipped one.
 func newGuard(t testing.TB, c *Config) *Guard {
 	t.Helper()
+	if c.RateLimits == nil {
+		bare := *c
+		bare.RateLimits = []RateLimitConfig{}
+		c = &bare
+	}
 	g, err := New(Options{Now: noon, Seed: maphash.MakeSeed(), Rules: compile(t, c), Sizes: small,
 		OwnTag: func(tag []byte) bool { return strings.HasPrefix(string(tag), "our") }})
 	if err != nil {
@@ -134,3 +140,10 @@ func wantSays(t *testing.T, got Verdict, want string) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// scanned is the raw scan of a message.
+func scanned(data []byte) *scan.View {
+	var view scan.View
+	_ = scan.Scan(data, &view)
+	return &view
+}

@@ -40,10 +40,18 @@ func (g *Guard) Levels(now time.Time) []Level {
 	for _, known := range []bool{false, true} {
 		t := st.limits.table(known)
 		most, limit := t.used()
-		add("limiter "+whose(known), t.owed(now), most, limit)
+		add("limiter "+whose(known), t.owed(st.age(now)), most, limit)
 	}
 	add("live dialogs and INVITEs", st.live.Len(), 0, int(st.live.most))
-	add("bans", len(st.bans.List(now)), 0, st.bans.most)
+	add("bans", st.bans.Len(), 0, st.bans.most)
+	add("bans not forgiven", st.bans.lenPast(), 0, st.bans.most)
+	age := st.age(now)
+	add("blocked ports", st.conduct.blocks.len(age), 0, len(st.conduct.blocks.sets)*blockWays)
+	add("slowed users", st.conduct.slowed.len(), 0, mostSlowed)
+	for _, known := range []bool{false, true} {
+		used, limit := st.conduct.scores[index(known)].used()
+		add("points "+whose(known), used, 0, limit)
+	}
 	for _, known := range []bool{false, true} {
 		used, limit := st.evidence.table(known).used()
 		add("evidence "+whose(known), used, 0, limit)

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/time/rate"
 )
 
 // limiter holds the debt of sources: one token bucket for each (limit, source). Known peers have a table of their own,
@@ -20,9 +18,64 @@ type limiter struct {
 	shared           atomic.Pointer[map[uint64]*sharedBuckets]
 }
 
+// size is what a limit allows one source: how many messages a second, and how many at once. It may change from one
+// message to the next, as phones register and leave; the debt stays, clipped to the burst.
+type size struct{ perSecond, burst float64 }
+
+// debt is a token bucket told from its empty side: what has been taken and not yet been given back. A full bucket owes
+// nothing, whatever its size.
+type debt struct {
+	owed      float64       // messages, at a time
+	at        time.Duration // that time, since the State's base
+	perSecond float64       // how fast it is given back since then
+}
+
+// slack makes up for the rounding of sums of fractions: a message that is due at an instant is due.
+const slack = 1e-9
+
+// now is what is owed at a time. Readers' clocks differ by a little: one that is behind sees the debt as it was.
+func (d *debt) now(at time.Duration) float64 {
+	if at <= d.at {
+		return d.owed
+	}
+	return max(0, d.owed-(at-d.at).Seconds()*d.perSecond)
+}
+
+// take takes one message out of a bucket of a size. It reports false if there is none left.
+func (d *debt) take(at time.Duration, z size) bool {
+	d.owed, d.at, d.perSecond = min(d.now(at), z.burst), max(at, d.at), z.perSecond
+	if d.owed+1 > z.burst+slack {
+		return false
+	}
+	d.owed++
+	return true
+}
+
+// left is how many messages are left in a bucket of a size.
+func (d *debt) left(at time.Duration, z size) float64 { return z.burst - min(d.now(at), z.burst) }
+
 // sharedBuckets are the buckets of a limit that belong to no source: for those that found no room in a table. Of the
-// strangers' budget only the first is used.
-type sharedBuckets struct{ strangers, known rate.Limiter }
+// strangers' budget the first is for what they ask, the second for their answers to challenges.
+type sharedBuckets struct{ strangers, known sharedBucket }
+
+// sharedBucket is a bucket of a fixed size that many readers take from.
+type sharedBucket struct {
+	mu   sync.Mutex
+	size size
+	debt debt
+}
+
+func (b *sharedBucket) take(at time.Duration) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.debt.take(at, b.size)
+}
+
+func (b *sharedBucket) left(at time.Duration) float64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.debt.left(at, b.size)
+}
 
 const limiterShards = 64
 
@@ -40,15 +93,13 @@ type bucketShard struct {
 	hand    int // where the search for a bucket to recycle goes on
 }
 
-// bucket is one token bucket. The limiter's own mutex is never contended: the shard's covers it.
+// bucket is one token bucket. The shard's lock covers it.
 type bucket struct {
 	key    uint64   // of the limit
 	source [16]byte // SourceKey
 	head   int32    // its chain
 	next   int32    // in its chain
-	burst  int      // what the limiter was last set to
-	rate   rate.Limit
-	tokens rate.Limiter
+	debt   debt
 }
 
 // recycleTries is how many buckets one search looks at. It bounds the cost of a packet when a table is full; the next
@@ -89,7 +140,7 @@ func (s *bucketShard) find(head int32, key uint64, source [16]byte) *bucket {
 }
 
 // room returns the index of a bucket that nobody is owed, unlinked, or -1. The shard is locked.
-func (s *bucketShard) room(now time.Time) int32 {
+func (s *bucketShard) room(at time.Duration) int32 {
 	if s.used < len(s.buckets) {
 		s.used++
 		return int32(s.used - 1)
@@ -97,7 +148,7 @@ func (s *bucketShard) room(now time.Time) int32 {
 	for range min(recycleTries, len(s.buckets)) {
 		i := int32(s.hand)
 		s.hand = (s.hand + 1) % len(s.buckets)
-		if b := &s.buckets[i]; b.tokens.TokensAt(now) >= float64(b.burst) {
+		if s.buckets[i].debt.now(at) == 0 {
 			s.unlink(i)
 			return i
 		}
@@ -113,81 +164,67 @@ func (s *bucketShard) unlink(i int32) {
 	*at = s.buckets[i].next
 }
 
-// take charges one message to a source. It reports false if the limit has none left for it.
-func (l *limiter) take(now time.Time, m *limit, source netip.Addr, known bool) bool {
-	t := l.table(known)
-	src := source.As16()
-	s, head := t.at(m.key, src)
+// take charges one message of a limit, named by its key, to a source. It reports false if the limit has none left for
+// it.
+func (l *limiter) take(at time.Duration, key uint64, z size, source netip.Addr, known bool) bool {
+	t, src := l.table(known), source.As16()
+	s, head := t.at(key, src)
 	s.mu.Lock()
-	b := s.find(head, m.key, src)
+	b := s.find(head, key, src)
 	if b == nil {
-		i := s.room(now)
+		i := s.room(at)
 		if i < 0 {
 			s.mu.Unlock()
-			o := l.overflow(m.key, known)
-			return o != nil && o.AllowN(now, 1)
+			o := l.overflow(key, known)
+			return o != nil && o.take(at)
 		}
 		b = &s.buckets[i]
-		b.key, b.source, b.head, b.next = m.key, src, head, s.heads[head]
-		b.burst, b.rate = m.burst, m.rate
-		fill(&b.tokens, m.rate, m.burst)
+		*b = bucket{key: key, source: src, head: head, next: s.heads[head], debt: l.brought(at, key, src, known)}
 		s.heads[head] = i
-	} else if b.burst != m.burst || b.rate != m.rate {
-		b.adjust(now, m)
 	}
-	ok := b.tokens.AllowN(now, 1)
+	ok := b.debt.take(at, z)
 	s.mu.Unlock()
 	return ok
 }
 
-// fill makes a limiter's bucket full: it last changed so long ago that any rate has filled it.
-func fill(l *rate.Limiter, r rate.Limit, burst int) {
-	l.SetLimitAt(time.Time{}, r)
-	l.SetBurstAt(time.Time{}, burst)
-}
-
-// adjust gives a bucket the rate and burst of a reloaded rule. Its debt stays, clipped to the new burst.
-func (b *bucket) adjust(now time.Time, m *limit) {
-	debt := float64(b.burst) - b.tokens.TokensAt(now)
-	b.burst, b.rate = m.burst, m.rate
-	owe(&b.tokens, now, m.rate, m.burst, debt)
-}
-
-// owe makes a limiter that owes debt tokens now: one that was empty as long ago as the rest took to come in.
-func owe(l *rate.Limiter, now time.Time, r rate.Limit, burst int, debt float64) {
-	left := float64(burst) - min(max(debt, 0), float64(burst))
-	since := now.Add(-time.Duration(left / float64(r) * float64(time.Second)))
-	*l = rate.Limiter{}
-	l.SetLimitAt(since, r)
-	l.SetBurstAt(since, burst)
+// brought is the debt that a source begins with: a phone owes what it owed as a stranger, before it had registered.
+func (l *limiter) brought(at time.Duration, key uint64, source [16]byte, known bool) debt {
+	if !known {
+		return debt{at: at}
+	}
+	s, head := l.strangers.at(key, source)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.find(head, key, source); b != nil {
+		return b.debt
+	}
+	return debt{at: at}
 }
 
 // level is how many messages a source may send now; at most the burst. Shared says that it has no bucket of its own
 // because the table is full.
-func (l *limiter) level(now time.Time, m *limit, source netip.Addr, known bool) (tokens float64, shared bool) {
-	t := l.table(known)
-	src := source.As16()
-	s, head := t.at(m.key, src)
+func (l *limiter) level(at time.Duration, key uint64, z size, source netip.Addr, known bool) (tokens float64, shared bool) {
+	t, src := l.table(known), source.As16()
+	s, head := t.at(key, src)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if b := s.find(head, m.key, src); b != nil {
-		debt := float64(b.burst) - b.tokens.TokensAt(now)
-		return float64(m.burst) - min(max(debt, 0), float64(m.burst)), false
+	if b := s.find(head, key, src); b != nil {
+		return b.debt.left(at, z), false
 	}
-	if s.used < len(s.buckets) || s.recyclable(now) {
-		return float64(m.burst), false
+	if s.used < len(s.buckets) || s.recyclable(at) {
+		d := l.brought(at, key, src, known)
+		return d.left(at, z), false
 	}
-	if o := l.overflow(m.key, known); o != nil {
-		return o.TokensAt(now), true
+	if o := l.overflow(key, known); o != nil {
+		return o.left(at), true
 	}
 	return 0, true
 }
 
 // recyclable reports whether room would find a bucket. The shard is locked.
-func (s *bucketShard) recyclable(now time.Time) bool {
+func (s *bucketShard) recyclable(at time.Duration) bool {
 	for i := range min(recycleTries, len(s.buckets)) {
-		b := &s.buckets[(s.hand+i)%len(s.buckets)]
-		if b.tokens.TokensAt(now) >= float64(b.burst) {
+		if s.buckets[(s.hand+i)%len(s.buckets)].debt.now(at) == 0 {
 			return true
 		}
 	}
@@ -202,7 +239,7 @@ func (l *limiter) table(known bool) *bucketTable {
 }
 
 // overflow is the shared bucket of a limit, nil if its rules were never installed.
-func (l *limiter) overflow(key uint64, known bool) *rate.Limiter {
+func (l *limiter) overflow(key uint64, known bool) *sharedBucket {
 	shared := l.shared.Load()
 	if shared == nil {
 		return nil
@@ -218,7 +255,7 @@ func (l *limiter) overflow(key uint64, known bool) *rate.Limiter {
 }
 
 // install makes the shared buckets of a rule set, keeping the debt of those that stay.
-func (l *limiter) install(now time.Time, limits []limit) {
+func (l *limiter) install(limits []limit) {
 	var old map[uint64]*sharedBuckets
 	if p := l.shared.Load(); p != nil {
 		old = *p
@@ -227,21 +264,20 @@ func (l *limiter) install(now time.Time, limits []limit) {
 	for i := range limits {
 		m := &limits[i]
 		o := &sharedBuckets{}
+		o.strangers.size, o.known.size = m.size(1), m.size(1)
 		if was := old[m.key]; was != nil {
-			carry(&o.strangers, &was.strangers, now, m)
-			carry(&o.known, &was.known, now, m)
-		} else {
-			fill(&o.strangers, m.rate, m.burst)
-			fill(&o.known, m.rate, m.burst)
+			o.strangers.debt, o.known.debt = was.strangers.owes(), was.known.owes()
 		}
 		shared[m.key] = o
 	}
 	l.shared.Store(&shared)
 }
 
-// carry moves the debt of a shared bucket into its successor.
-func carry(to, from *rate.Limiter, now time.Time, m *limit) {
-	owe(to, now, m.rate, m.burst, float64(from.Burst())-from.TokensAt(now))
+// owes is the debt of a shared bucket. What is taken of it while a reload is under way is forgiven.
+func (b *sharedBucket) owes() debt {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.debt
 }
 
 // used is how many buckets of a table have been handed out: its high-water mark.
@@ -255,13 +291,13 @@ func (t *bucketTable) used() (n, capacity int) {
 	return n, capacity
 }
 
-// owed is how many buckets of a table are in debt now: its level.
-func (t *bucketTable) owed(now time.Time) (n int) {
+// owed is how many buckets of a table are in debt at a time: its level.
+func (t *bucketTable) owed(at time.Duration) (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]
 		s.mu.Lock()
 		for j := range s.used {
-			if b := &s.buckets[j]; b.tokens.TokensAt(now) < float64(b.burst) {
+			if s.buckets[j].debt.now(at) > 0 {
 				n++
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
 
 	"sallyport/nat"
@@ -20,7 +19,7 @@ func testLimiter(strangers, known int, limits ...limit) *limiter {
 	seed := maphash.MakeSeed()
 	l.strangers.init(seed, strangers)
 	l.known.init(seed, known)
-	l.install(noon, limits)
+	l.install(limits)
 	return l
 }
 
@@ -29,7 +28,7 @@ func limitOf(text string, burst int) limit {
 	if err != nil {
 		panic(err)
 	}
-	return limit{key: keyOf("test", text), text: r, rate: rate.Limit(r.PerSecond()), burst: burst}
+	return limit{key: keyOf("test", text), text: r, rate: r.PerSecond(), burst: burst}
 }
 
 // idealBucket is the textbook token bucket.
@@ -59,7 +58,7 @@ func TestLimiterEqualsAnIdealBucket(t *testing.T) {
 		passed, want := 0, 0
 		for range rapid.IntRange(1, 400).Draw(t, "messages") {
 			now = now.Add(time.Duration(rapid.Int64Range(0, int64(float64(2*time.Second)/m.text.PerSecond())).Draw(t, "gap")))
-			if l.take(now, &m, source, false) {
+			if l.take(now.Sub(noon), m.key, m.size(1), source, false) {
 				passed++
 			}
 			if ideal.take(now) {
@@ -81,7 +80,7 @@ func TestDebtSurvivesIdleness(t *testing.T) {
 	for n := range 360 { // about an hour
 		now := noon.Add(time.Duration(n) * 11 * time.Second)
 		for range 4 {
-			if l.take(now, &m, source, false) {
+			if l.take(now.Sub(noon), m.key, m.size(1), source, false) {
 				passed++
 			}
 		}
@@ -95,16 +94,16 @@ func TestAFullTableEvictsNoDebt(t *testing.T) {
 	m := limitOf("1/hour", 1)
 	l := testLimiter(1024, 64, m)
 	debtor := netip.MustParseAddr("198.51.100.99")
-	if !l.take(noon, &m, debtor, false) || l.take(noon, &m, debtor, false) {
+	if !l.take(0, m.key, m.size(1), debtor, false) || l.take(0, m.key, m.size(1), debtor, false) {
 		t.Fatal("the bucket does not work")
 	}
 	passed := 0
 	for n := range uint32(300_000) {
 		now := noon.Add(time.Duration(n) * 10 * time.Microsecond)
-		if l.take(now, &m, addr4(0xC0000000+n), false) {
+		if l.take(now.Sub(noon), m.key, m.size(1), addr4(0xC0000000+n), false) {
 			passed++
 		}
-		if n%1000 == 0 && l.take(now, &m, debtor, false) {
+		if n%1000 == 0 && l.take(now.Sub(noon), m.key, m.size(1), debtor, false) {
 			t.Fatalf("after %d forged sources the debt is gone", n)
 		}
 	}
@@ -112,12 +111,12 @@ func TestAFullTableEvictsNoDebt(t *testing.T) {
 	if used, _ := l.strangers.used(); passed > used+1 {
 		t.Errorf("%d passed a table of %d", passed, used)
 	}
-	if n := l.strangers.owed(noon.Add(4 * time.Second)); n < 1000 {
+	if n := l.strangers.owed(4 * time.Second); n < 1000 {
 		t.Errorf("only %d buckets are owed", n)
 	}
 	// Known peers have their own room, and nobody took it.
 	peer := netip.MustParseAddr("203.0.113.20")
-	if !l.take(noon.Add(4*time.Second), &m, peer, true) {
+	if !l.take(4*time.Second, m.key, m.size(1), peer, true) {
 		t.Error("a known peer found no bucket")
 	}
 	if used, _ := l.known.used(); used != 1 {
@@ -131,7 +130,7 @@ func TestFullBucketsAreRecycled(t *testing.T) {
 	passed := 0
 	for n := range uint32(20_000) {
 		// Each bucket is full again after a second, so a table of 1024 carries well over 200 new sources a second.
-		if l.take(noon.Add(time.Duration(n)*5*time.Millisecond), &m, addr4(n), false) {
+		if l.take(time.Duration(n)*5*time.Millisecond, m.key, m.size(1), addr4(n), false) {
 			passed++
 		}
 	}
@@ -160,13 +159,13 @@ func TestReloadKeepsDebtClippedToTheNewBurst(t *testing.T) {
 		after.key = before.key
 		l := testLimiter(64, 64, before)
 		for range c.spent {
-			l.take(noon, &before, source, false)
-			l.overflow(before.key, false).AllowN(noon, 1)
+			l.take(0, before.key, before.size(1), source, false)
+			l.overflow(before.key, false).take(0)
 		}
-		l.install(noon, []limit{after})
-		l.take(noon, &after, source, false) // the first message after the reload finds the old bucket
+		l.install([]limit{after})
+		l.take(0, after.key, after.size(1), source, false) // the first message after the reload finds the old bucket
 		at := noon.Add(c.afterwait)
-		left, _ := l.level(at, &after, source, false)
+		left, _ := l.level(at.Sub(noon), after.key, after.size(1), source, false)
 		want := c.wantLeft
 		if want > 0 && c.afterwait == 0 {
 			want--
@@ -176,8 +175,9 @@ func TestReloadKeepsDebtClippedToTheNewBurst(t *testing.T) {
 		if math.Abs(left-max(0, want)) > 0.01 {
 			t.Errorf("burst %d → %d after %d: %.2f left, want %.2f", c.was, c.is, c.spent, left, want)
 		}
-		if shared := l.overflow(after.key, false).TokensAt(at); math.Abs(shared-c.wantLeft) > 0.01 {
-			t.Errorf("burst %d → %d after %d: %.2f left in the shared bucket, want %.2f", c.was, c.is, c.spent, shared, c.wantLeft)
+		l.overflow(after.key, false).take(0)
+		if shared := l.overflow(after.key, false).left(at.Sub(noon)); math.Abs(shared-max(0, want)) > 0.01 {
+			t.Errorf("burst %d → %d after %d: %.2f left in the shared bucket, want %.2f", c.was, c.is, c.spent, shared, want)
 		}
 	}
 }
@@ -187,27 +187,27 @@ func TestLevelAsksWithoutCharging(t *testing.T) {
 	l := testLimiter(64, 64, m)
 	source := netip.MustParseAddr("192.0.2.7")
 	for range 10 {
-		if left, shared := l.level(noon, &m, source, false); left != 3 || shared {
+		if left, shared := l.level(0, m.key, m.size(1), source, false); left != 3 || shared {
 			t.Fatalf("%v left, shared %v", left, shared)
 		}
 	}
-	l.take(noon, &m, source, false)
-	if left, _ := l.level(noon, &m, source, false); left != 2 {
+	l.take(0, m.key, m.size(1), source, false)
+	if left, _ := l.level(0, m.key, m.size(1), source, false); left != 2 {
 		t.Errorf("%v left", left)
 	}
 	for n := range uint32(2000) {
 		for range 3 {
-			l.take(noon, &m, addr4(n), false)
+			l.take(0, m.key, m.size(1), addr4(n), false)
 		}
 	}
-	if left, shared := l.level(noon, &m, addr4(1<<31), false); left != 0 || !shared {
+	if left, shared := l.level(0, m.key, m.size(1), addr4(1<<31), false); left != 0 || !shared {
 		t.Errorf("a newcomer to a full table has %v, shared %v", left, shared)
 	}
 	other := limitOf("2/hour", 3)
-	if left, shared := l.level(noon, &other, addr4(1<<31), false); left != 0 || !shared {
+	if left, shared := l.level(0, other.key, other.size(1), addr4(1<<31), false); left != 0 || !shared {
 		t.Errorf("a limit that was never installed has %v, shared %v", left, shared)
 	}
-	if l.take(noon, &other, addr4(1<<31), false) {
+	if l.take(0, other.key, other.size(1), addr4(1<<31), false) {
 		t.Error("a full table admits a limit that was never installed")
 	}
 }

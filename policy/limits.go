@@ -8,17 +8,63 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
-	"golang.org/x/time/rate"
 
-	"sallyport/nat"
+	"sallyport/policy/geo"
 )
 
+// unparseable stands among the methods for what the scan refuses, whatever method it claims to have. `*` is not about it.
+const unparseable = methodCount
+
+// slots are the methods and unparseable.
+const slots = int(methodCount) + 1
+
 // limitRow is what the rate limits say about the addresses of one prefix, worked out in advance: a packet costs one
-// look-up of its source and one index by its method. The numbers are positions in Rules.limits; those that are
-// enforced come first, those that only count (shadow) behind them.
+// look-up of its source and one index by its method.
 type limitRow struct {
-	anyone [methodCount][]int32 // strangers and phones
-	named  [methodCount][]int32 // trunks and nodes: only rules whose range names them, not `any`
+	anyone [slots]limitList // strangers and phones
+	named  [slots][]int32   // trunks and nodes: only rules whose range names them, not `any` and not a country
+}
+
+// limitList is what holds for a method. The numbers are positions in Rules.limits; those that are enforced come first,
+// those that only count or warn behind them.
+type limitList struct {
+	plain   []int32 // where no rule for the source's country decides
+	beside  []int32 // what is left of it where one does
+	decided bool    // a range of addresses decides: it is narrower than any country
+}
+
+// countryRow is what rules say about the sources of one country.
+type countryRow [slots]struct {
+	decides []int32 // where no range of addresses decides
+	adds    []int32 // where one does: only what stacks
+	plain   bool    // one of the first decides in place of `any`
+}
+
+// limitSet is the limits that one message meets: those of its source's address, and those of its country.
+type limitSet [2][]int32
+
+func (l *limitSet) len() int { return len(l[0]) + len(l[1]) }
+
+// at is the nth limit of the set, or -1 where one stands there again: a stacking rule may name a source by its address and
+// by its country.
+func (l *limitSet) at(n int) int32 {
+	if n < len(l[0]) {
+		return l[0][n]
+	}
+	i := l[1][n-len(l[0])]
+	if slices.Contains(l[0], i) {
+		return -1
+	}
+	return i
+}
+
+// all yields each limit once. It is for people: called through it, a packet's Subject would escape to the heap.
+func (l *limitSet) all(yield func(int32) bool) {
+	for n := range l.len() {
+		if i := l.at(n); i >= 0 && !yield(i) {
+			return
+		}
+	}
 }
 
 // limitRule is one rate_limits entry on its way into rows.
@@ -32,8 +78,11 @@ type limitRule struct {
 
 // limitMethod reads a key of a rule's limits. The star is MethodOther.
 func limitMethod(name string) (Method, bool) {
-	if name == "*" {
+	switch name {
+	case "*":
 		return MethodOther, true
+	case "unparseable":
+		return unparseable, true
 	}
 	m := MethodOf([]byte(name))
 	return m, m != MethodOther
@@ -42,21 +91,28 @@ func limitMethod(name string) (Method, bool) {
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func (r *Rules) compileLimits(c *Config) {
+	list, shipped := c.rateLimits()
 	var rules []limitRule
 	var realms [2][]int // realm → rules that hold in it
-	for i := range c.RateLimits {
-		e := &c.RateLimits[i]
-		rules = append(rules, r.compileLimit(e, i))
+	for i := range list {
+		e := &list[i]
+		rules = append(rules, r.compileLimit(e, i, shipped))
 		for _, realm := range realmsOf(e.Realms) {
 			realms[realm] = append(realms[realm], i)
 		}
 	}
 	for realm := range r.rows {
 		r.rows[realm] = new(bart.Table[*limitRow])
+		r.rowsByCountry[realm] = map[geo.Code]*countryRow{}
 		for _, i := range realms[realm] {
+			for _, code := range rules[i].addresses.countries {
+				if r.rowsByCountry[realm][code] == nil {
+					r.rowsByCountry[realm][code] = rowOfCountry(rules, realms[realm], code)
+				}
+			}
 			for _, p := range rules[i].addresses.prefixes() {
 				if _, there := r.rows[realm].Get(p); !there {
-					r.rows[realm].Insert(p, r.row(rules, realms[realm], p))
+					r.rows[realm].Insert(p, rowOfPrefix(rules, realms[realm], p))
 				}
 			}
 		}
@@ -64,31 +120,32 @@ func (r *Rules) compileLimits(c *Config) {
 }
 
 // compileLimit numbers the limits of one entry.
-func (r *Rules) compileLimit(e *RateLimitConfig, i int) limitRule {
+func (r *Rules) compileLimit(e *RateLimitConfig, i int, shipped bool) limitRule {
 	ranges := rangeOrAny(e.Range)
 	addresses, _ := parseRanges(ranges)
+	addresses = addresses.resolve(r.data)
 	says := e.Name
 	if says == "" {
 		says = strings.Join(ranges, ",") + "\x00" + strings.Join(e.Realms, ",")
 	}
-	name := orDefault(e.Name, strings.Join(ranges, ", "))
-	info := RuleInfo{Kind: "rate-limit", Path: fmt.Sprintf("policy.rate_limits[%d]", i), Name: name,
+	info := RuleInfo{Kind: "rate-limit", Path: fmt.Sprintf("policy.rate_limits[%d]", i), Name: orDefault(e.Name, strings.Join(ranges, ", ")),
 		Comment: e.Comment, Shadow: e.Shadow}
-	rule := limitRule{addresses: addresses, stack: e.Stack, shadow: e.Shadow, methods: map[Method]int32{}, star: -1}
+	if shipped {
+		info.Path = "the shipped rate_limits"
+	}
+	does := deedOf(e.Action)
+	rule := limitRule{addresses: addresses, stack: e.Stack || does == deedAlarm, shadow: e.Shadow, methods: map[Method]int32{}, star: -1}
 	number := r.addInfo(info, says)
-	if !e.Stack && !addresses.single() {
+	if !rule.stack && !addresses.single() {
 		r.wide[number] = true
 	}
-	for _, method := range sortedKeys(e.Limits) {
+	quotas := e.quotas()
+	for _, method := range sortedKeys(quotas) {
 		m, _ := limitMethod(method)
-		text, _ := ParseRate(e.Limits[method])
-		burst := text.DefaultBurst()
-		if e.Burst != nil {
-			burst = *e.Burst
-		}
+		text, burst := quotas[method].read()
 		r.limits = append(r.limits, limit{
 			key: keyOf("rate-limit", says, method), rule: number, star: method == "*", method: m, text: text,
-			rate: rate.Limit(text.PerSecond()), burst: burst, action: actionOf(e.Action), shadow: e.Shadow,
+			rate: text.PerSecond(), burst: burst, perPhone: e.PerPhone, deed: does, shadow: e.Shadow,
 		})
 		if method == "*" {
 			rule.star = int32(len(r.limits) - 1)
@@ -104,35 +161,86 @@ func (l *limitRule) find(m Method) int32 {
 	if i, listed := l.methods[m]; listed {
 		return i
 	}
+	if m == unparseable {
+		return -1
+	}
 	return l.star
 }
 
-// candidate is a rule that covers a prefix and limits a method.
+// narrowness orders ranges: of addresses by how many they hold, then countries, then `any` and whole families.
+type narrowness struct {
+	class uint8
+	width width
+}
+
+const (
+	classAddresses uint8 = iota
+	classCountry
+	classAny
+)
+
+func (n narrowness) less(o narrowness) bool {
+	return n.class < o.class || n.class == o.class && n.width.less(o.width)
+}
+
+// candidate is a rule that covers a prefix or a country and limits a method; limit -1: any rule for a country.
 type candidate struct {
 	limit         int32
-	width         width
+	narrow        narrowness
 	stack, shadow bool
 }
 
-// row works out which limits hold for the addresses that this prefix is the longest match of.
-func (r *Rules) row(rules []limitRule, realm []int, p netip.Prefix) *limitRow {
+// candidateAt is a rule's limit for a method at a prefix.
+func (l *limitRule) candidateAt(m Method, p netip.Prefix) (c candidate, ok bool) {
+	narrow, covers := l.addresses.narrowness(p)
+	limit := l.find(m)
+	return candidate{limit, narrow, l.stack, l.shadow}, covers && limit >= 0
+}
+
+// rowOfPrefix works out which limits hold for the addresses that this prefix is the longest match of.
+func rowOfPrefix(rules []limitRule, realm []int, p netip.Prefix) *limitRow {
 	row := &limitRow{}
-	for m := range methodCount {
+	for m := range Method(slots) {
 		var anyone, named []candidate
+		decided := false
 		for _, i := range realm {
-			rule := &rules[i]
-			w, explicit, ok := rule.addresses.covers(p)
-			limit := rule.find(m)
-			if !ok || limit < 0 {
+			c, ok := rules[i].candidateAt(m, p)
+			if !ok {
 				continue
 			}
-			c := candidate{limit, w, rule.stack, rule.shadow}
 			anyone = append(anyone, c)
-			if explicit {
+			if c.narrow.class == classAddresses {
 				named = append(named, c)
+				decided = decided || !c.stack && !c.shadow
 			}
 		}
-		row.anyone[m], row.named[m] = choose(anyone), choose(named)
+		country := candidate{limit: -1, narrow: narrowness{class: classCountry}}
+		beside := slices.DeleteFunc(choose(append(slices.Clone(anyone), country)), func(i int32) bool { return i < 0 })
+		row.anyone[m] = limitList{plain: choose(anyone), beside: beside, decided: decided}
+		row.named[m] = choose(named)
+	}
+	return row
+}
+
+// rowOfCountry works out what the rules that name a country say about its sources.
+func rowOfCountry(rules []limitRule, realm []int, code geo.Code) *countryRow {
+	row := &countryRow{}
+	for m := range Method(slots) {
+		var all, stacks []candidate
+		for _, i := range realm {
+			rule := &rules[i]
+			limit := rule.find(m)
+			if limit < 0 || !rule.addresses.holdsCountry(code) {
+				continue
+			}
+			c := candidate{limit, narrowness{class: classCountry}, rule.stack, rule.shadow}
+			all = append(all, c)
+			if rule.stack {
+				stacks = append(stacks, c)
+			}
+			row[m].plain = row[m].plain || !rule.stack && !rule.shadow
+		}
+		row[m].decides, row[m].adds = choose(all), choose(stacks)
 	}
 	return row
 }
@@ -148,7 +256,7 @@ func choose(all []candidate) []int32 {
 		case c.shadow:
 		case c.stack:
 			chosen = append(chosen, c.limit)
-		case narrowest == nil || c.width.less(narrowest.width):
+		case narrowest == nil || c.narrow.less(narrowest.narrow):
 			narrowest = c
 		}
 	}
@@ -156,31 +264,68 @@ func choose(all []candidate) []int32 {
 		chosen = append([]int32{narrowest.limit}, chosen...)
 	}
 	for _, c := range all {
-		if c.shadow && (c.stack || narrowest == nil || c.width.less(narrowest.width) ||
-			c.width == narrowest.width && c.limit < narrowest.limit) {
+		if c.shadow && (c.stack || narrowest == nil || c.narrow.less(narrowest.narrow) ||
+			c.narrow == narrowest.narrow && c.limit < narrowest.limit) {
 			shadows = append(shadows, c.limit)
 		}
 	}
 	return append(chosen, shadows...)
 }
 
-// limitsFor lists the limits that a request meets, by position in r.limits.
-func (r *Rules) limitsFor(realm nat.Realm, source netip.Addr, m Method, named bool) []int32 {
-	row, ok := r.rows[realm].Lookup(source)
-	switch {
-	case !ok:
-		return nil
-	case named:
-		return row.named[m]
+// noRow stands for a source that no range of addresses holds.
+var noRow limitRow
+
+// limitsFor lists the limits that a message of a method meets. The country of its source is looked up only where a rule
+// of the realm names one.
+func (r *Rules) limitsFor(s *Subject, m Method) limitSet {
+	row, ok := r.rows[s.Realm].Lookup(s.Source.Addr())
+	if !ok {
+		row = &noRow
 	}
-	return row.anyone[m]
+	if s.Kind().system() {
+		return limitSet{row.named[m]}
+	}
+	list := &row.anyone[m]
+	if len(r.rowsByCountry[s.Realm]) == 0 {
+		return limitSet{list.plain}
+	}
+	country := r.rowsByCountry[s.Realm][r.countryOf(s)]
+	switch {
+	case country == nil:
+		return limitSet{list.plain}
+	case list.decided:
+		return limitSet{list.plain, country[m].adds}
+	case country[m].plain:
+		return limitSet{list.beside, country[m].decides}
+	}
+	return limitSet{list.plain, country[m].decides}
+}
+
+// size is what the limit allows a source with so many phones behind it.
+func (m *limit) size(phones int) size {
+	times := 1.0
+	if m.perPhone {
+		times = float64(max(1, phones))
+	}
+	return size{m.rate * times, float64(m.burst) * times}
 }
 
 // String is a limit as an administrator reads it: REGISTER 15/minute burst 4.
-func (l *limit) String() string {
-	method := l.method.String()
-	if l.star {
-		method = "*"
+func (m *limit) String() string {
+	method := "*"
+	switch {
+	case m.method == unparseable:
+		method = "unparseable"
+	case !m.star:
+		method = m.method.String()
 	}
-	return fmt.Sprintf("%s %s burst %d", method, l.text, l.burst)
+	return fmt.Sprintf("%s %s burst %d", method, m.text, m.burst)
+}
+
+// textFor is the limit of a source with so many phones behind it: REGISTER 15/minute burst 4 × 14 phones.
+func (m *limit) textFor(phones int) string {
+	if !m.perPhone || phones < 2 {
+		return m.String()
+	}
+	return fmt.Sprintf("%s × %d phones", m, phones)
 }

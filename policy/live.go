@@ -15,6 +15,7 @@ type Live struct {
 	most    int64
 	count   atomic.Int64
 	stripes [liveStripes]liveStripe
+	near    *vouched // hears of each leg's address; nil: nobody does
 }
 
 const liveStripes = 64
@@ -69,7 +70,12 @@ func (l *Live) put(key uint64, source netip.Addr) bool {
 			return false
 		}
 	}
-	s.legs[key] = source.Unmap().WithZone("")
+	if old, there := s.legs[key]; there {
+		l.near.leg(old, -1)
+	}
+	source = source.Unmap().WithZone("")
+	s.legs[key] = source
+	l.near.leg(source, 1)
 	return true
 }
 
@@ -77,7 +83,8 @@ func (l *Live) remove(key uint64) {
 	s := &l.stripes[key%liveStripes]
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, there := s.legs[key]; there {
+	if leg, there := s.legs[key]; there {
+		l.near.leg(leg, -1)
 		delete(s.legs, key)
 		l.count.Add(-1)
 	}
@@ -85,15 +92,15 @@ func (l *Live) remove(key uint64) {
 
 // holds reports whether a dialog with this local tag is live at this address.
 func (l *Live) holds(tag []byte, source netip.Addr) bool {
-	return l.at(maphash.Bytes(l.seed, tag), source)
+	return l.leg(maphash.Bytes(l.seed, tag), source)
 }
 
 // holdsInvite reports whether an INVITE transaction is live at this address.
 func (l *Live) holdsInvite(callID, branch []byte, source netip.Addr) bool {
-	return l.at(invitation(maphash.Bytes(l.seed, callID), maphash.Bytes(l.seed, branch)), source)
+	return l.leg(invitation(maphash.Bytes(l.seed, callID), maphash.Bytes(l.seed, branch)), source)
 }
 
-func (l *Live) at(key uint64, source netip.Addr) bool {
+func (l *Live) leg(key uint64, source netip.Addr) bool {
 	s := &l.stripes[key%liveStripes]
 	s.mu.RLock()
 	leg, there := s.legs[key]

@@ -158,31 +158,33 @@ func TestLiveSetIsBounded(t *testing.T) {
 
 func TestOneRequestForEachChallenge(t *testing.T) {
 	g := newGuard(t, &Config{
-		Phones: PhonesConfig{Registrar: true}, Strangers: StrangersConfig{Rate: "1/day", Burst: ptr(1)},
-		RateLimits: []RateLimitConfig{{Limits: map[string]string{"REGISTER": "1/day"}, Burst: ptr(1)}},
+		Phones: PhonesConfig{Registrar: true}, Strangers: StrangersConfig{Rate: "1/day", Burst: ptr(4)},
+		RateLimits: []RateLimitConfig{{Limits: map[string]string{"REGISTER": "1/day"}, Burst: ptr(4)}},
 	})
 	plain := func(n int) []byte { return msg{method: "REGISTER", branch: fmt.Sprint("z9hG4bKp", n)}.bytes() }
 	answer := func(n int) []byte {
 		return msg{method: "REGISTER", branch: fmt.Sprint("z9hG4bKa", n), extra: "Authorization: Digest nonce=\"n\"\r\n"}.bytes()
 	}
 	source := netip.MustParseAddr("192.0.2.66")
-	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", plain(0)), "allow allow")
+	for n := range 4 {
+		wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", plain(10+n)), "allow allow")
+	}
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", answer(0)), "drop limit-exceeded")
-	g.Challenged(noon, source)
+	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.67", answer(1)), "drop strangers-budget")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", plain(1)), "drop limit-exceeded")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66:99", answer(2)), "allow allow")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", answer(3)), "drop limit-exceeded")
 	// They add up, and they end.
-	g.Challenged(noon, source)
-	g.Challenged(noon.Add(time.Second), netip.MustParseAddr("::ffff:192.0.2.66"))
+	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "")
+	g.Challenged(noon.Add(time.Second), addrPort("::ffff:192.0.2.66"), "")
 	wantSays(t, send(g, noon.Add(2*time.Second), outsidePhones, "192.0.2.66", answer(4)), "allow allow")
 	wantSays(t, send(g, noon.Add(3*time.Second), outsidePhones, "192.0.2.66", answer(5)), "allow allow")
 	wantSays(t, send(g, noon.Add(4*time.Second), outsidePhones, "192.0.2.66", answer(6)), "drop limit-exceeded")
-	g.Challenged(noon.Add(5*time.Second), source)
+	g.Challenged(noon.Add(5*time.Second), netip.AddrPortFrom(source, 5060), "")
 	wantSays(t, send(g, noon.Add(40*time.Second), outsidePhones, "192.0.2.66", answer(7)), "drop limit-exceeded")
 	// It spares from charges only.
-	g.Challenged(noon.Add(time.Minute), source)
+	g.Challenged(noon.Add(time.Minute), netip.AddrPortFrom(source, 5060), "")
 	must(t, g.Bans().Add(noon, Ban{Prefix: BanPrefix(source)}))
 	wantSays(t, send(g, noon.Add(time.Minute), outsidePhones, "192.0.2.66", answer(8)), "drop ban")
 }

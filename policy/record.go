@@ -10,9 +10,10 @@ import (
 // newRecord writes down a message and what became of it.
 func newRecord(at time.Duration, s *Subject, v *Verdict, rules *Rules) record {
 	r := record{
-		at: at, rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), code: uint16(v.Code), port: s.Source.Port(),
+		at: at, rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), alarm: rules.keyOf(v.Alarm), code: uint16(v.Code), port: s.Source.Port(),
 		method: s.Method, action: v.Action, cause: v.cause, transport: s.Transport, side: s.Side,
 		realm: s.Realm, response: !s.Request,
+		malformed: s.Malformed || s.Size > MaxMessageBytes,
 	}
 	r.userLen = uint8(copy(r.user[:], userOf(s.From)))
 	r.agentLen = uint8(copy(r.agent[:], trimSpace(s.Agents[0])))

@@ -45,14 +45,15 @@ type agedTable struct {
 
 const agedWays = 4
 
-// agedSet is a set of both generations.
+// agedSet is a set of both generations. The keys stand together, because most look-ups find nothing and go no further.
 type agedSet struct {
-	mu   sync.Mutex
-	keys [2][agedWays]agedKey
+	mu     sync.Mutex
+	keys   [2][agedWays]uint64 // 0: free
+	values [2][agedWays]agedKey
 }
 
+// agedKey is what is kept of a key.
 type agedKey struct {
-	key    uint64
 	born   time.Duration // since the State's base
 	counts [2]uint16
 }
@@ -72,7 +73,7 @@ func (t *agedTable) with(now time.Duration, key uint64, f func(*agedKey) bool) b
 	defer s.mu.Unlock()
 	for _, g := range [...]int{current, 1 - current} {
 		for i := range s.keys[g] {
-			if k := &s.keys[g][i]; k.key == key && now-k.born < t.life {
+			if k := &s.values[g][i]; s.keys[g][i] == key && now-k.born < t.life {
 				return f(k)
 			}
 		}
@@ -88,19 +89,19 @@ func (t *agedTable) add(now time.Duration, key uint64, first uint16) {
 	s := t.set(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	keys := &s.keys[t.generation(now)]
-	victim := &keys[0]
+	g := t.generation(now)
+	keys, values := &s.keys[g], &s.values[g]
+	victim := 0
 	for i := range keys {
-		k := &keys[i]
-		if k.key == 0 || k.key == key || now-k.born >= t.life {
-			victim = k
+		if keys[i] == 0 || keys[i] == key || now-values[i].born >= t.life {
+			victim = i
 			break
 		}
-		if k.born < victim.born {
-			victim = k
+		if values[i].born < values[victim].born {
+			victim = i
 		}
 	}
-	*victim = agedKey{key: key, born: now, counts: [2]uint16{first, 0}}
+	keys[victim], values[victim] = key, agedKey{born: now, counts: [2]uint16{first, 0}}
 }
 
 // count raises one of a key's two counters up to most. It reports false beyond that, or if the key is not known.

@@ -3,15 +3,12 @@ package policy
 import (
 	"fmt"
 	"hash/fnv"
-	"net/netip"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/gaissmai/bart"
-	"golang.org/x/time/rate"
 
 	"sallyport/nat"
+	"sallyport/policy/geo"
 )
 
 // Action is what a verdict, or a rule, does with a message.
@@ -46,7 +43,7 @@ var exemptionNames = [...]string{"limits", "bans", "user_agents", "countries"}
 
 // RuleInfo describes one rule of a set for logs and `sbc why`.
 type RuleInfo struct {
-	Kind    string `json:"kind"` // white-list, black-list, user-agent, rate-limit
+	Kind    string `json:"kind"` // white-list, black-list, feed, country, message-rule, user-agent, rate-limit
 	Path    string `json:"path"` // where it stands: policy.rate_limits[2]
 	Name    string `json:"name"` // the name given, or what it matches
 	Comment string `json:"comment,omitempty"`
@@ -57,38 +54,33 @@ type RuleInfo struct {
 // Rules is a compiled Config. It never changes; a reload makes a new one. Debt and counts that belong to its rules are
 // kept in State under keys that a rule keeps over reloads: its name, or what it says where it has none.
 type Rules struct {
-	infos     []RuleInfo
-	white     [2]*bart.Table[whiteValue]  // by realm
-	black     [2]*bart.Table[[]blackItem] // by realm
-	agents    agentRules
-	shadows   agentRules // the user-agent rules that only count
-	rows      [2]*bart.Table[*limitRow]
-	limits    []limit
-	wide      map[int32]bool // rate limits that a rule for one address would stand in place of
-	budget    limit          // of all strangers together
-	answer    [2]bool
-	phones    phonesRules
-	log       logRules
-	generated []string // Warnings
-}
-
-// whiteValue is what all white list entries that cover a prefix say together.
-type whiteValue struct {
-	exempt exempt
-	rule   int32
-}
-
-// blackItem is one black list entry that covers a prefix.
-type blackItem struct {
-	until time.Time
-	rule  int32
+	data          Data
+	infos         []RuleInfo
+	lists         lists
+	agents        agentRules
+	shadows       agentRules // the user-agent rules that only count
+	alarms        agentRules // those that only raise an alarm
+	feeds         []feedRule
+	countries     countryRules
+	messages      messageRuleSet
+	rows          [2]*bart.Table[*limitRow]
+	rowsByCountry [2]map[geo.Code]*countryRow // rate limits that name countries
+	limits        []limit
+	wide          map[int32]bool // rate limits that a rule for one address would stand in place of
+	budget        limit          // of all strangers together
+	attention     uint64         // first messages of strangers that are looked at in an attentionWindow
+	answer        [2]bool
+	phones        phonesRules
+	log           logRules
+	bans          banRules
+	generated     []string // Warnings
 }
 
 // agentRules is a matcher with what its patterns stand for.
 type agentRules struct {
 	matcher *agentMatcher
 	rules   []int32 // pattern → rule
-	actions []Action
+	deeds   []deed
 }
 
 type phonesRules struct {
@@ -98,28 +90,33 @@ type phonesRules struct {
 
 // limit is one rate of one rule.
 type limit struct {
-	key    uint64
-	rule   int32
-	star   bool   // the rule's `*`: every method that it does not list, out of one bucket
-	method Method // unless star
-	text   Rate
-	rate   rate.Limit
-	burst  int
-	action Action
-	shadow bool
+	key      uint64
+	rule     int32
+	star     bool   // the rule's `*`: every method that it does not list, out of one bucket
+	method   Method // unless star
+	text     Rate
+	rate     float64 // messages a second
+	burst    int
+	perPhone bool // rate and burst are for each phone behind the address
+	deed     deed
+	shadow   bool
 }
 
-// Compile validates a configuration and turns it into rules. The errors are those of Config.Validate.
-func Compile(c *Config) (*Rules, error) {
+// Compile validates a configuration and turns it into rules that work with d. The errors are those of Config.Validate.
+func Compile(c *Config, d Data) (*Rules, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Rules{wide: map[int32]bool{}}
+	r := &Rules{wide: map[int32]bool{}, data: d}
 	r.compileStrangers(c)
 	r.compileLists(c)
+	r.compileFeeds(c)
+	r.compileCountries(c)
+	r.compileMessageRules(c)
 	r.compileAgents(c)
 	r.compileLimits(c)
 	r.compileLog(c)
+	r.compileBans(c)
 	r.generated = r.findWarnings(c)
 	return r, nil
 }
@@ -186,7 +183,8 @@ func (r *Rules) compileStrangers(c *Config) {
 	if s.Burst != nil {
 		burst = *s.Burst
 	}
-	r.budget = limit{key: keyOf("strangers"), rule: -1, text: text, rate: rate.Limit(text.PerSecond()), burst: burst}
+	r.budget = limit{key: keyOf("strangers"), rule: -1, text: text, rate: text.PerSecond(), burst: burst}
+	r.attention = max(attentionMost, uint64(attentionShare*r.budget.rate*attentionWindow.Seconds()))
 	r.phones.registrar = c.Phones.Registrar
 	switch c.Phones.Unregistered {
 	case "reject":
@@ -196,105 +194,48 @@ func (r *Rules) compileStrangers(c *Config) {
 	}
 }
 
-func (r *Rules) compileLists(c *Config) {
-	for realm := range r.white {
-		r.white[realm] = new(bart.Table[whiteValue])
-		r.black[realm] = new(bart.Table[[]blackItem])
-	}
-	for i, e := range c.WhiteList {
-		name := strings.Join(e.Range, ", ")
-		rule := r.addInfo(RuleInfo{Kind: "white-list", Path: fmt.Sprintf("policy.white_list[%d]", i), Name: name,
-			Comment: e.Comment}, name)
-		value := whiteValue{exempt: exemptionsOf(e.Exempt), rule: rule}
-		eachPrefix(e.Range, e.Realms, func(realm nat.Realm, p netip.Prefix) {
-			r.white[realm].Modify(p, func(old whiteValue, there bool) (whiteValue, bool) {
-				if there {
-					return whiteValue{old.exempt | value.exempt, old.rule}, false
-				}
-				return value, false
-			})
-		})
-	}
-	for i, e := range c.BlackList {
-		name := strings.Join(e.Range, ", ")
-		rule := r.addInfo(RuleInfo{Kind: "black-list", Path: fmt.Sprintf("policy.black_list[%d]", i), Name: name,
-			Comment: e.Comment}, name)
-		eachPrefix(e.Range, e.Realms, func(realm nat.Realm, p netip.Prefix) {
-			old, _ := r.black[realm].Get(p)
-			r.black[realm].Insert(p, append(slices.Clip(old), blackItem{e.Until, rule}))
-		})
-	}
-	r.inherit()
-}
-
-// inherit gives every prefix of the lists what wider entries say, so that one look-up finds all.
-func (r *Rules) inherit() {
-	for realm := range r.white {
-		white, black := new(bart.Table[whiteValue]), new(bart.Table[[]blackItem])
-		for p, v := range r.white[realm].All() {
-			for _, wider := range r.white[realm].Supernets(p) {
-				v.exempt |= wider.exempt
-			}
-			white.Insert(p, v)
-		}
-		for p := range r.black[realm].All() {
-			var items []blackItem
-			for _, wider := range r.black[realm].Supernets(p) { // narrowest first, p itself included
-				items = append(items, wider...)
-			}
-			black.Insert(p, items)
-		}
-		r.white[realm], r.black[realm] = white, black
-	}
-}
-
 func (r *Rules) compileAgents(c *Config) {
 	list := c.DenyUserAgents
 	if list == nil {
 		list = ShippedUserAgents()
 	}
-	var patterns [2][]agentPattern
-	for i, e := range list {
+	sets := [...]*agentRules{&r.agents, &r.shadows, &r.alarms}
+	var patterns [len(sets)][]agentPattern
+	for i := range list {
+		e := &list[i]
 		path := fmt.Sprintf("policy.deny_user_agents[%d]", i)
 		if c.DenyUserAgents == nil {
 			path = "the shipped deny_user_agents"
 		}
-		mode := agentModeOf(e.Mode)
+		p := compilePattern(e.Match, e.Mode)
 		rule := r.addInfo(RuleInfo{Kind: "user-agent", Path: path, Name: e.Match, Comment: e.Comment, Shadow: e.Shadow},
-			mode.String()+"\x00"+e.Match)
-		p := agentPattern{mode: mode, text: foldASCII(strings.TrimSpace(e.Match))}
-		if mode == agentRegex {
-			p.re, _ = compileAgentRegexp(e.Match)
-		}
-		set, n := &r.agents, 0
-		if e.Shadow {
-			set, n = &r.shadows, 1
+			p.mode.String()+"\x00"+e.Match)
+		does, n := deedOf(e.Action), 0
+		switch {
+		case does == deedAlarm && !e.Shadow:
+			n = 2
+		case e.Shadow:
+			n = 1
 		}
 		patterns[n] = append(patterns[n], p)
-		set.rules = append(set.rules, rule)
-		set.actions = append(set.actions, actionOf(e.Action))
+		sets[n].rules = append(sets[n].rules, rule)
+		sets[n].deeds = append(sets[n].deeds, does)
 	}
-	r.agents.matcher = newAgentMatcher(patterns[0])
-	r.shadows.matcher = newAgentMatcher(patterns[1])
+	for n := range sets {
+		sets[n].matcher = newAgentMatcher(patterns[n])
+	}
 }
 
-// eachPrefix calls f for every realm and prefix of an entry. The ranges have been validated.
-func eachPrefix(ranges, realms []string, f func(nat.Realm, netip.Prefix)) {
-	parsed, _ := parseRanges(ranges)
-	for _, realm := range realmsOf(realms) {
-		for _, p := range parsed.prefixes() {
-			f(realm, p)
-		}
-	}
-}
+// bothRealms is read only.
+var bothRealms = []nat.Realm{nat.Phones, nat.Trunks}
 
 // realmsOf reads a list of realms; empty means all.
 func realmsOf(names []string) []nat.Realm {
 	if len(names) == 0 {
-		return []nat.Realm{nat.Phones, nat.Trunks}
+		return bothRealms
 	}
 	var realms []nat.Realm
-	for _, r := range []nat.Realm{nat.Phones, nat.Trunks} {
+	for _, r := range bothRealms {
 		if slices.Contains(names, r.String()) {
 			realms = append(realms, r)
 		}
@@ -313,17 +254,6 @@ func exemptionsOf(names []string) exempt {
 		}
 	}
 	return e
-}
-
-func agentModeOf(name string) agentMode {
-	return agentMode(max(0, slices.Index(agentModeNames[:], name)))
-}
-
-func actionOf(name string) Action {
-	if name == "reject" {
-		return Reject
-	}
-	return Drop
 }
 
 func orDefault(value, absent string) string {

@@ -27,6 +27,20 @@ type LogLine struct {
 	User       string // user@host of the From field, printable, at most 40 bytes
 	Agent      string // User-Agent, printable, at most 48 bytes
 	Suppressed uint64 // 0: this is one message; else how many this line stands for
+
+	// Of events only.
+	Event    Event
+	Text     string    // what happened, in a clause
+	Ban      string    // whom the ban or block is about: Ban.Target
+	Until    time.Time // zero: until it is removed
+	Points   int       // that made it
+	Of       int       // points that it takes
+	Count    int       // how many bans of this target this is
+	By       string    // who made it
+	Evidence string    // what counted
+	Shadow   bool      // policy.bans.shadow: nothing was done
+
+	placed bool // side, realm and transport are known
 }
 
 // logClass sorts verdicts for `policy.log.classes`.
@@ -97,6 +111,7 @@ type SecurityLog struct {
 	sources [logSources]logSource
 	taken   int
 	others  uint64
+	events  [eventCount]eventBudget
 }
 
 // logSource is what this minute brought from one source.
@@ -133,19 +148,19 @@ func (l *SecurityLog) offer(age time.Duration, now time.Time, s *Subject, v *Ver
 		return
 	}
 	src.suppressed++
-	src.last = LogLine{Source: netip.AddrPortFrom(s.Source.Addr(), 0), Side: s.Side, Realm: s.Realm,
+	src.last = LogLine{placed: true, Source: netip.AddrPortFrom(s.Source.Addr(), 0), Side: s.Side, Realm: s.Realm,
 		Transport: s.Transport, Action: v.Action, Code: v.Code, Reason: v.Reason, Method: s.Method.String()}
 }
 
 func lineOf(now time.Time, s *Subject, v *Verdict, r *Rules) LogLine {
-	line := LogLine{At: now, Source: s.Source, Side: s.Side, Realm: s.Realm, Transport: s.Transport, Action: v.Action,
+	line := LogLine{At: now, placed: true, Source: s.Source, Side: s.Side, Realm: s.Realm, Transport: s.Transport, Action: v.Action,
 		Code: v.Code, Reason: v.Reason, User: printable(clip(userOf(s.From), maxUser)),
 		Agent: printable(clip(trimSpace(s.Agents[0]), maxAgent))}
 	if s.Request {
 		line.Method = s.Method.String()
 	}
 	if info, ok := r.Rule(v.Rule); ok {
-		line.Rule = info.Name
+		line.Rule = plain(info.Name, maxRuleName)
 	}
 	return line
 }
@@ -182,6 +197,7 @@ func (l *SecurityLog) roll(age time.Duration, now time.Time, rules logRules) {
 
 // summarise writes the summaries of the minute and forgets it.
 func (l *SecurityLog) summarise(now time.Time) {
+	l.summariseEvents(now)
 	var loud []*logSource
 	for i := range l.sources {
 		if l.sources[i].suppressed > 0 {

@@ -11,13 +11,16 @@ import (
 // Sizes are the capacities of the tables. A zero field takes the default.
 type Sizes struct {
 	StrangerBuckets int // limiter buckets of strangers: 65,536
-	KnownBuckets    int // reserved for known peers: 16,384
+	KnownBuckets    int // reserved for known peers: 65,536
 	Repeats         int // admitted requests in each of two generations: 65,536
 	Challenges      int // challenged sources in each of two generations: 16,384
 	Live            int // live dialogs and INVITE transactions: 262,144
 	Bans            int // 100,000
 	StrangerSources int // strangers with evidence, 32 records each: 4,096
 	KnownSources    int // known peers with evidence, 64 records each: 4,096
+	StrangerScores  int // strangers with points against them: 16,384
+	KnownScores     int // known peers with points against them: 4,096
+	Blocks          int // blocked ports: 16,384
 }
 
 func (s Sizes) withDefaults() Sizes {
@@ -25,8 +28,9 @@ func (s Sizes) withDefaults() Sizes {
 		value    *int
 		standard int
 	}{
-		{&s.StrangerBuckets, 65_536}, {&s.KnownBuckets, 16_384}, {&s.Repeats, 65_536}, {&s.Challenges, 16_384},
+		{&s.StrangerBuckets, 65_536}, {&s.KnownBuckets, 65_536}, {&s.Repeats, 65_536}, {&s.Challenges, 16_384},
 		{&s.Live, 262_144}, {&s.Bans, mostBans}, {&s.StrangerSources, 4_096}, {&s.KnownSources, 4_096},
+		{&s.StrangerScores, 16_384}, {&s.KnownScores, 4_096}, {&s.Blocks, 16_384},
 	} {
 		if *f.value <= 0 {
 			*f.value = f.standard
@@ -45,6 +49,9 @@ type State struct {
 	challenges agedTable
 	live       Live
 	bans       Bans
+	conduct    conduct
+	attention  attention
+	vouched    vouched
 	evidence   evidence
 	counters   Counters
 	hits       atomic.Pointer[map[uint64]*ruleHits]
@@ -59,6 +66,7 @@ type ruleHits struct{ enforced, shadow atomic.Uint64 }
 const (
 	warnInside = iota // an unknown source inside
 	warnBanned        // a trunk or node that evidence would have banned
+	warnFull          // the table of bans has no room
 	warnings
 )
 
@@ -76,7 +84,11 @@ func NewState(now time.Time, seed maphash.Seed, ownTag func([]byte) bool, sizes 
 	st.repeats.init(repeatLife, sizes.Repeats)
 	st.challenges.init(repeatLife, sizes.Challenges)
 	st.live.init(seed, sizes.Live)
+	st.live.near = &st.vouched
+	st.vouched.init(seed)
 	st.bans.init(sizes.Bans)
+	st.bans.lifted = st.forget
+	st.conduct.init(seed, sizes)
 	st.evidence.init(seed, sizes.StrangerSources, sizes.KnownSources)
 	for i := range st.warned {
 		st.warned[i].Store(int64(-time.Hour))
@@ -89,7 +101,8 @@ func NewState(now time.Time, seed maphash.Seed, ownTag func([]byte) bool, sizes 
 func (st *State) Install(now time.Time, r *Rules) {
 	st.installing.Lock()
 	defer st.installing.Unlock()
-	st.limits.install(now, append([]limit{r.budget}, r.limits...))
+	st.bans.forgive.Store(int64(r.bans.most))
+	st.limits.install(append([]limit{r.budget}, r.limits...))
 	var old map[uint64]*ruleHits
 	if p := st.hits.Load(); p != nil {
 		old = *p
@@ -103,8 +116,8 @@ func (st *State) Install(now time.Time, r *Rules) {
 	st.hits.Store(&hits)
 }
 
-// age is the time since the base.
-func (st *State) age(now time.Time) time.Duration { return now.Sub(st.base) }
+// age is the time since the base; what is said to have been before it counts as having been then.
+func (st *State) age(now time.Time) time.Duration { return max(0, now.Sub(st.base)) }
 
 // hitsOf returns the counts of a rule, nil for none or one that is not installed.
 func (st *State) hitsOf(r *Rules, rule int32) *ruleHits {

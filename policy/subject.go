@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/geo"
 	"sallyport/sbc/scan"
 )
 
@@ -30,6 +31,7 @@ type Subject struct {
 	Source    netip.AddrPort // unmapped, without zone
 	Key       netip.Addr     // SourceKey of it
 	Peer      *Peer          // who that is at this listener; nil: a stranger
+	Behind    int            // phones registered behind Key, now or within the last ten minutes
 	Size      int            // bytes
 
 	Malformed   bool // the scan found an error
@@ -42,8 +44,16 @@ type Subject struct {
 	FromTag     []byte
 	CSeq        uint32
 	Agents      [scan.MaxAgents][]byte // User-Agent of a request, Server of a response, folded as they arrived
-	From        []byte                 // value of the From field, for the records
+	From        []byte                 // value of the From field
+	To          []byte                 // value of the To field
+	URI         []byte                 // of a request
 	Credentials bool                   // carries an answer to a challenge
+	Nonce       []byte                 // the challenge that it answers
+	Proven      bool                   // nobody else can have sent it: it came by a stream, or answers a challenge that went to its source
+
+	country    geo.Code // of the source, once somebody has asked
+	hasCountry bool
+	listed     [3]listed // what the white and the black list say, from step 2 on
 
 	Trial bool // only asked what would happen: nothing is charged or counted
 }
@@ -55,6 +65,10 @@ func (s *Subject) Kind() PeerKind {
 	}
 	return s.Peer.Kind
 }
+
+// reserved reports whether the source's debt is kept where strangers cannot take its room: that of known peers, and of
+// addresses whose phones were registered until lately, such as an office that comes back after an outage.
+func (s *Subject) reserved() bool { return s.Kind() != Stranger || s.Behind > 0 }
 
 // readSource fills in who sent it and where it arrived.
 func (s *Subject) readSource(i *nat.Interface, source netip.AddrPort) {
@@ -76,8 +90,9 @@ func (s *Subject) readMessage(p *Packet) {
 	}
 	s.CallID, s.Branch, s.CSeq = v.Bytes(v.CallID), v.Bytes(v.Branch), v.CSeq
 	s.ToTag, s.FromTag = v.Bytes(v.ToTag), v.Bytes(v.FromTag)
-	s.From = v.Bytes(v.From)
-	s.Credentials = !v.Authorization.Empty()
+	s.From, s.To, s.URI = v.Bytes(v.From), v.Bytes(v.To), v.Bytes(v.RequestURI)
+	s.Credentials, s.Nonce = !v.Authorization.Empty(), v.Bytes(v.Nonce)
+	s.Proven = s.Transport.Reliable()
 	for i := range min(v.Agents, len(v.UserAgents)) {
 		s.Agents[i] = v.Bytes(v.UserAgents[i])
 	}

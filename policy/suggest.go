@@ -24,7 +24,7 @@ func (x *explainer) suggest() {
 	var limited [methodCount]bool
 	for i := range x.records {
 		r := &x.records[i]
-		limited[r.method] = limited[r.method] || reason.All[r.cause] == reason.LimitExceeded
+		limited[r.method] = limited[r.method] || reason.All[r.cause] == reason.LimitExceeded && !r.malformed
 	}
 	for m := range methodCount {
 		if !limited[m] {
@@ -42,7 +42,7 @@ func (x *explainer) suggest() {
 func (x *explainer) burstFor(m Method, perMinute int) int {
 	var at []time.Duration
 	for i := range x.records {
-		if r := &x.records[i]; r.method == m && !r.response {
+		if r := &x.records[i]; r.method == m && !r.response && !r.malformed {
 			at = append(at, r.at)
 		}
 	}
@@ -80,8 +80,8 @@ func (x *explainer) fixes() {
 		if now.Ban != nil {
 			add("sbc bans remove %s", now.Ban.Prefix)
 		}
-	case reason.BlackList:
-		add("take %s out of %s; or add to policy.white_list: { range: %s, exempt: [bans] }", now.Rule.Name, now.Rule.Path, a)
+	case reason.BlackList, reason.Country, reason.MessageRule:
+		x.fixRule(a, add)
 	case reason.UserAgent:
 		add("add to policy.white_list: { range: %s, exempt: [user_agents] }", a)
 		written := ""
@@ -100,27 +100,97 @@ func (x *explainer) fixes() {
 	}
 }
 
+// fixRule says what to do about a rule of steps 3, 5 and 7 that names the address, its country or what it says.
+func (x *explainer) fixRule(a string, add func(string, ...any)) {
+	rule := x.out.Now.Rule
+	switch rule.Kind {
+	case "feed":
+		add("ask those who keep %q to take it out; or add to policy.white_list: { range: %s, exempt: [bans] }", rule.Name, a)
+	case "country":
+		add("add to policy.white_list: { range: %s, exempt: [countries] }; or change %s", a, rule.Path)
+	case "message-rule":
+		add("add before %s: { range: %s, action: allow }; or count only: add shadow: true to %q", rule.Path, a, rule.Name)
+	default:
+		add("take %s out of %s; or add to policy.white_list: { range: %s, exempt: [bans] }", rule.Name, rule.Path, a)
+	}
+}
+
 // fixLimit proposes a narrower rule for the address, or to raise the one in force where a narrower one would not help.
 func (x *explainer) fixLimit(a string, add func(string, ...any)) {
-	limits := map[string]string{}
-	burst := 1
-	for _, s := range x.out.Passes {
-		limits[s.Method] = s.Rate
-		burst = max(burst, s.Burst)
-	}
-	if len(limits) == 0 {
+	if len(x.out.Passes) == 0 {
 		return
+	}
+	if !x.narrowerHelps() {
+		add("raise %s: %s", x.out.Now.Rule.Path, x.limitsText(x.dividend()))
+		return
+	}
+	name, text := "from "+a, x.limitsText(1)
+	if phones, ok := x.office(); ok {
+		name, text = "office-"+a, fmt.Sprintf("preset: office:%d", phones)
+	}
+	beside := ""
+	if !strings.HasPrefix(x.out.Now.Rule.Path, "policy.") {
+		beside = ", and write the shipped rule out beside it: " + shippedLimitsText
+	}
+	add("add to policy.rate_limits: { name: %s, range: %s, %s }%s   (try: shadow: true)", name, a, text, beside)
+}
+
+// limitsText are the smallest limits that would have let the recorded messages pass, for each of so many phones.
+func (x *explainer) limitsText(phones int) string {
+	limits, burst := map[string]string{}, 1
+	for _, s := range x.out.Passes {
+		r, _ := ParseRate(s.Rate)
+		r.Count = (r.Count + phones - 1) / phones
+		limits[s.Method] = r.String()
+		burst = max(burst, (s.Burst+phones-1)/phones)
 	}
 	var parts []string
 	for _, m := range sortedKeys(limits) {
 		parts = append(parts, m+": "+limits[m])
 	}
-	text := fmt.Sprintf("limits: { %s }, burst: %d", strings.Join(parts, ", "), burst)
-	if x.narrowerHelps() {
-		add("add to policy.rate_limits: { name: from %s, range: %s, %s }   (try: shadow: true)", a, a, text)
-		return
+	return fmt.Sprintf("limits: { %s }, burst: %d", strings.Join(parts, ", "), burst)
+}
+
+// dividend is by how many phones the rule that refuses the address multiplies what it says.
+func (x *explainer) dividend() int {
+	rule := x.rules.byKey(x.out.Now.Rule.key)
+	for i := range x.rules.limits {
+		if m := &x.rules.limits[i]; m.rule == rule && m.perPhone {
+			s := x.subject(nat.Outside, nat.Phones)
+			return max(1, s.Behind)
+		}
 	}
-	add("raise %s: %s", x.out.Now.Rule.Path, text)
+	return 1
+}
+
+// mostPerPhone is up to how many times an office's share a suggestion goes. Beyond it a phone is broken, or somebody floods,
+// and a number of phones that nobody has would hide that.
+const mostPerPhone = 4
+
+// office is the size of the office that an address with registered phones is: as many phones as there are, or as many as it
+// takes to let the recorded messages pass.
+func (x *explainer) office() (phones int, ok bool) {
+	s := x.subject(nat.Outside, nat.Phones)
+	if s.Behind == 0 || x.out.Now.Side != nat.Outside.String() || x.out.Now.Realm != nat.Phones.String() {
+		return 0, false
+	}
+	for _, p := range x.out.Passes {
+		if _, listed := singlePhone[p.Method]; !listed {
+			return 0, false
+		}
+	}
+	phones = s.Behind
+	for m := range methodCount {
+		q, listed := singlePhone[m.String()]
+		if !listed || x.pace[m].peak == 0 {
+			continue
+		}
+		r, burst := q.read()
+		perMinute := max(1, int(x.pace[m].peak))
+		rates := int(math.Ceil(float64(perMinute) / (r.PerSecond() * 60)))
+		phones = max(phones, rates, (x.burstFor(m, perMinute)+burst-1)/burst)
+	}
+	return phones, phones <= mostPerPhone*s.Behind
 }
 
 // narrowerHelps reports whether a rule for this address alone would stand in place of the one that refuses it: not if

@@ -1,8 +1,12 @@
 package policy
 
 import (
+	"bytes"
 	"math"
 	"regexp"
+	"slices"
+	"strings"
+	"sync"
 )
 
 // agentMode is how a user-agent rule compares.
@@ -14,12 +18,26 @@ const (
 	agentProduct                   // the whole value, or its beginning up to '/', white space or the end
 	agentPrefix                    // the beginning of the value
 	agentRegex                     // RE2 against the whole value
+	agentAbsent                    // no such field, or an empty one; message rules only
 )
 
-var agentModeNames = [...]string{"contains", "exact", "product", "prefix", "regex"}
+// patternModeNames are the modes of message rules, agentModeNames those of user-agent rules.
+var (
+	patternModeNames = [...]string{"contains", "exact", "product", "prefix", "regex", "absent"}
+	agentModeNames   = patternModeNames[:agentAbsent]
+)
 
 // String is the mode's name in the configuration.
-func (m agentMode) String() string { return agentModeNames[m] }
+func (m agentMode) String() string { return patternModeNames[m] }
+
+// compilePattern reads a pattern that has been validated.
+func compilePattern(match, mode string) agentPattern {
+	p := agentPattern{mode: agentMode(max(0, slices.Index(patternModeNames[:], mode))), text: foldASCII(strings.TrimSpace(match))}
+	if p.mode == agentRegex {
+		p.re, _ = compileAgentRegexp(match)
+	}
+	return p
+}
 
 // maxRegexInput is how much of a value regular expressions see. It bounds their cost; honest names are far shorter.
 const maxRegexInput = 1024
@@ -44,7 +62,7 @@ type agentMatcher struct {
 
 type numberedRegexp struct {
 	rule int32
-	re   *regexp.Regexp
+	re   foldedRegexp
 }
 
 // automaton is a trie over folded bytes with, for floating patterns, its failure links resolved into transitions.
@@ -68,7 +86,7 @@ func newAgentMatcher(patterns []agentPattern) *agentMatcher {
 	for i, p := range patterns {
 		switch p.mode {
 		case agentRegex:
-			m.regexes = append(m.regexes, numberedRegexp{int32(i), p.re})
+			m.regexes = append(m.regexes, numberedRegexp{int32(i), foldedRegexp{p.re}})
 		case agentContains:
 			m.floating.insert(p, int32(i))
 		default:
@@ -134,21 +152,35 @@ func (m *agentMatcher) matchRegexes(value []byte, best int32) int32 {
 	if len(m.regexes) == 0 || m.regexes[0].rule > best {
 		return best
 	}
-	var flat [maxRegexInput]byte
-	n := 0
-	for i := 0; i < len(value) && n < len(flat); n++ {
-		c, next := unfold(value, i)
-		flat[n], i = c, next
-	}
 	for _, r := range m.regexes {
 		if r.rule > best {
 			break
 		}
-		if r.re.Match(flat[:n]) {
+		if r.re.match(value) {
 			return r.rule
 		}
 	}
 	return best
+}
+
+// foldedRegexp is a regular expression against the beginning of a header value whose line folds count as one space.
+type foldedRegexp struct{ *regexp.Regexp }
+
+// flats are buffers for values that are folded over lines, which no honest name is.
+var flats = sync.Pool{New: func() any { return new([maxRegexInput]byte) }}
+
+func (r foldedRegexp) match(value []byte) bool {
+	value = trimSpace(value)
+	if bytes.IndexByte(value, '\r') < 0 && bytes.IndexByte(value, '\n') < 0 {
+		return r.Match(value[:min(len(value), maxRegexInput)])
+	}
+	flat, _ := flats.Get().(*[maxRegexInput]byte)
+	defer flats.Put(flat)
+	n := 0
+	for i := 0; i < len(value) && n < len(flat); n++ {
+		flat[n], i = unfold(value, i)
+	}
+	return r.Match(flat[:n])
 }
 
 // unfold returns the folded byte at i and where the next one begins: upper case becomes lower, a line fold one space.
@@ -187,4 +219,37 @@ func foldASCII(s string) string {
 		}
 	}
 	return string(b)
+}
+
+// userAgents is the second half of step 7. No user-agent rule can name a trunk or a node, so they are passed over.
+func (r *Rules) userAgents(s *Subject, v *Verdict) bool {
+	if s.Kind().system() {
+		return false
+	}
+	for _, agent := range s.Agents {
+		if len(agent) == 0 {
+			continue
+		}
+		if i := r.shadows.find(agent); i >= 0 {
+			v.wouldRefuse(r.shadows.rules[i])
+		}
+		if i := r.alarms.find(agent); i >= 0 {
+			v.alarm(r.alarms.rules[i])
+		}
+		if i := r.agents.find(agent); i >= 0 {
+			before := *v
+			*v = r.agents.deeds[i].refuse(403, causeAgent)
+			v.Rule, v.Shadow, v.Alarm = r.agents.rules[i], before.Shadow, before.Alarm
+			return true
+		}
+	}
+	return false
+}
+
+// find is the first pattern of a set that matches, or -1.
+func (a *agentRules) find(agent []byte) int32 {
+	if len(a.rules) == 0 {
+		return -1
+	}
+	return a.matcher.match(agent)
 }

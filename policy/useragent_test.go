@@ -38,7 +38,7 @@ func naiveAgents(list []UserAgentConfig, value string) int32 {
 }
 
 func matcherOf(list []UserAgentConfig) *agentMatcher {
-	r, err := Compile(&Config{DenyUserAgents: list})
+	r, err := Compile(&Config{DenyUserAgents: list}, Data{})
 	if err != nil {
 		panic(err)
 	}

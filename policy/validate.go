@@ -5,15 +5,17 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
 // The bounds of a rule set. They keep compiling and matching cheap whatever a file holds.
 const (
-	maxRules      = 10_000 // entries of one list of ranges
-	maxAgents     = 1_000  // user-agent rules
-	maxLimitRules = 1_000  // rate limit rules
-	maxAgentText  = 256    // bytes of one user-agent pattern
+	maxRules      = 500_000 // entries of one list of ranges
+	maxFeeds      = 32
+	maxAgents     = 1_000 // user-agent rules
+	maxLimitRules = 1_000 // rate limit rules
+	maxAgentText  = 256   // bytes of one user-agent pattern
 )
 
 // problems collects everything that is wrong with a configuration, each with the path of its key.
@@ -29,9 +31,13 @@ func (c *Config) Validate() error {
 	var p problems
 	c.validateStrangers(&p)
 	c.validateLists(&p)
+	c.validateFeeds(&p)
+	c.validateCountries(&p)
+	c.validateMessageRules(&p)
 	c.validateUserAgents(&p)
 	c.validateLimits(&p)
 	c.validateLog(&p)
+	c.validateBans(&p)
 	return errors.Join(p.errs...)
 }
 
@@ -52,38 +58,39 @@ func (c *Config) validateStrangers(p *problems) {
 
 func (c *Config) validateLists(p *problems) {
 	checkCount(p, "policy.white_list", len(c.WhiteList), maxRules)
-	for i, e := range c.WhiteList {
-		path := fmt.Sprintf("policy.white_list[%d]", i)
-		checkRange(p, path+".range", e.Range)
-		checkRealms(p, path+".realms", e.Realms)
+	for i := range c.WhiteList {
+		e := &c.WhiteList[i]
+		checkEntry(p, "policy.white_list", i, e.Range, e.Realms)
 		for _, x := range e.Exempt {
-			checkWord(p, path+".exempt", x, exemptionNames[:]...)
+			checkWord(p, entryPath("policy.white_list", i)+".exempt", x, exemptionNames[:]...)
 		}
 	}
 	checkCount(p, "policy.black_list", len(c.BlackList), maxRules)
-	for i, e := range c.BlackList {
-		path := fmt.Sprintf("policy.black_list[%d]", i)
-		checkRange(p, path+".range", e.Range)
-		checkRealms(p, path+".realms", e.Realms)
+	for i := range c.BlackList {
+		e := &c.BlackList[i]
+		checkEntry(p, "policy.black_list", i, e.Range, e.Realms)
 	}
 }
+
+// checkEntry checks one entry of a list. A list may be long: a path is put together only where something is wrong.
+func checkEntry(p *problems, list string, i int, ranges, realms []string) {
+	if _, err := parseRanges(ranges); err != nil {
+		p.add(entryPath(list, i)+".range", "%w", err)
+	}
+	if len(realms) > 0 {
+		checkRealms(p, entryPath(list, i)+".realms", realms)
+	}
+}
+
+// entryPath is the path of an entry: policy.black_list[7].
+func entryPath(list string, i int) string { return list + "[" + strconv.Itoa(i) + "]" }
 
 func (c *Config) validateUserAgents(p *problems) {
 	checkCount(p, "policy.deny_user_agents", len(c.DenyUserAgents), maxAgents)
 	for i, e := range c.DenyUserAgents {
 		path := fmt.Sprintf("policy.deny_user_agents[%d]", i)
 		checkAction(p, path+".action", e.Action)
-		checkWord(p, path+".mode", e.Mode, agentModeNames[:]...)
-		switch {
-		case strings.TrimSpace(e.Match) == "":
-			p.add(path+".match", "is empty and would match everything; write the name to deny")
-		case len(e.Match) > maxAgentText:
-			p.add(path+".match", "is longer than %d bytes", maxAgentText)
-		case e.Mode == "regex":
-			if _, err := compileAgentRegexp(e.Match); err != nil {
-				p.add(path+".match", "%w", err)
-			}
-		}
+		checkPattern(p, path, PatternConfig{e.Match, e.Mode}, agentModeNames)
 	}
 }
 
@@ -104,18 +111,35 @@ func (c *Config) validateLimits(p *problems) {
 		if e.Burst != nil && *e.Burst < 1 {
 			p.add(path+".burst", "must be at least 1; a bucket of 0 lets nothing pass")
 		}
+		e.checkQuotas(p, path)
+	}
+}
+
+// checkQuotas checks what a rule allows: its preset, or its own limits.
+func (e *RateLimitConfig) checkQuotas(p *problems, path string) {
+	if e.Preset == "" {
 		checkMethods(p, path+".limits", e.Limits)
+		return
+	}
+	if _, _, err := parsePreset(e.Preset); err != nil {
+		p.add(path+".preset", "%w", err)
+	}
+	if len(e.Limits) > 0 {
+		p.add(path+".limits", "stands beside preset %s, which has limits of its own; leave one of the two out", e.Preset)
+	}
+	if e.Burst != nil {
+		p.add(path+".burst", "stands beside preset %s, which has bursts of its own; write limits and burst, or the preset alone", e.Preset)
 	}
 }
 
 // checkMethods checks the limits of one rule.
 func checkMethods(p *problems, path string, limits map[string]string) {
 	if len(limits) == 0 {
-		p.add(path, "names no method; write for example { REGISTER: 15/minute }")
+		p.add(path, "names no method; write for example { REGISTER: 15/minute }, or preset: home")
 	}
 	for _, method := range sortedKeys(limits) {
 		if _, ok := limitMethod(method); !ok {
-			p.add(path+"."+method, "is not a method; use upper case (INVITE, REGISTER, …) or \"*\" for every method not listed")
+			p.add(path+"."+method, "is not a method; use upper case (INVITE, REGISTER, …) \"*\" for every method not listed, or unparseable for what is no SIP")
 		}
 		if _, err := ParseRate(limits[method]); err != nil {
 			p.add(path+"."+method, "%w", err)
@@ -163,11 +187,7 @@ func checkWord(p *problems, path, word string, allowed ...string) {
 }
 
 func checkAction(p *problems, path, action string) {
-	if action == "ban" {
-		p.add(path, "\"ban\" needs bans from evidence, which this version does not have; use drop, and `sbc bans add` by hand")
-		return
-	}
-	checkWord(p, path, action, "drop", "reject")
+	checkWord(p, path, action, "drop", "reject", "ban", "alarm")
 }
 
 // compileAgentRegexp compiles a user-agent pattern: RE2, any case, against the whole value.

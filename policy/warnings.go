@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 )
@@ -26,12 +25,15 @@ var genuineAgents = []string{
 func (r *Rules) Warnings() []string { return slices.Clone(r.generated) }
 
 func (r *Rules) findWarnings(c *Config) []string {
-	list := shadowedLimits(c)
+	list := limitWarnings(c)
 	agents := c.DenyUserAgents
 	if agents == nil {
 		agents = ShippedUserAgents()
 	}
-	return append(list, agentWarnings(agents, c.DenyUserAgents == nil)...)
+	list = append(list, agentWarnings(agents, c.DenyUserAgents == nil, sparedAgents(c, len(c.MessageRules)))...)
+	list = append(list, messageWarnings(c)...)
+	list = append(list, banWarnings(c)...)
+	return append(list, r.unknownCountries(c)...)
 }
 
 // agentPath names a user-agent rule.
@@ -42,25 +44,25 @@ func agentPath(i int, shipped bool, e *UserAgentConfig) string {
 	return fmt.Sprintf("policy.deny_user_agents[%d] %q", i, e.Match)
 }
 
-// agentWarnings looks for user-agent rules that match genuine phones, and for those behind another that matches all
-// that they do.
-func agentWarnings(list []UserAgentConfig, shipped bool) (warnings []string) {
+// agentWarnings looks for user-agent rules that match genuine phones other than those that message rules let past, and for
+// those behind another that matches all that they do.
+func agentWarnings(list []UserAgentConfig, shipped bool, spared func(string) bool) (warnings []string) {
 	for i := range list {
 		e := &list[i]
 		alone := singleAgent(e)
 		for _, name := range genuineAgents {
-			if !e.Shadow && alone.match([]byte(name)) >= 0 {
+			if !e.Shadow && e.Action != "alarm" && alone.match([]byte(name)) >= 0 && !spared(name) {
 				beside := ""
 				if shipped {
 					beside = " (write the other shipped rules out beside it)"
 				}
 				warnings = append(warnings, fmt.Sprintf("%s matches genuine phones (%s); to count them only: "+
-					"{ match: %q, mode: %s, shadow: true }%s", agentPath(i, shipped, e), name, e.Match, agentModeOf(e.Mode), beside))
+					"{ match: %q, mode: %s, shadow: true }%s", agentPath(i, shipped, e), name, e.Match, compilePattern(e.Match, e.Mode).mode, beside))
 				break
 			}
 		}
 		for j := range i {
-			if list[j].Shadow == e.Shadow && agentCovers(&list[j], e) {
+			if list[j].Shadow == e.Shadow && (list[j].Action == "alarm") == (e.Action == "alarm") && agentCovers(&list[j], e) {
 				warnings = append(warnings, fmt.Sprintf("%s never fires: %s stands before it and matches all that it does",
 					agentPath(i, shipped, e), agentPath(j, shipped, &list[j])))
 				break
@@ -71,17 +73,13 @@ func agentWarnings(list []UserAgentConfig, shipped bool) (warnings []string) {
 }
 
 func singleAgent(e *UserAgentConfig) *agentMatcher {
-	p := agentPattern{mode: agentModeOf(e.Mode), text: foldASCII(strings.TrimSpace(e.Match))}
-	if p.mode == agentRegex {
-		p.re, _ = compileAgentRegexp(e.Match)
-	}
-	return newAgentMatcher([]agentPattern{p})
+	return newAgentMatcher([]agentPattern{compilePattern(e.Match, e.Mode)})
 }
 
 // agentCovers reports whether a matches whatever b matches. Regular expressions are only compared by their text.
 func agentCovers(a, b *UserAgentConfig) bool {
-	am, bm := agentModeOf(a.Mode), agentModeOf(b.Mode)
-	at, bt := foldASCII(strings.TrimSpace(a.Match)), foldASCII(strings.TrimSpace(b.Match))
+	pa, pb := compilePattern(a.Match, a.Mode), compilePattern(b.Match, b.Mode)
+	am, bm, at, bt := pa.mode, pb.mode, pa.text, pb.text
 	switch {
 	case am == agentRegex || bm == agentRegex:
 		return am == bm && a.Match == b.Match
@@ -98,95 +96,4 @@ func agentCovers(a, b *UserAgentConfig) bool {
 	}
 	// A product name covers itself, and whatever goes on behind it with '/' or a space.
 	return at == bt || strings.HasPrefix(bt, at) && strings.ContainsRune("/ \t", rune(bt[len(at)]))
-}
-
-// shadowedLimits looks for rate limits that never decide because others stand in their way at every address.
-func shadowedLimits(c *Config) (warnings []string) {
-	for i := range c.RateLimits {
-		rule := &c.RateLimits[i]
-		if rule.Stack || rule.Shadow {
-			continue
-		}
-		for _, method := range sortedKeys(rule.Limits) {
-			if j := shadowedBy(c, i, method); j >= 0 {
-				warnings = append(warnings, fmt.Sprintf("%s: %s never decides: %s covers its whole range and is %s",
-					limitPath(c, i), method, limitPath(c, j), why(c, i, j)))
-			}
-		}
-	}
-	return warnings
-}
-
-func limitPath(c *Config, i int) string {
-	if name := c.RateLimits[i].Name; name != "" {
-		return fmt.Sprintf("policy.rate_limits[%d] %q", i, name)
-	}
-	return fmt.Sprintf("policy.rate_limits[%d]", i)
-}
-
-// why says what makes rule j win over rule i.
-func why(c *Config, i, j int) string {
-	if slices.Equal(c.RateLimits[i].Range, c.RateLimits[j].Range) {
-		return "before it in the file"
-	}
-	return "narrower, or as narrow and before it"
-}
-
-// shadowedBy finds a rule that decides for a method in place of rule i wherever rule i holds, or -1.
-func shadowedBy(c *Config, i int, method string) int {
-	rule := &c.RateLimits[i]
-	for j := range c.RateLimits {
-		other := &c.RateLimits[j]
-		_, lists := other.Limits[method]
-		_, star := other.Limits["*"]
-		if j == i || other.Stack || other.Shadow || !lists && (!star || method == "*") {
-			continue
-		}
-		if coversRealms(other.Realms, rule.Realms) && wins(other, rule, j < i) {
-			return j
-		}
-	}
-	return -1
-}
-
-func coversRealms(outer, inner []string) bool {
-	for _, r := range realmsOf(inner) {
-		if !slices.Contains(realmsOf(outer), r) {
-			return false
-		}
-	}
-	return true
-}
-
-// wins reports whether rule a is at least as narrow as rule b everywhere that b holds; a tie goes to the first.
-func wins(a, b *RateLimitConfig, first bool) bool {
-	ra, _ := parseRanges(rangeOrAny(a.Range))
-	rb, _ := parseRanges(rangeOrAny(b.Range))
-	for _, p := range rb.prefixes() {
-		if !winsAt(ra, rb, p, first) {
-			return false
-		}
-	}
-	return true
-}
-
-// winsAt looks at one prefix of b, and at its halves where only parts of it lie within a.
-func winsAt(a, b addressRange, p netip.Prefix, first bool) bool {
-	if wa, _, covered := a.covers(p); covered {
-		wb, _, _ := b.covers(p)
-		return wa.less(wb) || wa == wb && first
-	}
-	if p.IsSingleIP() || !a.meets(p) {
-		return false
-	}
-	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
-	high := netip.PrefixFrom(lastOf(low).Next(), p.Bits()+1)
-	return winsAt(a, b, low, first) && winsAt(a, b, high, first)
-}
-
-func rangeOrAny(r []string) []string {
-	if len(r) == 0 {
-		return []string{"any"}
-	}
-	return r
 }

@@ -63,6 +63,9 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		if len(m.To.URI.User) > userMost {
 			return nil, core.Answer{Code: 404, Why: reason.Malformed}
 		}
+		if answer, ok := a.takeLimit(now, ev); !ok {
+			return nil, answer
+		}
 		return registrar.NewRegister(a.phones.registrar, seed), core.Answer{}
 	}
 	b, sure := a.speaker(ev)
@@ -78,6 +81,8 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		// A phone asks whether we live, as nobody in particular.
 	default:
 		switch unregistered := a.world.snap.Phones.Unregistered; {
+		case unregistered == "forward" && !a.reachable(m):
+			return nil, a.unreachable(now, ev)
 		case unregistered == "forward":
 		case unregistered == "reject", !ev.Peer.Stranger: // known by address, and so not met with silence
 			return nil, core.Answer{Code: 403, Why: reason.NotRegistered}
@@ -174,16 +179,20 @@ func (a *assembly) unserved(now time.Time, ev *tu.Arrived) core.Answer {
 
 // admit makes the user of a request whose sender may make it.
 func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
-	switch method := ev.Msg.Method; {
+	method := ev.Msg.Method
+	switch {
 	case method == "INVITE":
 		return a.newCall(now, seed, id, ev)
-	case method == "SUBSCRIBE":
-		return a.newSubscription(seed, id, ev)
-	case exchange.Passes(method):
-		return exchange.New(a.phones.exchanges, seed), core.Answer{}
-	default:
+	case method != "SUBSCRIBE" && !exchange.Passes(method):
 		return nil, notAllowed
 	}
+	if answer, ok := a.takeLimit(now, ev); !ok {
+		return nil, answer
+	}
+	if method == "SUBSCRIBE" {
+		return a.newSubscription(seed, id, ev)
+	}
+	return exchange.New(a.phones.exchanges, seed), core.Answer{}
 }
 
 func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
@@ -194,16 +203,19 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 	if a.twice("INVITE", ev) {
 		return nil, core.Answer{Code: 500, RetryAfter: 1} // RFC 3261 §14.2 has it so for a second INVITE before the end of the first
 	}
+	if answer, ok := a.judgeToll(now, id, ev); !ok {
+		return nil, answer
+	}
 	c := call.New(a.world.calls, seed)
 	if r, retried := a.phones.held.take(m.CallID, ev.Flow.Remote.Addr()); retried && ev.Peer.Kind == tu.KindPhone {
 		c.Resume(r.Call, r.Start)
-	} else {
-		if !a.rate.take(now, a.world.snap.CallRate) {
-			return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}
-		}
-		a.total++
+		a.answersChallenge(m) // its nonce is used up
+	} else if answer, ok := a.takeCall(now, ev); !ok {
+		a.tolls.ledger.Forgive(now, uint64(id))
+		return nil, answer
 	}
 	a.calls[id] = c
+	a.countToll(id, c)
 	if ev.Peer.Kind == tu.KindPhone {
 		a.phones.follow(ev.Peer.Token, id)
 	} else if ev.Peer.Realm == nat.Phones {
@@ -217,6 +229,18 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 		a.invites[id] = in
 	}
 	return c, core.Answer{}
+}
+
+// takeCall counts a new call among those a second, and among those that the PBX takes.
+func (a *assembly) takeCall(now time.Time, ev *tu.Arrived) (core.Answer, bool) {
+	if !a.rate.take(now, a.world.snap.CallRate) {
+		return core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}, false
+	}
+	if answer, ok := a.takeLimit(now, ev); !ok {
+		return answer, false
+	}
+	a.total++
+	return core.Answer{}, true
 }
 
 // twice reports whether a phone's request would take ids on the inside that another user still has: they are a function

@@ -26,12 +26,16 @@ type assembly struct {
 	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
 	rate     callRate
+	tolls    tolls
+	intake   intake
 	left     []policy.Peer // what the configuration no longer names and calls still need
 	handed   []uint16      // interfaces that changed hands while calls were on them
 	swapped  time.Time     // when the world last changed
 	draining bool
 	total    uint64
 	high     int // most calls at a time
+
+	challenged challenges
 }
 
 // probe is a running probe and what it was made of.
@@ -133,6 +137,7 @@ func (a *assembly) Record(r tu.CDR) {
 	if r.AoR != "" {
 		a.phones.learnPorts(&r)
 	}
+	a.settleToll(a.sbc.now(), &r)
 	if !a.phones.held.hold(r) {
 		a.write(r)
 	}
@@ -163,12 +168,14 @@ func (a *assembly) Joined(x, y tu.UserID) {
 func (a *assembly) Ended(id tu.UserID, u tu.User) {
 	if r, registers := u.(*registrar.Register); registers {
 		a.phones.visits.note(a.sbc.now(), r, a.phones.book)
+		a.judge(r)
 		a.settleBindings()
 		return
 	}
 	if id == a.phones.keeper {
 		a.phones.keeper = 0 // it failed: the next second starts another one
 	}
+	a.dropToll(id)
 	delete(a.calls, id)
 	a.phones.unfollow(id)
 	a.unwatch(id)

@@ -11,6 +11,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/policy"
+	"sallyport/policy/toll"
 	"sallyport/sbc/api"
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
@@ -159,98 +160,6 @@ func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
 	return out, err
 }
 
-// Bans are the bans in force.
-func (c control) Bans(context.Context) ([]api.Ban, error) {
-	var out []api.Ban
-	for _, b := range c.guard.Bans().List(c.now()) {
-		out = append(out, api.Ban{
-			Address: b.Prefix.String(), Realms: b.Scope, Since: b.Since, Until: b.Until, Comment: b.Reason, By: b.By,
-		})
-	}
-	return out, nil
-}
-
-// AddBan bans an address or a prefix.
-func (c control) AddBan(_ context.Context, ban api.Ban) (api.Ban, error) {
-	p, err := banPrefix(ban.Address)
-	if err != nil {
-		return ban, err
-	}
-	now := c.now()
-	if !ban.Until.IsZero() && !ban.Until.After(now) {
-		return ban, api.BadRequest("give a time to come, or none", "the ban would end at %s, which is past", ban.Until)
-	}
-	entry := policy.Ban{Prefix: p, Until: ban.Until, Since: now, Reason: ban.Comment, By: ban.By}
-	for _, name := range ban.Realms {
-		switch name {
-		case nat.Phones.String():
-			entry.Realms = append(entry.Realms, nat.Phones)
-		case nat.Trunks.String():
-			entry.Realms = append(entry.Realms, nat.Trunks)
-		default:
-			return ban, api.BadRequest("write phones or trunks", "no realm %q", name)
-		}
-	}
-	if err := c.guard.Bans().Add(now, entry); err != nil {
-		return ban, api.BadRequest("`sbc bans` lists the bans in force", "%v", err)
-	}
-	ban.Address, ban.Since = p.String(), now
-	return ban, nil
-}
-
-func banPrefix(s string) (netip.Prefix, error) {
-	if p, err := netip.ParsePrefix(s); err == nil {
-		return p.Masked(), nil
-	}
-	a, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, api.BadRequest("write an address such as 198.51.100.7, or a prefix such as 198.51.100.0/24", "%q is neither", s)
-	}
-	return policy.BanPrefix(a), nil
-}
-
-// RemoveBan lifts a ban.
-func (c control) RemoveBan(_ context.Context, address string) error {
-	p, err := banPrefix(address)
-	if err != nil {
-		return err
-	}
-	if !c.guard.Bans().Remove(p) {
-		return api.NotFound("`sbc bans` lists the bans in force", "%s is not banned", p)
-	}
-	return nil
-}
-
-// Reload reads the configuration anew.
-func (c control) Reload(ctx context.Context, dryRun bool) (api.ReloadResult, error) {
-	var out api.ReloadResult
-	snap, report := c.load()
-	for _, p := range report.Warnings {
-		out.Warnings = append(out.Warnings, problem(p))
-	}
-	for _, p := range report.Errors {
-		out.Errors = append(out.Errors, problem(p))
-	}
-	if snap == nil {
-		return out, nil
-	}
-	changes := config.Diff(c.snap.Load(), snap)
-	if err := c.relayStays(snap); err != nil {
-		out.Errors = append(out.Errors, api.Problem{Text: err.Error()})
-	} else if !dryRun {
-		var err error
-		if changes, err = c.SBC.Reload(ctx, snap); err != nil {
-			out.Errors = append(out.Errors, api.Problem{Text: err.Error()})
-			return out, nil
-		}
-		out.Applied = true
-	}
-	for _, ch := range changes {
-		out.Changes = append(out.Changes, api.Change{Path: ch.Path, Old: ch.Old, New: ch.New, When: ch.Tag})
-	}
-	return out, nil
-}
-
 func problem(p config.Problem) api.Problem {
 	hint := p.Hint
 	p.Hint = ""
@@ -266,7 +175,7 @@ func (c control) Drain(ctx context.Context, wait time.Duration) (api.DrainResult
 // Why explains an address or a call.
 func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 	if a, err := netip.ParseAddr(subject); err == nil {
-		return c.whyAddress(subject, a)
+		return c.whyAddress(ctx, subject, a)
 	}
 	if x, err := c.Call(ctx, subject); err == nil {
 		detail, err := json.Marshal(x)
@@ -288,7 +197,7 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 }
 
 // whyAddress is the guard's explanation, and what calls found out about the address.
-func (c control) whyAddress(subject string, a netip.Addr) (api.Why, error) {
+func (c control) whyAddress(ctx context.Context, subject string, a netip.Addr) (api.Why, error) {
 	x := struct {
 		policy.Explanation
 		Notes []note `json:"notes,omitempty"`
@@ -297,6 +206,9 @@ func (c control) whyAddress(subject string, a netip.Addr) (api.Why, error) {
 	for _, n := range x.Notes {
 		said := strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason))
 		text += fmt.Sprintf("noted   %s: %s: %s\n", n.At.Local().Format(time.TimeOnly), said, n.Text)
+	}
+	for _, line := range c.standing(ctx, toll.Who{Source: a}) {
+		text += "budget  " + line + "\n"
 	}
 	detail, err := json.Marshal(x)
 	return api.Why{Subject: subject, Allowed: x.Allowed, Text: text, Detail: detail}, err

@@ -1,29 +1,28 @@
 package sbc
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
+	"sallyport/nat"
 	"sallyport/policy"
+	"sallyport/sbc/message"
+	"sallyport/sbc/registrar"
+	"sallyport/sbc/scan"
 	"sallyport/sbc/tu"
 )
 
-// securityLine writes a line of the bounded security log.
+// securityLine writes a line of the bounded security log. Its fields come as the guard has ordered them: the source first, in
+// front of all that others wrote, so that who reads lines by pattern (fail2ban) is not led astray by a User-Agent.
 func (s *SBC) securityLine(l policy.LogLine) {
-	fields := []zap.Field{
-		zap.String("side", l.Side.String()), zap.String("realm", l.Realm.String()), zap.String("reason", string(l.Reason)),
+	var fields []zap.Field
+	for key, value := range l.Fields() {
+		fields = append(fields, zap.Any(key, value))
 	}
-	if l.Source.IsValid() {
-		fields = append(fields, zap.String("src", l.Source.String()))
-	}
-	if l.Suppressed > 0 {
-		s.tellSecurity("refused, in sum", append(fields, zap.Uint64("count", l.Suppressed)))
-		return
-	}
-	s.tellSecurity(l.Action.String(), append(fields, zap.String("method", l.Method), zap.Int("code", l.Code),
-		zap.String("rule", l.Rule), zap.String("aor", l.User), zap.String("ua", l.Agent)))
+	s.tellSecurity(l.Message(), fields)
 }
 
 func (s *SBC) tellSecurity(msg string, fields []zap.Field) {
@@ -38,8 +37,8 @@ const noteTextMost = 200
 
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.
 func (s *SBC) note(now time.Time, n tu.Note) {
-	if n.Why == "" && n.Text == "" && (n.Code == 401 || n.Code == 407) {
-		s.guard.Challenged(now, n.Source.Addr()) // the PBX wants credentials; the request that brings them is not charged
+	if n.Judgement != tu.Unjudged {
+		s.judged(now, n.Judgement, n.Request, nat.Flow{Transport: n.Transport, Remote: n.Source}, n.Side, n.Realm)
 		return
 	}
 	if len(n.Text) > noteTextMost {
@@ -51,4 +50,103 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
 		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),
 		zap.String("reason", string(n.Why)))
+}
+
+// outcomes are the guard's words for judgements.
+var outcomes = map[tu.Judgement]policy.OutcomeKind{
+	tu.WrongDigest: policy.WrongDigest, tu.UnknownUser: policy.UnknownUser, tu.Nowhere: policy.Nowhere, tu.Accepted: policy.Success,
+}
+
+// judged tells the guard what a final answer says about who asked.
+func (s *SBC) judged(now time.Time, j tu.Judgement, asked *message.Message, from nat.Flow, side nat.Side, realm nat.Realm) {
+	kind, known := outcomes[j]
+	if !known || asked == nil {
+		return
+	}
+	user := asked.From.URI
+	if asked.Method == "REGISTER" {
+		user = asked.To.URI // whose password it is (RFC 3261 §10.2)
+	}
+	s.guard.Outcome(now, policy.Outcome{
+		Source: from.Remote, Side: side, Realm: realm, Transport: from.Transport, AoR: user.User + "@" + user.Host, Kind: kind,
+		CallID: asked.CallID, CSeq: asked.CSeq,
+	})
+}
+
+// judge reads what became of a REGISTER for the guard.
+func (a *assembly) judge(r *registrar.Register) {
+	o, ok := r.Outcome()
+	if !ok || o.Node == "" {
+		return // it was not the PBX that spoke
+	}
+	i := a.world.interfaces[o.Flow.Interface]
+	if i == nil || i.Side != nat.Outside {
+		return
+	}
+	stranger := !a.sbc.guard.Knows(i, o.Flow.Remote.Addr())
+	j := tu.Judge("REGISTER", o.Code, o.Signed, o.Stale, stranger)
+	a.sbc.judged(a.sbc.now(), j, r.Asked(), o.Flow, i.Side, i.Realm)
+}
+
+// challengesMost bounds a generation of challenges; two are kept.
+const challengesMost = 8192
+
+// challenges remembers which requests have been challenged, so that a challenge that is sent again counts once. It belongs to
+// whoever has the core's turn.
+type challenges struct{ young, old map[challenge]struct{} }
+
+// challenge names a challenged request (RFC 3261 §8.1.1.4, §8.1.1.5).
+type challenge struct {
+	to     nat.Flow
+	callID string
+	cseq   uint32
+}
+
+// add reports whether a challenge is a new one.
+func (c *challenges) add(x challenge) bool {
+	if _, there := c.young[x]; there {
+		return false
+	}
+	if _, there := c.old[x]; there {
+		return false
+	}
+	if c.young == nil || len(c.young) >= challengesMost {
+		c.old, c.young = c.young, make(map[challenge]struct{})
+	}
+	c.young[x] = struct{}{}
+	return true
+}
+
+// passing looks at a message on its way out: of a challenge the guard learns the nonce. Whoever answers that from the
+// address that it goes to has received it there, and a first answer is no attempt to guess, so it is not charged. It runs
+// in the core's turn, and costs other messages a comparison.
+func (a *assembly) passing(to nat.Flow, b []byte) {
+	if !bytes.HasPrefix(b, []byte("SIP/2.0 401")) && !bytes.HasPrefix(b, []byte("SIP/2.0 407")) {
+		return
+	}
+	i := a.world.interfaces[to.Interface]
+	if i == nil || i.Side != nat.Outside {
+		return
+	}
+	var v scan.View
+	if scan.Scan(b, &v) != nil || !a.challenged.add(challenge{to, string(v.Bytes(v.CallID)), v.CSeq}) {
+		return
+	}
+	now := a.sbc.now()
+	for _, nonce := range noncesIn(b) {
+		a.sbc.guard.Challenged(now, to.Remote, nonce)
+	}
+}
+
+// noncesIn are the nonces of a written challenge, one a field.
+func noncesIn(b []byte) (out []string) {
+	head, _, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+	for line := range bytes.Lines(head) {
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		switch string(name) { // as we write them
+		case "WWW-Authenticate", "Proxy-Authenticate":
+			out = append(out, nonceOf(string(value)))
+		}
+	}
+	return out
 }

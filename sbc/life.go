@@ -14,6 +14,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/policy"
+	"sallyport/policy/toll"
 	"sallyport/sbc/config"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/trunk"
@@ -35,17 +36,30 @@ func (s *SBC) announce() {
 		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s; free them or move media.ports",
 			len(missing), missing[0]))
 	}
-	if len(snap.Policy.Limits) == 0 {
-		s.log.Info("off: rate limits (policy.rate_limits is absent or empty: nobody is limited)")
+	if text := unlimited(snap); text != "" {
+		s.log.Info("off: " + text)
 	}
 }
 
-// Reload puts a new configuration in force. Calls, bans and debt survive. With an error nothing has changed.
+// Reload puts a new configuration in force, whoever it shuts out. Calls, bans and debt survive. With an error nothing has
+// changed.
 func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Change, error) {
-	s.reloading.Lock()
-	defer s.reloading.Unlock()
+	changes, _, err := s.Revise(ctx, snap, Careful{Force: true})
+	return changes, err
+}
+
+// reload is what a reload does; the caller holds reloading.
+func (s *SBC) reload(ctx context.Context, snap *config.Snapshot) ([]config.Change, error) {
 	changes := config.Diff(s.snap.Load(), snap)
-	rules, err := policy.Compile(snap.Policy.Guard())
+	found, err := s.sources.prepare(ctx, snap)
+	if err != nil {
+		return changes, err
+	}
+	rules, err := policy.Compile(snap.Policy.Guard(), found.data)
+	if err != nil {
+		return changes, err
+	}
+	tolls, err := toll.Compile(&snap.Policy.Toll)
 	if err != nil {
 		return changes, err
 	}
@@ -70,9 +84,11 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 		return changes, snap.Placed(err)
 	}
 	w := newWorld(snap, s.tags, s.names)
+	w.tolls = tolls
 	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
 		return changes, errors.Join(err, undo())
 	}
+	s.sources.use(found)
 	s.guard.SetRules(s.now(), rules)
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
@@ -82,6 +98,18 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	}
 	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
 	return changes, nil
+}
+
+// recompile makes the rules in force anew, for what they work with has changed.
+func (s *SBC) recompile() {
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	rules, err := policy.Compile(s.snap.Load().Policy.Guard(), s.sources.current())
+	if err != nil {
+		s.log.Error("policy: the rules stay as they are", zap.Error(err))
+		return
+	}
+	s.guard.SetRules(s.now(), rules)
 }
 
 // relayStays refuses what a running relay cannot follow: its sockets were opened at the start, and a call that is told
@@ -179,6 +207,8 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	a.book = trunk.NewBook(w.systems, a.book)
 	a.world, a.swapped = w, a.sbc.now()
 	a.phones.configure(w)
+	a.tolls.ledger.SetRules(a.swapped, w.tolls)
+	a.setLimits(a.swapped)
 	a.startKeeper()
 	if a.phones.keeper != 0 {
 		a.sbc.core.Tell(a.phones.keeper, tu.Tick{}) // its interval may be another

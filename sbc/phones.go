@@ -9,6 +9,7 @@ import (
 	"sallyport/nat"
 	"sallyport/sbc/event"
 	"sallyport/sbc/exchange"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/tu"
@@ -20,6 +21,7 @@ type phones struct {
 	registrar *registrar.Settings
 	exchanges *exchange.Settings
 	events    *event.Settings
+	decoys    *header.Decoys
 
 	template *tu.Peer              // of every phone; the three below are made of it
 	known    *tu.Peer              // a source address with bindings, whoever speaks
@@ -55,8 +57,10 @@ func newPhones(names *tu.NameKey, tags *tu.TagKey) *phones {
 		watching: map[tu.UserID]watch{}, followers: map[string]map[tu.UserID]struct{}{}, follows: map[tu.UserID]string{},
 	}
 	p.registrar = &registrar.Settings{Book: p.book, Names: names, Tags: tags}
-	p.exchanges = &exchange.Settings{Names: names, Tags: tags}
-	p.events = &event.Settings{Names: names, Tags: tags}
+	p.decoys = &header.Decoys{}
+	p.registrar.Decoys = p.decoys
+	p.exchanges = &exchange.Settings{Names: names, Tags: tags, Decoys: p.decoys}
+	p.events = &event.Settings{Names: names, Tags: tags, Decoys: p.decoys}
 	return p
 }
 
@@ -73,6 +77,7 @@ func (p *phones) configure(w *world) {
 	r.Domain, r.Outside, r.Keepalive, r.Internal = s.PBX.Domain, s.Phones.Outside, s.Phones.Keepalive, w.internal
 	r.Limits = registrar.Limits{Contacts: s.Phones.Contacts, PerSource: s.Phones.PerSource, Bindings: bindingsMost}
 	p.exchanges.Domain, p.events.Domain = s.PBX.Domain, s.PBX.Domain
+	w.calls.Decoys = p.decoys
 }
 
 // bindingsMost bounds the bindings of all phones.

@@ -71,7 +71,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 		before := l.listeners()
 		r, err := l.gate.Control(func() (*config.Snapshot, config.Report) {
 			return config.Parse("lab.yaml", []byte(next), config.Flags{})
-		}).Reload(t.Context(), true)
+		}).Reload(t.Context(), api.ReloadRequest{Diff: true})
 		if err != nil || r.Applied || len(r.Changes) != 2 || r.Changes[0].Path != "outside.trunks.udp" || r.Changes[0].When != "listener" ||
 			r.Changes[1] != (api.Change{Path: "pbx.domain", Old: "example.com", New: "example.org", When: "new calls"}) {
 			t.Errorf("%v %+v", err, r)
@@ -233,7 +233,7 @@ func TestTheRelayStays(t *testing.T) {
 		for _, dry := range []bool{true, false} {
 			r, err := l.gate.Control(func() (*config.Snapshot, config.Report) {
 				return config.Parse("lab.yaml", []byte(moved), config.Flags{})
-			}).Reload(l.ctx, dry)
+			}).Reload(l.ctx, api.ReloadRequest{Diff: dry, Force: true})
 			if err != nil || r.Applied || len(r.Errors) != 1 || !strings.HasPrefix(r.Errors[0].Text, "lab.yaml:2:21: outside.address: media is bound to 203.0.113.10") {
 				t.Errorf("dry %v: %v %+v", dry, err, r)
 			}

@@ -29,7 +29,7 @@ func (l *lab) reload(yaml string) api.ReloadResult {
 	l.t.Helper()
 	r, err := l.gate.Control(func() (*config.Snapshot, config.Report) {
 		return config.Parse("lab.yaml", []byte(yaml), config.Flags{})
-	}).Reload(l.ctx, false)
+	}).Reload(l.ctx, api.ReloadRequest{Force: true})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -24,6 +24,7 @@ import (
 	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/trace"
 	"sallyport/sbc/transport"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
@@ -50,10 +51,15 @@ type Options struct {
 	Records Records
 	// Key seeds ids, branches and the order of media ports; zero: random.
 	Key [16]byte
+	// StateDir is where copies of feeds are kept; "": nowhere. Resolve looks names up; nil: the system's resolver.
+	StateDir string
+	Resolve  func(ctx context.Context, name string) ([]netip.Addr, error)
 	// State keeps the bindings of phones, and Names is the key of what the PBX calls them; nil and zero: nothing
 	// outlives the program. Run closes State.
 	State State
 	Names [16]byte
+	// Bans keeps the bans; nil: none outlives the program. Run closes it.
+	Bans State
 }
 
 // SBC is the running program.
@@ -69,6 +75,8 @@ type SBC struct {
 
 	snap     atomic.Pointer[config.Snapshot]
 	guard    *policy.Guard
+	recorder *trace.Recorder // nil: off
+	sources  *sources
 	leaks    leaks
 	plane    *media.Plane
 	relayed  config.Media // what the relay was opened with
@@ -76,10 +84,12 @@ type SBC struct {
 	core     *core.Core
 	assembly *assembly
 	notes    notes
+	bans     *bans
 	told     *rate.Limiter // log lines about sources, of all together
 	recent   recent
 
 	reloading sync.Mutex
+	trial     *trial // a configuration that goes back by itself; nil: none
 	running   sync.WaitGroup
 }
 
@@ -91,6 +101,14 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	s.snap.Store(snap)
 	s.told = rate.NewLimiter(1, 100)
 	w := newWorld(snap, s.tags, s.names)
+	if err := w.setTolls(snap); err != nil {
+		return nil, err
+	}
+	intake, err := newIntake(opt.Now(), w)
+	if err != nil {
+		return nil, err
+	}
+	s.sources = newSources(&s.opt, s.recompile)
 	if err := s.openGuard(w); err != nil {
 		return nil, err
 	}
@@ -103,6 +121,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
 		probes: map[string]probe{}, since: map[string]time.Time{}, phones: newPhones(s.names, s.tags),
+		tolls: newTolls(opt.Now(), w.tolls), intake: intake,
 	}
 	s.assembly.phones.registrar.Hop = s.assembly.phoneHop
 	s.assembly.phones.configure(w)
@@ -118,8 +137,9 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
 	sockets, err := transport.Listen(transport.Config{
-		Interfaces: snap.Interfaces, Guard: s.guard, Handler: handler{s}, Listen: opt.Listen, ListenStream: opt.ListenStream,
+		Interfaces: snap.Interfaces, Guard: s.watchedGuard(), Handler: handler{s}, Listen: opt.Listen, ListenStream: opt.ListenStream,
 		Dial: opt.Dial, TLS: certificate, Known: s.guard.Knows, Now: opt.Now, DSCP: 40, Log: opt.Log,
+		Unwelcome: func(face *nat.Interface, remote netip.AddrPort) bool { return s.bans.unwelcome(s.now(), face, remote) },
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
@@ -179,19 +199,25 @@ func (s *SBC) closeRecords() error {
 }
 
 func (s *SBC) openGuard(w *world) error {
-	rules, err := policy.Compile(w.snap.Policy.Guard())
+	found, err := s.sources.prepare(context.Background(), w.snap)
 	if err != nil {
 		return err
 	}
+	rules, err := policy.Compile(w.snap.Policy.Guard(), found.data)
+	if err != nil {
+		return err
+	}
+	s.sources.use(found)
 	s.guard, err = policy.New(policy.Options{Now: s.now(), Seed: maphash.MakeSeed(), OwnTag: s.tags.Owns, Rules: rules})
 	if err != nil {
 		return err
 	}
 	s.guard.SetPeers(w.guardPeers())
+	s.recorder = trace.New(int(w.snap.Policy.Recorder))
 	s.guard.SetInterfaces(w.faces())
 	s.guard.SetSecurityLog(s.securityLine)
 	s.leaks.now.Store(w.leaks)
-	return nil
+	return s.openBans()
 }
 
 func (s *SBC) openRelay(snap *config.Snapshot) error {
@@ -221,6 +247,7 @@ func (s *SBC) Run(ctx context.Context) {
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
+	s.running.Go(func() { s.sources.run(inner) })
 	_ = s.core.Post(func(time.Time) {
 		s.assembly.startProbes()
 		s.assembly.startKeeper()
@@ -228,7 +255,9 @@ func (s *SBC) Run(ctx context.Context) {
 	if kept := s.assembly.phones.kept; kept != nil {
 		s.running.Go(func() { kept.run(inner) })
 	}
+	s.bans.start(inner)
 	<-ctx.Done()
+	s.endTrial()
 	s.hangUpAll()
 	stop()
 	s.running.Wait()
@@ -242,8 +271,11 @@ func (s *SBC) Run(ctx context.Context) {
 	if err := s.closeRecords(); err != nil {
 		s.log.Warn("closing the call records", zap.Error(err))
 	}
-	if s.opt.State != nil {
-		if err := s.opt.State.Close(); err != nil {
+	for _, state := range []State{s.opt.State, s.opt.Bans} {
+		if state == nil {
+			continue
+		}
+		if err := state.Close(); err != nil {
 			s.log.Warn("closing the state", zap.Error(err))
 		}
 	}
@@ -270,6 +302,7 @@ func (s *SBC) tick(ctx context.Context) {
 			s.assembly.forget()
 			s.assembly.complain(now)
 			s.assembly.expire(now)
+			s.assembly.tickTolls(now)
 		})
 		s.closeUnused(ctx)
 	}
@@ -311,6 +344,8 @@ type sender struct{ *SBC }
 
 // Send sends a message on a flow.
 func (s sender) Send(to nat.Flow, b []byte) error {
+	s.assembly.passing(to, b)
+	s.recordSent(to, b)
 	err := s.sockets.Send(to, b)
 	if err == nil || !to.Transport.Reliable() || errors.Is(err, transport.ErrSlow) {
 		return err // a full queue concerns this message alone: its transaction's timer tells the user

@@ -94,13 +94,13 @@ func TestOverTheSocket(t *testing.T) {
 		t.Error(err)
 	}
 	for _, dry := range []bool{true, false} {
-		r, err := client.Reload(ctx, dry)
+		r, err := client.Reload(ctx, api.ReloadRequest{Diff: dry})
 		if err != nil || r.Applied == dry || len(r.Changes) != 1 || r.Changes[0].When != "new calls" {
 			t.Errorf("dry %v: %v %+v", dry, err, r)
 		}
 	}
 	broken = true
-	if r, err := client.Reload(ctx, false); err != nil || r.Applied || len(r.Errors) < 2 || !strings.Contains(r.Errors[0].Text, "lab.yaml:1:") {
+	if r, err := client.Reload(ctx, api.ReloadRequest{}); err != nil || r.Applied || len(r.Errors) < 2 || !strings.Contains(r.Errors[0].Text, "lab.yaml:1:") {
 		t.Errorf("%v %+v", err, r)
 	}
 	if d, err := client.Drain(ctx, time.Second); err != nil || d.Left != 0 {

@@ -1,7 +1,6 @@
 package sbc
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
@@ -9,8 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -19,8 +16,8 @@ import (
 	"sallyport/sbc/store"
 )
 
-// State keeps what outlives the program: the bindings of phones. Its methods may wait for a disk; they are called away
-// from the core.
+// State keeps what outlives the program: the bindings of phones, or the bans. Its methods may wait for a disk; they are called
+// away from the core.
 type State interface {
 	// Load yields all that was kept.
 	Load(func(key string, value []byte)) error
@@ -36,11 +33,20 @@ func OpenState(dir string) (State, [16]byte, error) {
 	if err != nil {
 		return nil, key, err
 	}
-	s, err := store.Open(filepath.Join(dir, "bindings.db"))
+	s, err := store.Open(filepath.Join(dir, "bindings.db"), "phones are then unreachable until they register again")
 	if err != nil {
 		return nil, key, err
 	}
 	return s, key, nil
+}
+
+// OpenBans opens the bans that a directory keeps.
+func OpenBans(dir string) (State, error) {
+	s, err := store.Open(filepath.Join(dir, "bans.db"), "nobody is banned then")
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func nameKey(path string) (key [16]byte, err error) {
@@ -70,19 +76,12 @@ func nameKey(path string) (key [16]byte, err error) {
 	return key, nil
 }
 
-// keeping writes bindings behind the core's back: it notes what changed, the last state of each, and a goroutine puts
-// that down once a second.
+// keeping notes what becomes of bindings, to be put down behind the core's back.
 type keeping struct {
-	state State
-	log   *zap.Logger
+	*journal
 
 	face nat.Interface // that of the last binding, and its name: of the core's turn
 	name string
-
-	mu      sync.Mutex
-	pending map[string][]byte // bounded by the bindings there are, and those that went within a second
-	urgent  bool              // something among them is more than a refresh
-	failing bool
 }
 
 // note takes a change of a binding. It runs in the core's turn.
@@ -94,13 +93,7 @@ func (k *keeping) note(w *world, before, after *registrar.Binding) {
 	} else {
 		token, value = after.Token, encodeBinding(k.nameOf(w.interfaces[after.Flow.Interface]), after)
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.pending == nil {
-		k.pending = map[string][]byte{}
-	}
-	k.pending[token] = value
-	k.urgent = k.urgent || before == nil || after == nil || before.Flow != after.Flow || before.Lost != after.Lost
+	k.put(token, value, before == nil || after == nil || before.Flow != after.Flow || before.Lost != after.Lost)
 }
 
 // nameOf is the name of an interface; that of none is empty.
@@ -112,75 +105,6 @@ func (k *keeping) nameOf(i *nat.Interface) string {
 		k.face, k.name = *i, i.String()
 	}
 	return k.name
-}
-
-// refreshesEvery is how many of those intervals mere refreshes wait, to be put down together.
-const refreshesEvery = 5
-
-// keepEvery is how often changes are put down: so much a crash may forget, and a phone's next REGISTER brings it back.
-const keepEvery = time.Second
-
-// run puts changes down until the context ends, and then once more.
-func (k *keeping) run(ctx context.Context) {
-	t := time.NewTicker(keepEvery)
-	defer t.Stop()
-	for n := 1; ; n++ {
-		select {
-		case <-ctx.Done():
-			k.flush()
-			return
-		case <-t.C:
-			if k.hurries() || n%refreshesEvery == 0 {
-				k.flush()
-			}
-		}
-	}
-}
-
-// hurries reports whether something waits that a crash must not lose: a phone that came, moved or went.
-func (k *keeping) hurries() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.urgent
-}
-
-func (k *keeping) flush() {
-	k.mu.Lock()
-	batch := k.pending
-	k.pending, k.urgent = nil, false
-	k.mu.Unlock()
-	if len(batch) == 0 {
-		return
-	}
-	err := k.state.Put(batch)
-	if err != nil {
-		k.giveBack(batch)
-	}
-	if (err != nil) != k.failing {
-		k.failing = err != nil
-		if k.failing {
-			k.log.Error("registrations cannot be kept: after a restart phones are unreachable until they register again", zap.Error(err))
-		} else {
-			k.log.Info("registrations are kept again")
-		}
-	}
-}
-
-// giveBack lets a batch wait for the next try, where nothing newer has come.
-func (k *keeping) giveBack(batch map[string][]byte) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.urgent = true // tried again soon
-	if k.pending == nil {
-		k.pending = batch
-		return
-	}
-	for token, value := range batch {
-		// What is to be forgotten waits only while there is room: a restart forgets it anyway, once its time is over.
-		if _, newer := k.pending[token]; !newer && (value != nil || len(k.pending) < 2*bindingsMost) {
-			k.pending[token] = value
-		}
-	}
 }
 
 // encodeBinding puts the name of the interface in front: its number is this run's.
@@ -237,7 +161,13 @@ func (s *SBC) restore(w *world) error {
 		s.guard.AddPhone(b.Flow.Remote.Addr())
 		delete(gone, b.Token)
 	}
-	p.kept = &keeping{state: s.opt.State, log: s.log, pending: gone, urgent: len(gone) > 0}
+	p.kept = &keeping{journal: newJournal(s.opt.State, gone, 2*bindingsMost, func(err error) {
+		if err != nil {
+			s.log.Error("registrations cannot be kept: after a restart phones are unreachable until they register again", zap.Error(err))
+		} else {
+			s.log.Info("registrations are kept again")
+		}
+	})}
 	if all > 0 {
 		s.log.Info(fmt.Sprintf("%d registrations kept from before, %d expired or of listeners that are gone", p.book.Len(), len(gone)))
 	}

@@ -9,6 +9,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/api"
+	"sallyport/sbc/config"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/transport"
 )
@@ -62,8 +63,11 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 		Rules: c.rules(), Media: c.media(),
 	}
 	var live []nat.Interface
+	var tables []api.Limit
 	if err := s.core.Do(ctx, func(time.Time) {
 		live, out.Draining, out.Phones = s.assembly.live(), s.assembly.draining, s.assembly.phones.gauge()
+		out.Rules = append(out.Rules, s.assembly.tollRules()...)
+		tables = s.assembly.tollLevels()
 	}); err != nil {
 		return out, err
 	}
@@ -84,12 +88,20 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	g := s.Gauges()
 	out.Calls = api.CallGauge{Now: g.Calls, High: g.CallsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
-	out.Limits = c.limits(&g)
+	out.Limits, out.Data = append(c.limits(&g), tables...), c.sources.list()
 	out.Audit = append(audit(&g), c.edges()...)
-	if len(snap.Policy.Limits) == 0 {
-		out.Off = append(out.Off, "rate limits: policy.rate_limits is absent or empty, nobody is limited")
+	if text := unlimited(snap); text != "" {
+		out.Off = append(out.Off, text)
 	}
 	return out, nil
+}
+
+// unlimited says that nobody is limited; "": somebody is. An absent list is the shipped rule, only an empty one is none.
+func unlimited(snap *config.Snapshot) string {
+	if len(snap.Policy.Limits) > 0 {
+		return ""
+	}
+	return "rate limits: policy.rate_limits is [], nobody is limited; leave the key out for the shipped rule"
 }
 
 func (c control) media() api.Media {

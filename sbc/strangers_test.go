@@ -220,7 +220,7 @@ func TestWhoIsHeardAtThePhonesDoor(t *testing.T) {
 		for _, strangers := range []string{"silent", "answer"} {
 			t.Run(unregistered+"/"+strangers, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					d := newDoor(t, doorConfig, "unregistered: drop", "unregistered: "+unregistered, "phones: silent", "phones: "+strangers)
+					d := newDoor(t, doorConfig, "unregistered: drop", "reachable: [ '.*' ], unregistered: "+unregistered, "phones: silent", "phones: "+strangers)
 					defer d.close()
 					wires := map[netip.AddrPort]*wire{phoneAt: d.phone, besideAt: d.wire(besideAt), strangerAt: d.wire(strangerAt)}
 					d.enter(d.phone, "204")

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport/policy"
+	"sallyport/policy/toll"
 	"sallyport/sbc/api"
 	"sallyport/sbc/registrar"
 )
@@ -123,6 +124,7 @@ func (c control) whyPhone(ctx context.Context, subject, aor string) (api.Why, er
 	if err != nil {
 		return api.Why{}, err
 	}
+	p.Budgets = c.standing(ctx, toll.Who{AoR: aor})
 	slices.SortFunc(p.Calls, func(a, b api.Spoken) int { return b.Start.Compare(a.Start) })
 	p.Calls = append(p.Calls, c.recent.of(aor)...)
 	if len(sources) == 0 && p.Register != nil {

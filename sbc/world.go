@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/toll"
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
 	"sallyport/sbc/header"
@@ -23,6 +24,7 @@ type world struct {
 	internal   nat.Ranges
 	systems    []trunk.System
 	table      route.Table
+	tolls      *toll.Rules
 	calls      *call.Settings
 	leaks      *header.Guard
 	probes     map[string]trunk.ProbeConfig // by hop id

@@ -170,64 +170,6 @@ func newWhy() *cobra.Command {
 		})
 }
 
-func newBans() *cobra.Command {
-	bans := ask("bans", "The bans in force", cobra.NoArgs,
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
-			list, err := c.Bans(ctx)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, list, func() string { return api.BansText(list, time.Local) })
-		})
-	var length time.Duration
-	var comment string
-	var realms []string
-	add := ask("add ADDRESS|PREFIX", "Ban an address or a prefix", cobra.ExactArgs(1),
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
-			ban := api.Ban{Address: args[0], Realms: realms, Comment: comment}
-			if length > 0 {
-				ban.Until = time.Now().Add(length)
-			}
-			ban, err := c.AddBan(ctx, ban)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, ban, func() string { return "banned " + ban.Address })
-		})
-	add.Flags().DurationVar(&length, "for", 0, "how long; 0: until it is removed (or the program restarts)")
-	add.Flags().StringVar(&comment, "comment", "", "why, for `sbc why`")
-	add.Flags().StringSliceVar(&realms, "realm", nil, "phones or trunks; absent: both")
-	remove := ask("remove ADDRESS|PREFIX", "Lift a ban", cobra.ExactArgs(1),
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
-			if err := c.RemoveBan(ctx, args[0]); err != nil {
-				return err
-			}
-			return a.print(cmd, struct {
-				Removed string `json:"removed"`
-			}{args[0]}, func() string { return "no longer banned: " + args[0] })
-		})
-	bans.AddCommand(add, remove)
-	return bans
-}
-
-func newReload() *cobra.Command {
-	var diff bool
-	cmd := ask("reload", "Read the configuration anew; --diff only says what would change", cobra.NoArgs,
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
-			r, err := c.Reload(ctx, diff)
-			if err != nil {
-				return err
-			}
-			text, ok := r.Text()
-			if err := a.print(cmd, r, func() string { return text }); err != nil || ok {
-				return err
-			}
-			return &exitError{code: exitFailed}
-		})
-	cmd.Flags().BoolVar(&diff, "diff", false, "change nothing, say what would change")
-	return cmd
-}
-
 func newDrain() *cobra.Command {
 	var wait time.Duration
 	cmd := ask("drain", "Take no new calls until the program is restarted, wait for those in progress", cobra.NoArgs,

@@ -47,17 +47,23 @@ func ringed(to io.Writer, format string) *asyncWriter {
 }
 
 // newSecurityLog makes the log of security lines in a file of its own; nil if none is asked for. Readers of sockets write
-// it, so it waits for no disk.
-func newSecurityLog(c config.Log) (*zap.Logger, error) {
+// it, so it waits for no disk. reopen lets it go on in a new file after somebody has moved the old one away.
+func newSecurityLog(c config.Log) (log *zap.Logger, reopen func(*zap.Logger), err error) {
 	if c.SecurityFile == "" {
-		return nil, nil
+		return nil, func(*zap.Logger) {}, nil
 	}
-	file, _, err := zap.Open(c.SecurityFile)
+	file, err := openCapped(c.SecurityFile, c.SecuritySize)
 	if err != nil {
-		return nil, fmt.Errorf("log.security_file: %w\n  hint: its directory must exist and be writable for the user that runs sbc", err)
+		return nil, nil, fmt.Errorf("log.security_file: %w\n  hint: its directory must exist and be writable for the user that runs sbc", err)
 	}
 	out := ringed(file, c.Format)
-	return zap.New(zapcore.NewCore(newEncoder(c.Format), out, zapcore.InfoLevel), zap.ErrorOutput(out)), nil // policy.log bounds it
+	log = zap.New(zapcore.NewCore(newEncoder(c.Format), out, zapcore.InfoLevel), zap.ErrorOutput(out)) // policy.log bounds it
+	return log, func(tell *zap.Logger) {
+		_ = log.Sync() // what belongs into the old one
+		if err := file.Reopen(); err != nil {
+			tell.Error("log.security_file: its lines are lost until it can be opened again", zap.Error(err))
+		}
+	}, nil
 }
 
 // flusher writes what the logs still hold; nil logs hold nothing.

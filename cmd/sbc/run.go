@@ -40,7 +40,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
-	security, err := newSecurityLog(snap.Log)
+	security, reopen, err := newSecurityLog(snap.Log)
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
@@ -51,7 +51,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 		return &exitError{code: exitUsage, err: err}
 	}
 	defer release()
-	state, names, err := sbc.OpenState(snap.StateDir)
+	kept, err := openKept(snap.StateDir)
 	if err != nil {
 		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
 	}
@@ -60,7 +60,8 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(40)
 	}
-	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security, State: state, Names: names})
+	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans,
+		StateDir: snap.StateDir})
 	if err != nil {
 		return &exitError{code: exitUsage, err: snap.Placed(err)}
 	}
@@ -73,7 +74,12 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	}
 	var helpers sync.WaitGroup
 	gone := make(chan struct{})
-	helpers.Go(func() { attend(ctx, stop, gone, gate, log, flush, again) })
+	helpers.Go(func() {
+		attend(ctx, stop, gone, gate, log, flush, func() (*config.Snapshot, config.Report) {
+			reopen(log) // logrotate says so by SIGHUP, too
+			return again()
+		})
+	})
 	helpers.Go(served)
 	gate.Run(ctx)
 	close(gone)
@@ -154,7 +160,7 @@ func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, again loader) {
 	for _, w := range report.Warnings {
 		log.Warn(w.String())
 	}
-	if _, err := gate.Reload(ctx, snap); err != nil {
+	if _, _, err := gate.Revise(ctx, snap, sbc.Careful{}); err != nil {
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(err))
 	}
 }

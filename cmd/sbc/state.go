@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"sallyport/sbc"
 )
 
 // lockState makes the state directory and keeps a second program from using it at the same time.
@@ -21,4 +24,21 @@ func lockState(dir string) (release func(), err error) {
 		return nil, fmt.Errorf("state.directory: %s is used by another sbc\n  hint: stop it, or give this one a state.directory of its own", dir)
 	}
 	return func() { _ = f.Close() }, nil
+}
+
+// kept is what outlives the program.
+type kept struct {
+	bindings, bans sbc.State
+	names          [16]byte
+}
+
+// openKept opens what a state directory keeps. The gate closes it.
+func openKept(dir string) (k kept, err error) {
+	if k.bindings, k.names, err = sbc.OpenState(dir); err != nil {
+		return k, err
+	}
+	if k.bans, err = sbc.OpenBans(dir); err != nil {
+		return k, errors.Join(err, k.bindings.Close())
+	}
+	return k, nil
 }

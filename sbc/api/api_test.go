@@ -85,10 +85,24 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	same("nodes", nodes, []Node{}, err)
 	why, err := c.Why(ctx, "198.51.100.7 & more?")
 	same("why", why, Why{Subject: "198.51.100.7 & more?", Text: "LIMITED\n", Detail: []byte(`{"over":11}`)}, err)
-	dry, err := c.Reload(ctx, true)
+	dry, err := c.Reload(ctx, ReloadRequest{Diff: true, Session: "2001:db8::1"})
 	same("dry run", dry, ReloadResult{Changes: []Change{{"media.dscp", "46", "0", "restart"}}}, err)
-	done, err := c.Reload(ctx, false)
+	done, err := c.Reload(ctx, ReloadRequest{Force: true, Confirm: "1m0s"})
 	same("reload", done, ReloadResult{Applied: true, Changes: dry.Changes}, err)
+	if want := (ReloadRequest{Force: true, Confirm: "1m0s"}); f.asked != want {
+		t.Errorf("asked for %+v, want %+v", f.asked, want)
+	}
+	if err := c.KeepReload(ctx); err != nil || f.onTrial {
+		t.Errorf("kept: %v", err)
+	}
+	if err := c.KeepReload(ctx); err == nil {
+		t.Error("kept what is not on trial")
+	}
+	if _, err := c.Reload(ctx, ReloadRequest{Confirm: "forever"}); err == nil || !strings.Contains(err.Error(), "forever") {
+		t.Errorf("error %v", err)
+	}
+	verdict, err := c.TestMessage(ctx, PolicyTest{Source: "192.0.2.1", Message: []byte("a\r\n\x00")})
+	same("policy test", verdict, PolicyVerdict{Allowed: true, Text: "192.0.2.1 a\r\n\x00"}, err)
 	left, err := c.Drain(ctx, 90*time.Second)
 	same("drain", left, DrainResult{Left: 3}, err)
 	if f.drained != 90*time.Second {
@@ -203,7 +217,7 @@ func TestStrangersMayOnlyAsk(t *testing.T) {
 	if _, err := c.Status(ctx); err != nil {
 		t.Fatal(err)
 	}
-	_, err := c.Reload(ctx, false)
+	_, err := c.Reload(ctx, ReloadRequest{Force: true, Confirm: "1m0s"})
 	e, ok := errors.AsType[*Error](err)
 	if !ok || e.Status != http.StatusForbidden || len(f.reloads) != 0 {
 		t.Fatalf("%v, reloads %v", err, f.reloads)
@@ -211,7 +225,7 @@ func TestStrangersMayOnlyAsk(t *testing.T) {
 	if len(told.list) != 1 || !strings.HasPrefix(told.list[0], "-1 reload you may ask") {
 		t.Errorf("told: %q", told.list)
 	}
-	if _, err := c.Reload(ctx, true); err != nil {
+	if _, err := c.Reload(ctx, ReloadRequest{Diff: true, Session: "2001:db8::1"}); err != nil {
 		t.Errorf("a dry run is refused: %v", err)
 	}
 }

@@ -104,31 +104,6 @@ func (c *Client) Why(ctx context.Context, subject string) (Why, error) {
 	return call[Why](ctx, c, http.MethodGet, "/v1/why?subject="+url.QueryEscape(subject), nil)
 }
 
-// Bans are the bans in force.
-func (c *Client) Bans(ctx context.Context) ([]Ban, error) {
-	return call[[]Ban](ctx, c, http.MethodGet, "/v1/bans", nil)
-}
-
-// AddBan bans an address or a prefix.
-func (c *Client) AddBan(ctx context.Context, ban Ban) (Ban, error) {
-	return call[Ban](ctx, c, http.MethodPost, "/v1/bans", ban)
-}
-
-// RemoveBan lifts a ban.
-func (c *Client) RemoveBan(ctx context.Context, address string) error {
-	_, err := call[struct{}](ctx, c, http.MethodDelete, "/v1/bans?address="+url.QueryEscape(address), nil)
-	return err
-}
-
-// Reload makes the program read its configuration, or, in a dry run, say what would change.
-func (c *Client) Reload(ctx context.Context, dryRun bool) (ReloadResult, error) {
-	method := http.MethodPost
-	if dryRun {
-		method = http.MethodGet
-	}
-	return call[ReloadResult](ctx, c, method, "/v1/reload", nil)
-}
-
 // Drain stops new calls and waits for the last one so long. The context must allow for the wait.
 func (c *Client) Drain(ctx context.Context, wait time.Duration) (DrainResult, error) {
 	return call[DrainResult](ctx, c, http.MethodPost, "/v1/drain", drainRequest{Wait: wait.String()})

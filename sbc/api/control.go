@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"time"
 )
 
@@ -24,36 +25,44 @@ type Control interface {
 	Registrations(ctx context.Context, aor string) ([]Registration, error)
 	// Why explains what happens to an address, an address of record or a call, and why.
 	Why(ctx context.Context, subject string) (Why, error)
+	// TestMessage says what the rules would do with a message, and charges nobody.
+	TestMessage(ctx context.Context, q PolicyTest) (PolicyVerdict, error)
 	// Bans are the bans in force.
 	Bans(ctx context.Context) ([]Ban, error)
-	// AddBan bans an address or a prefix, or replaces its ban.
+	// AddBan bans an address or a prefix, or replaces its ban. Unless it is forced it is refused where it shuts out somebody
+	// who must not be.
 	AddBan(ctx context.Context, ban Ban) (Ban, error)
-	// RemoveBan lifts the ban of an address or prefix.
+	// RemoveBan lifts the bans of an address or prefix, and forgets what else is held against it.
 	RemoveBan(ctx context.Context, address string) error
-	// Reload reads the configuration anew. A dry run only says what would change. A wrong configuration is no error of
-	// the method: the result lists what is wrong, and nothing has changed.
-	Reload(ctx context.Context, dryRun bool) (ReloadResult, error)
+	// Reload reads the configuration anew, or only says what would change. A wrong configuration is no error of the
+	// method: the result lists what is wrong, and nothing has changed.
+	Reload(ctx context.Context, r ReloadRequest) (ReloadResult, error)
+	// KeepReload makes a reload that is on trial last. It is an error if none is.
+	KeepReload(ctx context.Context) error
+	// Record writes what the flight recorder holds.
+	Record(ctx context.Context, w io.Writer) error
 	// Drain takes no new calls from now on and waits until the last one ends, or so long.
 	Drain(ctx context.Context, wait time.Duration) (DrainResult, error)
 }
 
 // Status is the program as a whole.
 type Status struct {
-	Version    string      `json:"version"`
-	PID        int         `json:"pid"`
-	Since      time.Time   `json:"since"`
-	Config     string      `json:"config,omitempty"` // the file; empty: flags alone
-	Draining   bool        `json:"draining"`
-	Interfaces []Interface `json:"interfaces"`
-	Calls      CallGauge   `json:"calls"`
-	Phones     PhoneGauge  `json:"phones,omitzero"`
-	Media      Media       `json:"media"`
-	Busy       float64     `json:"core_busy_ratio"` // 0 to 1
-	Counts     []Count     `json:"counts"`          // refusals and admissions since the start
-	Rules      []Rule      `json:"rules"`           // the rules in force, in the order of the file
-	Limits     []Limit     `json:"limits"`          // every capped table
-	Audit      []Gauge     `json:"audit"`           // what must be zero once all calls have ended, and what must never happen
-	Off        []string    `json:"off,omitempty"`   // what the configuration leaves off, one clause each
+	Version    string       `json:"version"`
+	PID        int          `json:"pid"`
+	Since      time.Time    `json:"since"`
+	Config     string       `json:"config,omitempty"` // the file; empty: flags alone
+	Draining   bool         `json:"draining"`
+	Interfaces []Interface  `json:"interfaces"`
+	Calls      CallGauge    `json:"calls"`
+	Phones     PhoneGauge   `json:"phones,omitzero"`
+	Media      Media        `json:"media"`
+	Busy       float64      `json:"core_busy_ratio"` // 0 to 1
+	Counts     []Count      `json:"counts"`          // refusals and admissions since the start
+	Rules      []Rule       `json:"rules"`           // the rules in force, in the order of the file
+	Limits     []Limit      `json:"limits"`          // every capped table
+	Audit      []Gauge      `json:"audit"`           // what must be zero once all calls have ended, and what must never happen
+	Data       []DataSource `json:"data,omitempty"`  // what the rules work with besides their text
+	Off        []string     `json:"off,omitempty"`   // what the configuration leaves off, one clause each
 }
 
 // Interface is one listening socket.
@@ -117,6 +126,15 @@ type Limit struct {
 	Level int    `json:"level"`
 	High  int    `json:"high"`
 	Cap   int    `json:"cap"`
+}
+
+// DataSource is a list, a name or a database that rules work with.
+type DataSource struct {
+	Kind    string    `json:"kind"` // countries, feed, name
+	Name    string    `json:"name"` // file of the database
+	Entries int       `json:"entries"`
+	Fetched time.Time `json:"fetched,omitzero"` // of a database: when it was made
+	Error   string    `json:"error,omitempty"`  // of the last try; what was known stays in force
 }
 
 // Gauge is one figure by name.
@@ -203,38 +221,6 @@ type Why struct {
 	Allowed bool            `json:"allowed"`          // a request from there would pass now
 	Text    string          `json:"text"`             // for people, several lines
 	Detail  json.RawMessage `json:"detail,omitempty"` // the same for programs
-}
-
-// Ban is one ban by hand.
-type Ban struct {
-	Address string    `json:"address"`          // or prefix
-	Realms  []string  `json:"realms,omitempty"` // empty: all
-	Since   time.Time `json:"since,omitzero"`
-	Until   time.Time `json:"until,omitzero"` // zero: for ever
-	Comment string    `json:"comment,omitempty"`
-	By      string    `json:"by,omitempty"` // "uid 0"; the server fills it in
-}
-
-// Problem is one thing wrong with a configuration.
-type Problem struct {
-	Text string `json:"text"` // as printed: place, key, what is wrong
-	Hint string `json:"hint,omitempty"`
-}
-
-// Change is one key that differs.
-type Change struct {
-	Path string `json:"path"`
-	Old  string `json:"old"`
-	New  string `json:"new"`
-	When string `json:"when"` // live, new calls, listener, restart
-}
-
-// ReloadResult is what a reload did, or would do.
-type ReloadResult struct {
-	Applied  bool      `json:"applied"`
-	Changes  []Change  `json:"changes"`
-	Errors   []Problem `json:"errors,omitempty"` // any: nothing was changed
-	Warnings []Problem `json:"warnings,omitempty"`
 }
 
 // DrainResult is what a drain came to.

@@ -12,7 +12,10 @@ type fake struct {
 	mu       sync.Mutex
 	bans     map[string]Ban
 	reloads  []bool
+	asked    ReloadRequest
+	onTrial  bool
 	drained  time.Duration
+	dump     string        // of the recorder
 	block    chan struct{} // Status and Drain wait for it, if it is set
 	statuses int
 	ended    chan error // Drain tells how its wait ended, if it is set
@@ -144,9 +147,25 @@ func (f *fake) RemoveBan(_ context.Context, address string) error {
 	return nil
 }
 
-func (f *fake) Reload(_ context.Context, dryRun bool) (ReloadResult, error) {
+func (f *fake) TestMessage(_ context.Context, q PolicyTest) (PolicyVerdict, error) {
+	return PolicyVerdict{Allowed: true, Text: q.Source + " " + string(q.Message)}, nil
+}
+
+func (f *fake) KeepReload(context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.onTrial {
+		return NotFound("it was kept, or has gone back", "no configuration is on trial")
+	}
+	f.onTrial = false
+	return nil
+}
+
+func (f *fake) Reload(_ context.Context, r ReloadRequest) (ReloadResult, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	dryRun := r.Diff
+	f.asked, f.onTrial = r, r.Confirm != ""
 	f.reloads = append(f.reloads, dryRun)
 	if len(f.reloads) > 2 {
 		return ReloadResult{}, errors.New("the disk is on fire")

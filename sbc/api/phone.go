@@ -24,6 +24,9 @@ type Phone struct {
 	Calls     []Spoken  `json:"calls,omitempty"` // lately, newest first
 	// Guard is what the guard would do now to a request from the phone's address: one line, or several; empty: let it in.
 	Guard []string `json:"guard,omitempty"`
+	// Budgets is what rules on calls (policy.calls) say of the phone: what it has used of its budgets, and the last calls that
+	// they refused; one line each.
+	Budgets []string `json:"budgets,omitempty"`
 }
 
 // Registering is one REGISTER and how the PBX answered it.
@@ -74,6 +77,7 @@ func (p *Phone) Why(subject string, now time.Time, zone *time.Location) (Why, er
 		told.Bindings = append(told.Bindings, p.Bindings[i].bounded())
 	}
 	told.Calls, told.Guard = p.Calls[:min(len(p.Calls), maxSpoken)], firsts(p.Guard, maxClauses)
+	told.Budgets = firsts(p.Budgets, maxClauses)
 	detail, err := json.Marshal(&told)
 	if err != nil {
 		return Why{}, err
@@ -108,6 +112,7 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 		}
 		say(label, "%s", p.Calls[i].text(zone))
 	}
+	rows = append(rows, labelled("budget", p.Budgets)...)
 	rows = append(rows, labelled("guard", p.Guard)...)
 	for _, fix := range p.fixes() {
 		say("fix", "%s", fix)

@@ -187,6 +187,14 @@ func TestWhyOfAPhoneAsPrinted(t *testing.T) {
 		t.Error("a phone that the guard refuses is allowed")
 	}
 	golden(t, "why_phone_banned", w.Text)
+	broke := samplePhone()
+	for range 2 * maxClauses {
+		broke.Budgets = append(broke.Budgets, `rule "each": aor 201@example.com: 4 of 4 calls at a time`)
+	}
+	if w, _ = broke.Why("201", start, zone); !w.Allowed || strings.Count(w.Text, "4 of 4 calls at a time") != maxClauses ||
+		!strings.Contains(w.Text, "budget ") {
+		t.Errorf("what rules on calls say\n%s", w.Text)
+	}
 	lost := Phone{AoR: "x@example.com", Bindings: sampleRegistrations()[2:]}
 	if w, _ = lost.Why("x", start, zone); w.Allowed {
 		t.Error("a phone whose connection is gone is allowed")

@@ -165,14 +165,16 @@ func (s *Server) routes() http.Handler {
 		}
 		return some(c.Why(r.Context(), subject))
 	})
-	// A dry run changes nothing, so everybody who can ask may have one.
-	ask("GET /v1/reload", func(r *http.Request) (any, error) { return reloaded(c.Reload(r.Context(), true)) })
-	ask("POST /v1/reload", s.change("reload", func(r *http.Request) (any, error) { return reloaded(c.Reload(r.Context(), false)) }))
+	ask("POST /v1/policy/test", s.testMessage)
+	ask("GET /v1/reload", s.reload)
+	ask("POST /v1/reload", s.change("reload", s.reload))
+	ask("POST /v1/reload/keep", s.change("reload --keep", func(r *http.Request) (any, error) { return struct{}{}, c.KeepReload(r.Context()) }))
 	ask("POST /v1/bans", s.change("bans add", s.addBan))
 	ask("DELETE /v1/bans", s.change("bans remove", func(r *http.Request) (any, error) {
 		return struct{}{}, c.RemoveBan(r.Context(), r.URL.Query().Get("address"))
 	}))
 	ask("POST /v1/drain", s.change("drain", s.drain))
+	mux.HandleFunc("GET /v1/recorder", s.record)
 	ask("/", func(r *http.Request) (any, error) {
 		return nil, NotFound("program and client are of different versions?", "no such request: %s %s", r.Method, r.URL.Path)
 	})
@@ -187,32 +189,12 @@ func some[T any](v T, err error) (any, error) {
 	return v, nil
 }
 
-// reloaded is some for the result of a reload.
-func reloaded(r ReloadResult, err error) (any, error) {
-	if r.Changes == nil {
-		r.Changes = []Change{}
-	}
-	return some(r, err)
-}
-
 // list is some for lists: no element is [], not null.
 func list[T any](v []T, err error) (any, error) {
 	if v == nil {
 		v = []T{}
 	}
 	return some(v, err)
-}
-
-func (s *Server) addBan(r *http.Request) (any, error) {
-	var ban Ban
-	if err := readBody(r, &ban); err != nil {
-		return nil, err
-	}
-	if ban.Address == "" {
-		return nil, BadRequest("name an address or a prefix", "no address")
-	}
-	ban.By = fmt.Sprintf("uid %d", uidOf(r.Context()))
-	return some(s.opt.Control.AddBan(r.Context(), ban))
 }
 
 // drainRequest says how long to wait for the last call.

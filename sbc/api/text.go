@@ -63,10 +63,27 @@ func (s *Status) Text(zone *time.Location) string {
 			rows = append(rows, []string{"rule", r.text()})
 		}
 	}
+	for i := range s.Data {
+		rows = append(rows, []string{s.Data[i].Kind, s.Data[i].text(zone)})
+	}
 	for _, off := range s.Off {
 		rows = append(rows, []string{"off", off})
 	}
 	return table(rows)
+}
+
+func (d *DataSource) text(zone *time.Location) string {
+	text := fmt.Sprintf("%s: %d entries", d.Name, d.Entries)
+	if d.Entries == 1 {
+		text = d.Name + ": 1 entry"
+	}
+	if !d.Fetched.IsZero() {
+		text += ", of " + clock(d.Fetched, zone)
+	}
+	if d.Error != "" {
+		text += "; now failing: " + printable(d.Error)
+	}
+	return text
 }
 
 // summed are the counts with those of one listener's transports added up.
@@ -85,6 +102,9 @@ func summed(counts []Count) []Count {
 
 func (r *Rule) text() string {
 	text := fmt.Sprintf("%s %q: decided %d times", r.Path, r.Name, r.Hits)
+	if r.Hits == 1 {
+		text = fmt.Sprintf("%s %q: decided once", r.Path, r.Name)
+	}
 	if r.Shadow > 0 {
 		text = fmt.Sprintf("%s %q: would have refused %d (shadow)", r.Path, r.Name, r.Shadow)
 	}
@@ -238,50 +258,6 @@ func NodesText(list []Node, zone *time.Location) string {
 		rows = append(rows, append([]string{n.State, fmt.Sprint(n.Calls), strings.Join(n.Realms, ",")}, n.cells(zone)...))
 	}
 	return table(rows)
-}
-
-// BansText is `sbc bans`.
-func BansText(list []Ban, zone *time.Location) string {
-	if len(list) == 0 {
-		return "no bans\n"
-	}
-	rows := [][]string{{"ADDRESS", "REALMS", "SINCE", "UNTIL", "BY", "COMMENT"}}
-	for _, b := range list {
-		until := "for ever"
-		if !b.Until.IsZero() {
-			until = clock(b.Until, zone)
-		}
-		rows = append(rows, []string{
-			b.Address, cmp.Or(strings.Join(b.Realms, ","), "all"), clock(b.Since, zone), until, cmp.Or(b.By, "-"), printable(b.Comment),
-		})
-	}
-	return table(rows)
-}
-
-// Text is `sbc reload`; ok is false if nothing was done because something is wrong.
-func (r *ReloadResult) Text() (text string, ok bool) {
-	var b strings.Builder
-	for _, p := range r.Errors {
-		b.WriteString("error: " + p.text() + "\n")
-	}
-	for _, p := range r.Warnings {
-		b.WriteString("warning: " + p.text() + "\n")
-	}
-	for _, c := range r.Changes {
-		fmt.Fprintf(&b, "%s: %s → %s (%s)\n", c.Path, cmp.Or(c.Old, "absent"), cmp.Or(c.New, "absent"), c.When)
-	}
-	switch {
-	case len(r.Errors) > 0:
-		b.WriteString("nothing has changed\n")
-		return b.String(), false
-	case len(r.Changes) == 0 && r.Applied:
-		b.WriteString("no change of a key; certificate and key were read anew, if there are any\n")
-	case len(r.Changes) == 0:
-		b.WriteString("no change\n")
-	case r.Applied:
-		b.WriteString("reloaded\n")
-	}
-	return b.String(), true
 }
 
 func (p *Problem) text() string {

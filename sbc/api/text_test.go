@@ -55,8 +55,13 @@ func TestAnswersAsPrinted(t *testing.T) {
 	golden(t, "trunks", TrunksText(trunks, zone))
 	golden(t, "nodes", NodesText([]Node{{Peer: samplePeers()[0], Realms: []string{"phones", "trunks"}, Calls: 4}}, zone))
 	golden(t, "bans", BansText([]Ban{
-		{Address: "198.51.100.7", Since: start, By: "uid 0", Comment: "noise\nmore"},
-		{Address: "2001:db8::/64", Since: start, Until: now, Realms: []string{"trunks"}},
+		{Address: "198.51.100.7", Kind: "address", Since: start, By: "uid 0", Comment: "noise\nmore"},
+		{Address: "2001:db8::/64", Kind: "prefix", Since: start, Until: now, Realms: []string{"trunks"}},
+		{
+			Address: "198.51.100.8", Kind: "user", AoR: "20\x1b4", Since: start, Until: now, By: "evidence", Comment: "wrong digest", Count: 3,
+			Evidence: []string{"4 wrong digest: 20 of 20 points within 1m", "last at 18:00:00: udp"},
+		},
+		{Address: "198.51.100.8", Kind: "port", Port: 40122, Since: start, Until: now, By: "evidence", Comment: "scanner", Count: 1},
 	}, zone))
 	for name, text := range map[string]string{
 		"no calls\n": CallsText(nil, now, zone), "no trunks\n": TrunksText(nil, zone), "no PBX nodes\n": NodesText(nil, zone),
@@ -85,8 +90,14 @@ func TestReloadAsPrinted(t *testing.T) {
 			"warning: odd\nmedia.dscp: 46 → 0 (restart)\nreloaded\n", true},
 		{ReloadResult{Errors: []Problem{{"f:1:2: a: bad", "do"}, {"f:3:4: b: bad", ""}}},
 			"error: f:1:2: a: bad\n  hint: do\nerror: f:3:4: b: bad\nnothing has changed\n", false},
+		{ReloadResult{Applied: true, Changes: change[:1], Returns: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
+			"media.dscp: 46 → 0 (restart)\nreloaded\non trial: the configuration before comes back at 03:04:05 unless you keep this one (sbc reload --keep)\n", true},
+		{ReloadResult{Refused: true, Phones: 12, Known: 40, Hits: []Hit{
+			{Who: "trunk itsp", Source: "203.0.113.20", Method: "INVITE", Reason: "black-list", Rule: `policy.black_list[0] "203.0.113.0/24"`, Vital: true},
+		}}, "shuts out trunk itsp (203.0.113.20): INVITE black-list by policy.black_list[0] \"203.0.113.0/24\"\nshuts out 12 of 40 registered phones\n" +
+			"refused, nothing has changed\n  hint: spare them (policy.white_list, a narrower range), try the rule with shadow: true, or insist with --force\n", false},
 	} {
-		if got, ok := c.r.Text(); got != c.want || ok != c.ok {
+		if got, ok := c.r.Text(time.UTC); got != c.want || ok != c.ok {
 			t.Errorf("%q %v, want %q", got, ok, c.want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -19,6 +20,8 @@ type Settings struct {
 	Destinations [2]nat.DestinationRules
 	// Internal are the internal ranges.
 	Internal nat.Ranges
+	// Decoys are what strangers see in the place of answers that name no user. Nil: 403.
+	Decoys *header.Decoys
 }
 
 // phase is how far a call is.

@@ -3,6 +3,7 @@ package call
 import (
 	"time"
 
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -18,12 +19,18 @@ func (c *Call) challengePasses(to int) bool {
 	return c.legs[to].phone() && c.legs[1-to].peer.Kind == tu.KindNode
 }
 
-// challengePassed tells that a phone has been challenged: its next request is an answer, and no attempt to guess.
-func (c *Call) challengePassed(to int, method string, code int, do []tu.Action) []tu.Action {
-	l := &c.legs[to]
-	return append(do, tu.Note{
-		Source: l.hop.Flow.Remote, Side: l.peer.Side, Realm: l.peer.Realm, Method: method, Code: code,
-	})
+// seen is the PBX's refusal as the caller may see it. Which users there are is nobody's business whom none knows (BEHAVIOUR:
+// enumeration).
+func (c *Call) seen(now time.Time, m *message.Message) *message.Message {
+	a := &c.legs[caller]
+	switch {
+	case !a.phone() || c.legs[callee].peer.Kind != tu.KindNode:
+	case challenge(m.Status):
+		c.set.Decoys.Keep(m)
+	case a.peer.Stranger && header.Tells(m.Status):
+		return c.set.Decoys.Disguise(now, c.invite, m, c.ids.Block)
+	}
+	return m
 }
 
 // challenged ends a call that the callee wants a password for, where that challenge does not pass.

@@ -130,11 +130,12 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 		return c.unavailable(now, code, reason.NoCapacity, do)
 	}
 	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
+	do = tu.Judged(a.hop, b.peer, c.invite, m, do)
+	m = c.seen(now, m)
+	code = m.Status
 	switch {
 	case challenge(code) && !c.challengePasses(caller):
 		return c.challenged(now, code, do)
-	case challenge(code):
-		do = c.challengePassed(caller, "INVITE", code, do)
 	case code >= 300 && code < 400 && a.peer.Kind == tu.KindTrunk:
 		return c.refuse(now, 480, reason.NoRoute, "callee", do)
 	}

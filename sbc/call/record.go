@@ -34,6 +34,9 @@ func (c *Call) Resume(id string, start time.Time) { c.id, c.began = id, start }
 // ID is the call's name in its record and in listings.
 func (c *Call) ID() string { return c.id }
 
+// Answered is when the callee took the call; zero: not yet.
+func (c *Call) Answered() time.Time { return c.answerAt }
+
 // Correlate names what the call has in common with others: a call that crosses the gate twice is two calls, two records and
 // one correlation.
 func (c *Call) Correlate(with string) { c.cdr.Correlation = with }

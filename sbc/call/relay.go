@@ -118,11 +118,8 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 	r := c.relays[k]
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
-	if challenge(m.Status) {
-		if !c.challengePasses(r.from) {
-			return c.inDialogChallenge(&r, m.Status, do)
-		}
-		do = c.challengePassed(r.from, r.req.Method, m.Status, do)
+	if challenge(m.Status) && !c.challengePasses(r.from) {
+		return c.inDialogChallenge(&r, m.Status, do)
 	}
 	out := c.relayed(m, r.req, to)
 	copyBody(out, m)

@@ -362,8 +362,12 @@ func (s *stage) named(x *client) {
 		return
 	}
 	in, p, set := s.servers[1].msg, s.hop[caller].Peer, s.c.set
-	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, p.Name) &&
-		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, p.Name) && x.msg.CSeq == in.CSeq
+	who := p.Name
+	if p.Stranger {
+		who = in.From.URI.User + "@example.com"
+	}
+	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, who) &&
+		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, who) && x.msg.CSeq == in.CSeq
 	if follows != (p.Kind == tu.KindPhone) {
 		s.errorf("ids %s %s %d of a %s's call", x.msg.CallID, x.msg.From.Tag, x.msg.CSeq, p.Kind)
 	}

@@ -103,6 +103,15 @@ func (c *Call) state() string {
 	return "talking"
 }
 
+// Early is the caller's flow and the user that he says he is, as long as he has no final answer; false: he has one.
+func (c *Call) Early() (flow nat.Flow, user string, ok bool) {
+	l := &c.legs[caller]
+	if l.peer == nil || c.invite == nil || c.final || c.phase == ending {
+		return flow, "", false
+	}
+	return l.hop.Flow, c.invite.From.URI.User, true
+}
+
 // Is reports whether a name is the call's: its id, or the Call-ID of a leg.
 func (c *Call) Is(name string) bool {
 	return name != "" && (c.id == name || c.legs[caller].callID == name || c.legs[callee].callID == name)

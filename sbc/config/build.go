@@ -1,10 +1,6 @@
 package config
 
-import (
-	"time"
-
-	"sallyport/nat"
-)
+import "sallyport/nat"
 
 // build resolves a valid document.
 func build(path string, d *Document, from *origin) *Snapshot {
@@ -21,7 +17,7 @@ func build(path string, d *Document, from *origin) *Snapshot {
 		CallRate:   d.Limits.CallsPerSecond,
 		CDR:        buildCDR(&d.CDR),
 		StateDir:   d.State.Directory,
-		Log:        Log{Level: d.Log.Level, Format: d.Log.Format, SecurityFile: d.Log.SecurityFile},
+		Log:        Log{Level: d.Log.Level, Format: d.Log.Format, SecurityFile: d.Log.SecurityFile, SecuritySize: int64(d.Log.SecuritySize)},
 		Drain:      d.DrainTimeout.Std(),
 		Socket:     d.Admin.Socket,
 		doc:        d,
@@ -52,7 +48,7 @@ func buildMedia(d *Document) Media {
 
 func buildPBX(p *PBXSection) PBX {
 	out := PBX{
-		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(),
+		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(), Limits: p.Limits,
 		Probe: Probe{Interval: p.Health.Interval.Std(), Failures: p.Health.Failures, Successes: p.Health.Successes},
 	}
 	for _, n := range p.Nodes {
@@ -93,54 +89,6 @@ func buildTrunks(list []TrunkEntry) []Trunk {
 			t.Outbound = append(t.Outbound, m.Regexp())
 		}
 		out = append(out, t)
-	}
-	return out
-}
-
-func buildPolicy(d *Document) Policy {
-	p := &d.Policy
-	out := Policy{
-		Registrar: d.registrar(), Unregistered: d.Phones.Unregistered,
-		StrangersRate: p.Strangers.Rate, StrangersBurst: p.Strangers.Burst, Shipped: isShipped(p.DenyUserAgents),
-		Log: EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
-	}
-	out.Answer[nat.Phones] = p.Strangers.Phones == "answer"
-	out.Answer[nat.Trunks] = p.Strangers.Trunks == "answer"
-	for _, e := range p.WhiteList {
-		from := setOf(e.Exempt)
-		out.White = append(out.White, White{
-			Range: e.Range, Realms: realms(e.Realms), Comment: e.Comment,
-			Limits: from["limits"], Bans: from["bans"], UserAgents: from["user_agents"],
-		})
-	}
-	for _, e := range p.BlackList {
-		out.Black = append(out.Black, Black{Range: e.Range, Realms: realms(e.Realms), Until: e.Until.Time, Comment: e.Comment})
-	}
-	for _, e := range p.DenyUserAgents {
-		out.Agents = append(out.Agents, Agent(e))
-	}
-	for _, e := range p.RateLimits {
-		out.Limits = append(out.Limits, RateLimit{
-			Name: e.Name, Range: e.Range, Realms: realms(e.Realms), Limits: e.Limits, Burst: e.Burst,
-			Stack: e.Stack, Shadow: e.Shadow, Action: e.Action, Comment: e.Comment,
-		})
-	}
-	return out
-}
-
-func unitOf(name string) time.Duration {
-	for _, u := range rateUnits {
-		if u.name == name {
-			return u.per
-		}
-	}
-	return time.Hour
-}
-
-func setOf(words []string) map[string]bool {
-	out := map[string]bool{}
-	for _, w := range words {
-		out[w] = true
 	}
 	return out
 }

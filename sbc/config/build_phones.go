@@ -20,6 +20,9 @@ func buildPhones(d *Document) Phones {
 	for _, name := range p.TrustedHeaders {
 		out.Trusted = append(out.Trusted, message.CanonicalName(name))
 	}
+	for _, r := range p.Reachable {
+		out.Reachable = append(out.Reachable, r.Regexp())
+	}
 	return out
 }
 

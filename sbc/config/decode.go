@@ -17,7 +17,7 @@ const maxNodes = 200_000
 
 // What a type may do beyond the ordinary:
 type (
-	oneOrMany  interface{ acceptsOne() }                  // a list: one value may stand for a list of one
+	oneOrMany  interface{ acceptsOne() }                  // a list: one value, or one mapping, may stand for a list of one
 	defaulter  interface{ setDefaults() }                 // an element of a list: its own defaults
 	clearer    interface{ clear() }                       // a mapping that lists exactly what is open
 	scalarForm interface{ fromScalar(text []byte) error } // a mapping with a short form

@@ -85,16 +85,8 @@ func (d *decoder) unknown(path string, key *yaml.Node, known map[string]field) {
 
 // list decodes a list, replacing the default as a whole.
 func (d *decoder) list(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {
-	if n.Kind == yaml.ScalarNode && !isNull(n) {
-		if _, ok := v.Interface().(oneOrMany); ok {
-			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
-			if n.Value == "" {
-				v.SetLen(0) // "" is none
-				return
-			}
-			d.value(index(path, 0), n, v.Index(0), tag)
-			return
-		}
+	if _, ok := v.Interface().(oneOrMany); ok && d.single(path, n, v, tag) {
+		return
 	}
 	if isNull(n) {
 		d.fail(path, n, "has no value", "write [] for none, or leave the key out for its default")
@@ -112,6 +104,21 @@ func (d *decoder) list(path string, n *yaml.Node, v reflect.Value, tag reflect.S
 		}
 		d.element(index(path, i), n.Content[i], v.Index(i), tag)
 	}
+}
+
+// single decodes one value that stands for a list of one: a scalar, or a mapping where the elements are mappings.
+func (d *decoder) single(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) bool {
+	section := isSection(v.Type().Elem())
+	if isNull(n) || n.Kind != yaml.ScalarNode && (n.Kind != yaml.MappingNode || !section) {
+		return false
+	}
+	v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+	if n.Value == "" && !section {
+		v.SetLen(0) // "" is none
+		return true
+	}
+	d.element(index(path, 0), n, v.Index(0), tag)
+	return true
 }
 
 func (d *decoder) element(path string, n *yaml.Node, v reflect.Value, tag reflect.StructTag) {

@@ -36,17 +36,23 @@ func Default() *Document {
 			Strangers: StrangersSection{
 				Phones: "silent", Trunks: "silent", Rate: Rate{Count: 50, Per: time.Second}, Burst: 100,
 			},
+			Countries:      CountriesSection{Mode: "deny", Realms: bothRealms(), Unknown: "allow"},
 			DenyUserAgents: shippedAgents(),
+			RateLimits:     shippedLimits(),
+			Bans: BansSection{
+				Points: 20, Within: Duration(time.Minute), First: Duration(10 * time.Minute), Factor: 6, Most: Duration(24 * time.Hour),
+			},
 			Log: EventLogSection{
 				MaxEntries: 6000, Per: "hour", Classes: []string{"dropped", "limited", "banned", "malformed"},
 			},
+			ReloadGuard: 10, Recorder: 16 << 20,
 		},
 		CDR: CDRSection{
 			Directory: "/var/log/sbc", Format: "jsonl", Rotate: Duration(24 * time.Hour),
 			Keep: Duration(90 * 24 * time.Hour), MaxSize: 1 << 30,
 		},
 		State:        StateSection{Directory: "/var/lib/sbc"},
-		Log:          LogSection{Level: "info", Format: "json"},
+		Log:          LogSection{Level: "info", Format: "json", SecuritySize: 100 << 20},
 		DrainTimeout: Duration(time.Minute),
 	}
 }
@@ -81,10 +87,22 @@ func mustPattern(text string) Pattern {
 }
 
 func (e *WhiteEntry) setDefaults() {
-	*e = WhiteEntry{Realms: bothRealms(), Exempt: []string{"limits", "bans", "user_agents"}}
+	*e = WhiteEntry{Realms: bothRealms(), Exempt: []string{"limits", "bans", "user_agents", "countries"}}
 }
 
 func (e *BlackEntry) setDefaults() { *e = BlackEntry{Realms: bothRealms()} }
+
+func (e *FeedEntry) setDefaults() {
+	*e = FeedEntry{Every: Duration(12 * time.Hour), Realms: bothRealms(), MaxEntries: 200_000}
+}
+
+func (e *MessageEntry) setDefaults() {
+	*e = MessageEntry{Range: anywhere(), Realms: bothRealms(), Action: "drop"}
+}
+
+func (e *PatternEntry) setDefaults() { *e = PatternEntry{Mode: "contains"} }
+
+func (e *CallEntry) setDefaults() { *e = CallEntry{Action: "reject", Code: 403} }
 
 func (e *AgentEntry) setDefaults() { *e = AgentEntry{Mode: "contains", Action: "drop"} }
 

@@ -39,7 +39,7 @@ func TestDiffNamesTheKeyAndWhenItCounts(t *testing.T) {
 		{"weight: 10", "weight: 11", "~ pbx.nodes[[fd00::9]:5060].weight: 10 → 11 (live)"},
 		{"fd00::12-fd00::19", "fd00::12/127", "~ pbx.sources: [fd00::12-fd00::19] → [fd00::12/127] (live)"},
 		{"    - 192.0.2.7\n", "", "- policy.white_list[192.0.2.7]: { range: [192.0.2.7], realms: [phones, trunks], " +
-			"exempt: [limits, bans, user_agents] } (live)"},
+			"exempt: [limits, bans, user_agents, countries] } (live)"},
 		{"phones: answer", "phones: silent", "~ policy.strangers.phones: answer → silent (live)"},
 		{"phones: {}\n  trunks", "phones: { udp: 5060 }\n  trunks", "~ outside.phones.udp: 0 → 5060 (listener)"},
 		{"attempt_timeout: 2s", "attempt_timeout: 3s", "~ pbx.attempt_timeout: 2s → 3s (new calls)"},

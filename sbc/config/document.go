@@ -92,6 +92,8 @@ type PBXSection struct {
 	Sources        Ranges        `yaml:"sources,omitempty" reload:"live"` // further addresses the PBX sends from
 	Health         HealthSection `yaml:"health"`
 	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"` // no answer at all within: the next hop
+	// Limits is what may reach the PBX of new requests by method, all sources together; * is every method not listed.
+	Limits map[string]Rate `yaml:"limits" reload:"live"`
 }
 
 // HealthSection is how nodes are probed with OPTIONS.
@@ -170,6 +172,7 @@ type LogSection struct {
 	Level        string `yaml:"level" oneof:"debug|info|warn|error" reload:"live"`
 	Format       string `yaml:"format" oneof:"json|console" reload:"restart"`
 	SecurityFile string `yaml:"security_file" reload:"restart"` // security lines go here too; "": nowhere else
+	SecuritySize Size   `yaml:"security_size" reload:"restart"` // the file begins anew at that size, one older one stays; 0: never
 }
 
 // AdminSection is how the running program is reached.

@@ -4,6 +4,7 @@ package config
 type PhonesSection struct {
 	Domains        []string            `yaml:"domains" reload:"live"` // served besides pbx.domain and our own addresses
 	Unregistered   string              `yaml:"unregistered" oneof:"drop|reject|forward" reload:"live"`
+	Reachable      []Pattern           `yaml:"reachable" reload:"live"` // users that unregistered sources may call where they are forwarded
 	Registration   RegistrationSection `yaml:"registration"`
 	Keepalive      PhoneKeepalive      `yaml:"keepalive"`
 	Latching       string              `yaml:"latching" oneof:"strict|delayed|off" reload:"new calls"`

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding"
 	"errors"
 	"slices"
 	"strconv"
@@ -193,14 +194,14 @@ func (o *overlay) trunk(name string) int {
 // lists replaces the lists that flags replace as a whole.
 func (o *overlay) lists(f *Flags) {
 	if len(f.Internal) > 0 {
-		o.doc.InternalRanges = o.ranges("--internal", "internal_ranges", f.Internal)
+		o.doc.InternalRanges = overlayList[Range](o, "--internal", "internal_ranges", f.Internal)
 	}
 	if len(f.WhiteList) > 0 {
 		list := []WhiteEntry{}
-		for _, r := range o.ranges("--white-list", "policy.white_list", f.WhiteList) {
+		for _, s := range overlayList[Scope](o, "--white-list", "policy.white_list", f.WhiteList) {
 			var e WhiteEntry
 			e.setDefaults()
-			e.Range = Ranges{r}
+			e.Range = Scopes{s}
 			list = append(list, e)
 		}
 		o.doc.Policy.WhiteList = list
@@ -218,13 +219,17 @@ func (o *overlay) lists(f *Flags) {
 	}
 }
 
-func (o *overlay) ranges(flag, path string, texts []string) Ranges {
-	list := Ranges{}
+// overlayList reads the values of a flag, each of which may hold several with commas.
+func overlayList[T any, P interface {
+	*T
+	encoding.TextUnmarshaler
+}](o *overlay, flag, path string, texts []string) []T {
+	list := []T{}
 	for _, text := range texts {
 		for part := range strings.SplitSeq(text, ",") {
-			var r Range
-			if o.read(flag, path, strings.TrimSpace(part), r.UnmarshalText) {
-				list = append(list, r)
+			var v T
+			if o.read(flag, path, strings.TrimSpace(part), P(&v).UnmarshalText) {
+				list = append(list, v)
 			}
 		}
 	}
@@ -239,7 +244,7 @@ func (o *overlay) limits(list []string) {
 	}
 	var e RateEntry
 	e.setDefaults()
-	e.Name, e.Range, e.Limits = "command line", Ranges{{any: true}}, map[string]Rate{}
+	e.Name, e.Range, e.Limits = "command line", anywhere(), map[string]Rate{}
 	for _, text := range list {
 		method, rate, ok := strings.Cut(text, "=")
 		var r Rate

@@ -1,14 +1,11 @@
 package config
 
 import (
-	"errors"
 	"maps"
 	"slices"
-	"strings"
 
 	"sallyport/nat"
 	"sallyport/policy"
-	"sallyport/sbc/cdr"
 )
 
 // Guard is the policy in the guard's own terms.
@@ -18,8 +15,12 @@ func (p *Policy) Guard() *policy.Config {
 			Phones: manner(p.Answer[nat.Phones]), Trunks: manner(p.Answer[nat.Trunks]),
 			Rate: p.StrangersRate.String(), Burst: &p.StrangersBurst,
 		},
-		Phones:     policy.PhonesConfig{Registrar: p.Registrar, Unregistered: p.Unregistered},
-		RateLimits: []policy.RateLimitConfig{},
+		Phones:    policy.PhonesConfig{Registrar: p.Registrar, Unregistered: p.Unregistered},
+		Countries: p.Countries.guard(),
+		Bans: policy.BansConfig{
+			Points: &p.Bans.Points, Within: p.Bans.Within, First: p.Bans.First, Factor: &p.Bans.Factor, Most: p.Bans.Most,
+			Shadow: p.Bans.Shadow,
+		},
 		Log: policy.LogConfig{
 			MaxEntries: &p.Log.Max, Per: unitName(p.Log), Classes: append([]string{}, slices.Sorted(maps.Keys(p.Log.Classes))...),
 		},
@@ -35,14 +36,25 @@ func (p *Policy) Guard() *policy.Config {
 			Range: texts(b.Range), Realms: realmNames(b.Realms), Until: b.Until, Comment: b.Comment,
 		})
 	}
+	for _, f := range p.Feeds {
+		out.Feeds = append(out.Feeds, policy.FeedConfig{
+			Name: f.Name, Realms: realmNames(f.Realms), Shadow: f.Shadow, Comment: f.Comment,
+		})
+	}
+	for i := range p.Messages {
+		out.MessageRules = append(out.MessageRules, p.Messages[i].guard())
+	}
 	if !p.Shipped {
 		out.DenyUserAgents = []policy.UserAgentConfig{}
 		for _, a := range p.Agents {
 			out.DenyUserAgents = append(out.DenyUserAgents, policy.UserAgentConfig(a))
 		}
 	}
-	for i := range p.Limits {
-		out.RateLimits = append(out.RateLimits, p.Limits[i].guard())
+	if !p.ShippedLimits {
+		out.RateLimits = []policy.RateLimitConfig{}
+		for i := range p.Limits {
+			out.RateLimits = append(out.RateLimits, p.Limits[i].guard())
+		}
 	}
 	return out
 }
@@ -52,7 +64,7 @@ func (w *White) exempt() []string {
 	for _, e := range []struct {
 		on   bool
 		name string
-	}{{w.Limits, "limits"}, {w.Bans, "bans"}, {w.UserAgents, "user_agents"}} {
+	}{{w.Limits, "limits"}, {w.Bans, "bans"}, {w.UserAgents, "user_agents"}, {w.Countries, "countries"}} {
 		if e.on {
 			out = append(out, e.name)
 		}
@@ -62,14 +74,45 @@ func (w *White) exempt() []string {
 
 func (l *RateLimit) guard() policy.RateLimitConfig {
 	out := policy.RateLimitConfig{
-		Name: l.Name, Range: texts(l.Range), Realms: realmNames(l.Realms), Limits: map[string]string{},
-		Stack: l.Stack, Action: l.Action, Shadow: l.Shadow, Comment: l.Comment,
+		Name: l.Name, Range: texts(l.Range), Realms: realmNames(l.Realms), Preset: l.Preset,
+		PerPhone: l.PerPhone, Stack: l.Stack, Action: l.Action, Shadow: l.Shadow, Comment: l.Comment,
+	}
+	if l.Preset == "" {
+		out.Limits = map[string]string{}
 	}
 	for method, rate := range l.Limits {
 		out.Limits[method] = rate.String()
 	}
 	if l.Burst > 0 {
 		out.Burst = &l.Burst
+	}
+	return out
+}
+
+func (g *Geography) guard() policy.CountriesConfig {
+	out := policy.CountriesConfig{Mode: "deny", List: g.List, Realms: realmNames(g.Realms), Unknown: "allow", Shadow: g.Shadow}
+	if g.Allow {
+		out.Mode = "allow"
+	}
+	if g.Unknown {
+		out.Unknown = "deny"
+	}
+	return out
+}
+
+func (m *MessageRule) guard() policy.MessageRuleConfig {
+	return policy.MessageRuleConfig{
+		Name: m.Name, Range: texts(m.Range), Realms: realmNames(m.Realms), Transports: m.Transports, Methods: m.Methods,
+		UserAgent: guardPatterns(m.UserAgent), From: guardPatterns(m.From), To: guardPatterns(m.To),
+		RequestURI: guardPatterns(m.URI), CallID: guardPatterns(m.CallID),
+		Action: m.Action, Shadow: m.Shadow, Comment: m.Comment,
+	}
+}
+
+func guardPatterns(list []TextPattern) []policy.PatternConfig {
+	var out []policy.PatternConfig
+	for _, p := range list {
+		out = append(out, policy.PatternConfig(p))
 	}
 	return out
 }
@@ -81,7 +124,7 @@ func manner(answer bool) string {
 	return "silent"
 }
 
-func texts(list Ranges) []string {
+func texts(list Scopes) []string {
 	out := make([]string, len(list))
 	for i, r := range list {
 		out[i] = r.String()
@@ -106,57 +149,4 @@ func unitName(l EventLog) string {
 		}
 	}
 	return ""
-}
-
-// rooms lets the rooms that work by the configuration judge their parts. It runs on a document that is right otherwise.
-func (c *checker) rooms() {
-	built := buildPolicy(c.doc)
-	rules, err := policy.Compile(built.Guard())
-	for _, e := range parts(err) {
-		path, what, _ := strings.Cut(e.Error(), ": ")
-		c.fail(path, "", "%s", what)
-	}
-	if rules != nil {
-		for _, w := range rules.Warnings() {
-			c.guardWarning(w)
-		}
-	}
-	// Its errors read "keep 1h: give at least …".
-	for _, e := range parts(buildCDR(&c.doc.CDR).Validate()) {
-		what, hint, _ := strings.Cut(e.Error(), ": ")
-		key, value, _ := strings.Cut(what, " ")
-		c.fail("cdr."+key, hint, "%s does not work", value)
-	}
-}
-
-// guardWarning places a warning of the guard: those on rules of the file begin with the path of the rule, those on the
-// shipped list are notes, since nobody wrote it.
-func (c *checker) guardWarning(text string) {
-	if rest, ok := strings.CutPrefix(text, "policy."); ok {
-		path, what, _ := strings.Cut(rest, " ")
-		what, hint, _ := strings.Cut(what, "; ")
-		c.warn("policy."+strings.TrimSuffix(path, ":"), hint, "%s", what)
-		return
-	}
-	if what, hint, ok := strings.Cut(text, "; "); ok { // without a hint there is nothing to be done
-		c.report.note(c.from.problem("policy.deny_user_agents", what, hint))
-	}
-}
-
-// parts takes a joined error apart.
-func parts(err error) []error {
-	var joined interface{ Unwrap() []error }
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &joined):
-		return joined.Unwrap()
-	}
-	return []error{err}
-}
-
-func buildCDR(s *CDRSection) cdr.Config {
-	return cdr.Config{
-		Directory: s.Directory, Format: s.Format, Rotate: s.Rotate.Std(), Keep: s.Keep.Std(), MaxSize: int64(s.MaxSize),
-	}
 }

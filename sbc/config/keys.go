@@ -25,7 +25,6 @@ var later = []struct{ path, hint string }{
 	{"inside.*.tls", "towards the PBX udp and tcp are available: remove the key"},
 	{"inside.open", "only the PBX may send requests from inside: name its addresses in pbx.sources"},
 	{"pbx.credentials", "let the PBX accept calls from inside.address without a challenge"},
-	{"pbx.limits", "remove the key"},
 	{"pbx.pace", "remove the key"},
 	{"trunks[].registration", "only trunks identified by address are available: ask the provider for one, or remove the trunk"},
 	{"trunks[].capacity", "limits.calls bounds all calls together"},
@@ -36,10 +35,6 @@ var later = []struct{ path, hint string }{
 	{"trunks[].codecs", "the codecs of both ends pass: remove the key"},
 	{"trunks[].dtmf", "DTMF passes as it comes: remove the key"},
 	{"trunks[].session_timer", "remove the key"},
-	{"policy.bans", "bans by hand are there: sbc bans add ADDRESS, or policy.black_list"},
-	{"policy.countries", "write the ranges into policy.black_list"},
-	{"policy.rate_limits[].preset", "write limits and burst"},
-	{"policy.rate_limits[].per_phone", "write limits and burst for as many phones as there are"},
 	{"admin.http", "use the admin socket"},
 	{"admin.operators", "changes are made by root or by the user that runs sbc"},
 }

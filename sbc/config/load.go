@@ -58,10 +58,10 @@ func missingHint(err error, flags Flags) string {
 
 // Parse is Load for bytes in memory; name stands for the file in messages.
 func Parse(name string, data []byte, flags Flags) (*Snapshot, Report) {
-	return parse(name, data, flags, readFile)
+	return parse(name, data, flags, machine{})
 }
 
-func parse(name string, data []byte, flags Flags, read reader) (*Snapshot, Report) {
+func parse(name string, data []byte, flags Flags, with disk) (*Snapshot, Report) {
 	report := newReport()
 	doc, from := Default(), newOrigin(name)
 	if len(data) > maxFile {
@@ -73,7 +73,7 @@ func parse(name string, data []byte, flags Flags, read reader) (*Snapshot, Repor
 	}
 	flags.apply(doc, from, &report)
 	settle(doc, from)
-	validate(doc, from, &report, read)
+	validate(doc, from, &report, with)
 	report.sort()
 	if !report.OK() {
 		return nil, report

@@ -71,8 +71,8 @@ func TestRegistrar(t *testing.T) {
 			t.Errorf("%s: %+v", c.new, got)
 		}
 	}
-	snap := mustParse(t, strings.Replace(valid, "policy:", "phones: { unregistered: forward }\npolicy:", 1))
-	if got := snap.Policy.Guard().Phones.Unregistered; got != "forward" {
+	snap := mustParse(t, strings.Replace(valid, "policy:", "phones: { unregistered: forward, reachable: [ info, 1.. ] }\npolicy:", 1))
+	if got := snap.Policy.Guard().Phones.Unregistered; got != "forward" || len(snap.Phones.Reachable) != 2 || snap.Phones.Reachable[1].MatchString("1234") {
 		t.Error(got)
 	}
 }

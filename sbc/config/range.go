@@ -22,7 +22,8 @@ func (r *Range) UnmarshalText(text []byte) error {
 		return nil
 	}
 	if strings.HasPrefix(s, "country:") {
-		return badValue("write the ranges", "%q: country ranges are not available in this version", s)
+		return badValue("write the addresses; countries may stand in policy.white_list, black_list, message_rules and rate_limits",
+			"%q: no country can be named here", s)
 	}
 	if start, end, ok := strings.Cut(s, "-"); ok && !strings.ContainsFunc(s, isNameLetter) {
 		return r.between(s, strings.TrimSpace(start), strings.TrimSpace(end))

@@ -29,7 +29,7 @@ func TestRange(t *testing.T) {
 		{text: "10.0.0.0/33", bad: "not a prefix", hint: "such as"},
 		{text: "10.0.0.0/", bad: "not a prefix", hint: "such as"},
 		{text: "::ffff:0:0/90", bad: "not a prefix", hint: "such as"},
-		{text: "country:XX", bad: "not available", hint: "ranges"},
+		{text: "country:XX", bad: "no country can be named here", hint: "policy.white_list"},
 		{text: "10.0.0.9-10.0.0.1", bad: "ends before", hint: "10.0.0.1-10.0.0.9"},
 		{text: "10.0.0.9-fd00::1", bad: "address family", hint: "such as"},
 		{text: "10.0.0.9-", bad: "empty", hint: "IP address"},

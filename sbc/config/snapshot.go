@@ -49,11 +49,12 @@ type Phones struct {
 	// Domains are the hosts that a REGISTER may be for: pbx.domain, phones.domains, and our own addresses outside, without
 	// brackets; in lower case, without a dot at the end.
 	Domains      []string
-	Unregistered string        // drop, reject or forward: what becomes of a call from a source without a binding
-	Outside      time.Duration // expiry that a phone is told at most; 0: as the PBX says
-	Contacts     int           // bindings of one address-of-record at most
-	PerSource    int           // bindings behind one source address at most
-	Keepalive    time.Duration // 0: none
+	Unregistered string           // drop, reject or forward: what becomes of a call from a source without a binding
+	Reachable    []*regexp.Regexp // users that may be called where Unregistered is forward; anchored
+	Outside      time.Duration    // expiry that a phone is told at most; 0: as the PBX says
+	Contacts     int              // bindings of one address-of-record at most
+	PerSource    int              // bindings behind one source address at most
+	Keepalive    time.Duration    // 0: none
 	Latch        tu.Latch
 	Trusted      []string      // header fields, in canonical spelling, that pass from a phone besides those of every phone
 	RingTimeout  time.Duration // from the first 18x to the final answer; 0: no bound
@@ -76,6 +77,7 @@ type PBX struct {
 	Sources        []netip.Prefix // besides the nodes' addresses
 	Probe          Probe
 	AttemptTimeout time.Duration
+	Limits         map[string]Rate // new requests towards it by method, all sources together; * is every method not listed
 }
 
 // Node is one PBX node.
@@ -113,68 +115,10 @@ type Probe struct {
 	Successes int           // so many in a row: up
 }
 
-// Policy is the guard's configuration.
-type Policy struct {
-	Answer         [2]bool // by nat.Realm: strangers get an answer instead of silence
-	StrangersRate  Rate
-	StrangersBurst int
-	White          []White
-	Black          []Black
-	Agents         []Agent
-	Shipped        bool // Agents is the shipped list
-	Limits         []RateLimit
-	Log            EventLog
-	Registrar      bool   // phones may register: doors on both sides and a node to serve them
-	Unregistered   string // phones.unregistered
-}
-
-// White exempts addresses from checks.
-type White struct {
-	Range                    Ranges
-	Realms                   [2]bool
-	Limits, Bans, UserAgents bool // exempt from
-	Comment                  string
-}
-
-// Black drops what comes from addresses.
-type Black struct {
-	Range   Ranges
-	Realms  [2]bool
-	Until   time.Time // zero: for ever
-	Comment string
-}
-
-// Agent is one rule on User-Agent.
-type Agent struct {
-	Match   string
-	Mode    string // exact, product, prefix, contains or regex
-	Action  string // drop or reject
-	Shadow  bool
-	Comment string
-}
-
-// RateLimit is one limit of each source.
-type RateLimit struct {
-	Name          string
-	Range         Ranges
-	Realms        [2]bool
-	Limits        map[string]Rate // by method; * is every method not listed
-	Burst         int             // 0: by each rate
-	Stack, Shadow bool
-	Action        string // drop or reject
-	Comment       string
-}
-
-// EventLog bounds the security lines of the log.
-type EventLog struct {
-	Max     int
-	Per     time.Duration
-	Classes map[string]bool // dropped, limited, banned, malformed, accepted
-}
-
 // Log is the program's log.
 type Log struct {
 	Level, Format, SecurityFile string
+	SecuritySize                int64 // bytes at which the security file begins anew; 0: never
 }
 
 // Path is the file that was read, or "" if flags said everything.

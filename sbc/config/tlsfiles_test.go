@@ -41,6 +41,8 @@ var testFiles = sync.OnceValue(func() map[string]testFile {
 		"/etc/sbc/plain.pem":       {data: append(plainKey, plain...), mode: 0o600},
 		"/etc/sbc/empty.pem":       {mode: 0o600},
 		"/etc/ssl/private/tls.key": {err: fs.ErrPermission},
+		"/usr/share/tor/geoip":     {mode: 0o644},
+		"/etc/sbc/blocklist.txt":   {mode: 0o644},
 	}
 })
 
@@ -69,7 +71,10 @@ func newPair(name string) (chain, key []byte) {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
 }
 
-func readTestFile(path string) ([]byte, fs.FileMode, error) {
+// testDisk is the disk of every test's machine.
+type testDisk struct{}
+
+func (testDisk) read(path string) ([]byte, fs.FileMode, error) {
 	f, ok := testFiles()[path]
 	if !ok {
 		return nil, 0, fs.ErrNotExist
@@ -77,9 +82,14 @@ func readTestFile(path string) ([]byte, fs.FileMode, error) {
 	return f.data, f.mode, f.err
 }
 
+func (d testDisk) probe(path string) error {
+	_, _, err := d.read(path)
+	return err
+}
+
 // parseText parses with testFiles for the files that the text names.
 func parseText(name string, data []byte, flags Flags) (*Snapshot, Report) {
-	return parse(name, data, flags, readTestFile)
+	return parse(name, data, flags, testDisk{})
 }
 
 // TestReadFile: real files with their permissions; what never ends or is too large is refused.
@@ -101,7 +111,7 @@ func TestReadFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{plain, link} { // certbot gives links: the permissions are the target's
-		data, mode, err := readFile(path)
+		data, mode, err := new(machine).read(path)
 		if string(data) != "text" || mode.Perm() != 0o604 || err != nil {
 			t.Errorf("%s: %q %v %v", path, data, mode, err)
 		}
@@ -110,11 +120,15 @@ func TestReadFile(t *testing.T) {
 		dir: "not an ordinary file", "/dev/zero": "not an ordinary file", filepath.Join(dir, "none"): "no such file",
 		write("huge", strings.Repeat("x", maxFile+1), 0o600): "larger than 1MiB",
 	} {
-		if _, _, err := readFile(path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := new(machine).read(path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s", path, err, want)
+		}
+		huge := strings.Contains(want, "larger") // of any size
+		if err := new(machine).probe(path); (err == nil) != huge || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", path, err, want)
 		}
 	}
-	if _, _, err := readFile(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, _, err := new(machine).read(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }

@@ -16,11 +16,11 @@ type checker struct {
 	from   *origin
 	report *Report
 	before []string // paths of the errors found in decoding
-	read   reader
+	disk   disk
 }
 
-func validate(doc *Document, from *origin, report *Report, read reader) {
-	c := &checker{doc: doc, from: from, report: report, read: read}
+func validate(doc *Document, from *origin, report *Report, with disk) {
+	c := &checker{doc: doc, from: from, report: report, disk: with}
 	for _, p := range report.Errors {
 		c.before = append(c.before, p.Path)
 	}
@@ -240,12 +240,19 @@ func (c *checker) files() {
 		c.absolute(f.path, f.value)
 	}
 	c.absolute("log.security_file", c.doc.Log.SecurityFile)
+	c.within("log.security_size", c.doc.Log.SecuritySize, smallestLog, largestLog, "0 to let it grow")
 	c.absolute("admin.socket", c.doc.Admin.Socket)
 	// The kernel holds 108 bytes for the path of a socket, one of them for the end (unix(7)).
 	if n := len(c.doc.Admin.Socket); n > 107 {
 		c.fail("admin.socket", "choose a shorter path", "the path has %d bytes, a socket's may have 107", n)
 	}
 }
+
+// Bounds of the file of security lines: a smaller one would be all beginnings.
+const (
+	smallestLog = Size(64 << 10)
+	largestLog  = Size(1 << 40)
+)
 
 func (c *checker) absolute(path, value string) {
 	if value != "" && !strings.HasPrefix(value, "/") {

@@ -43,6 +43,7 @@ func (c *checker) pbx() {
 	c.noAny("pbx.sources", p.Sources, "anyone could call out")
 	c.probe("pbx.health.interval", p.Health.Interval)
 	c.attempt("pbx.attempt_timeout", p.AttemptTimeout)
+	c.pbxLimits()
 }
 
 func isLiteral(host string) bool {
@@ -96,14 +97,13 @@ func (c *checker) reachable(path string, side nat.Side, realm, transport string,
 
 func (c *checker) noAny(path string, list Ranges, harm string) {
 	for i, r := range list {
-		for _, p := range r.Prefixes() {
-			if p.Bits() == 0 {
-				c.fail(index(path, i), "name the addresses", "every address of a family: %s", harm)
-				break
-			}
+		if slices.ContainsFunc(r.Prefixes(), isFamily) {
+			c.fail(index(path, i), "name the addresses", "every address of a family: %s", harm)
 		}
 	}
 }
+
+func isFamily(p netip.Prefix) bool { return p.Bits() == 0 }
 
 func (c *checker) probe(path string, interval Duration) {
 	if interval != 0 && interval < shortestProbe {

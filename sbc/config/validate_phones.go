@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -36,6 +37,7 @@ func (c *checker) phones() {
 	c.span("phones.keepalive.interval", p.Keepalive.Interval, shortestPing, longestPing, "0 for none")
 	c.trusted("phones.trusted_headers", p.TrustedHeaders)
 	c.ring("phones.ring_timeout", p.RingTimeout)
+	c.reachableUsers(p)
 	if c.doc.Outside.Phones.ports() == (Ports{}) {
 		return
 	}
@@ -43,6 +45,23 @@ func (c *checker) phones() {
 	told := p.Registration.Outside
 	if ping := p.Keepalive.Interval; ping > patientNAT || ping == 0 && (told == 0 || told > patientNAT) {
 		c.warn("phones.keepalive.interval", "write 25s", "phones behind a NAT cannot be called once it has forgotten them, after a minute at most")
+	}
+}
+
+// reachableUsers checks whom strangers may call.
+func (c *checker) reachableUsers(p *PhonesSection) {
+	const at = "phones.reachable"
+	switch {
+	case p.Unregistered != "forward" && len(p.Reachable) > 0:
+		c.warn(at, "write unregistered: forward, or remove the list", "counts only where strangers' calls are forwarded; they are not: unregistered: %s",
+			p.Unregistered)
+	case p.Unregistered != "forward":
+	case len(p.Reachable) == 0:
+		c.fail(at, `write reachable: [ "1[0-9]{2}", info ] with the users whom strangers may call, or [ ".*" ] for everybody`,
+			"missing: unregistered: forward would let strangers call whatever the PBX dials, the world included")
+	default:
+		c.warn("phones.unregistered", "right for a public number; see that the PBX asks for a password before it dials out",
+			"forward: whoever finds this address may call %s", show(reflect.ValueOf(p.Reachable)))
 	}
 }
 

@@ -2,93 +2,183 @@ package config
 
 import (
 	"maps"
+	"net/netip"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+
+	"sallyport/nat"
 )
 
 func (c *checker) policy() {
 	p := &c.doc.Policy
-	for i, e := range p.WhiteList {
-		at := index("policy.white_list", i)
-		c.addresses(at+".range", e.Range)
-		c.words(at+".realms", e.Realms, true)
-		c.words(at+".exempt", e.Exempt, true)
-		c.noAny(at+".range", e.Range, "nothing would be checked any more")
+	for i := range p.WhiteList {
+		c.white(index("policy.white_list", i), &p.WhiteList[i])
 	}
-	for i, e := range p.BlackList {
-		at := index("policy.black_list", i)
+	for i := range p.BlackList {
+		at, e := index("policy.black_list", i), &p.BlackList[i]
 		c.addresses(at+".range", e.Range)
 		c.words(at+".realms", e.Realms, true)
 		c.blocked(at, e)
 	}
+	c.feeds()
+	c.countries()
+	c.messages()
 	c.agents()
 	c.rates()
+	c.bans()
+	c.calls()
 	c.words("policy.log.classes", p.Log.Classes, false)
+	c.within("policy.recorder", p.Recorder, smallestRecorder, largestRecorder, "0 for none")
 }
 
-func (c *checker) addresses(path string, r Ranges) {
-	if len(r) == 0 {
-		c.fail(path, rangeHint, "missing")
+// Bounds of the flight recorder: less holds nothing that would tell a story, more is a task for a disk.
+const (
+	smallestRecorder = Size(64 << 10)
+	largestRecorder  = Size(4 << 30)
+)
+
+// within checks that a size is 0 or lies between two others.
+func (c *checker) within(path string, z, low, high Size, zero string) {
+	if z != 0 && (z < low || z > high) {
+		c.fail(path, "write "+low.String()+" to "+high.String()+", or "+zero, "%s is out of range", z)
 	}
 }
 
-// blocked warns of a black-listed trunk or node: neither is ever blocked.
-func (c *checker) blocked(path string, e BlackEntry) {
+func (c *checker) addresses(path string, r Scopes) {
+	if len(r) == 0 {
+		c.fail(path, scopeHint, "missing")
+	}
+}
+
+func (c *checker) white(at string, e *WhiteEntry) {
+	c.addresses(at+".range", e.Range)
+	c.words(at+".realms", e.Realms, true)
+	c.words(at+".exempt", e.Exempt, true)
+	everything := len(e.Exempt) == 4
+	for i, s := range e.Range {
+		path := index(at+".range", i)
+		switch {
+		case slices.ContainsFunc(s.Prefixes(), isFamily):
+			c.fail(path, "name the addresses", "every address of a family: nothing would be checked any more")
+		case everything && (s.Country() != "" || isWide(s.Range)):
+			c.warn(path, "name what it is exempt from, such as exempt: [ limits ], or fewer addresses",
+				"%s is exempt from every check: that is much for so many addresses", s)
+		}
+	}
+}
+
+// isWide tells ranges of addresses that can hardly all be known by sight: over a /16 of IPv4, over a /32 of IPv6. Private
+// networks are our own.
+func isWide(r Range) bool {
+	return slices.ContainsFunc(r.Prefixes(), func(p netip.Prefix) bool {
+		return !isPrivate(p.Addr()) && (p.Addr().Is4() && p.Bits() < 16 || p.Addr().Is6() && p.Bits() < 32)
+	})
+}
+
+// blocked warns of a black-listed trunk or node: the list binds them like everybody.
+func (c *checker) blocked(path string, e *BlackEntry) {
+	in, ranges := realms(e.Realms), e.Range.ranges()
 	for i := range c.doc.Trunks {
-		for _, p := range c.doc.Trunks[i].Peers {
-			if p.Address.IsValid() && e.Range.Contains(p.Address.Addr()) {
-				c.warn(path, "narrow the range, or remove the trunk", "%s of trunk %q is black-listed", p.Address.Addr(), c.doc.Trunks[i].Name)
-			}
+		if s, ok := namedIn(ranges, &c.doc.Trunks[i]); ok && in[nat.Trunks] {
+			c.warn(path, "narrow the range, or remove the trunk", "%s of trunk %q is black-listed", s, c.doc.Trunks[i].Name)
 		}
 	}
 	for _, n := range c.doc.PBX.Nodes {
-		if n.Address.IsValid() && e.Range.Contains(n.Address.Addr()) {
+		serves := realms(n.Realms)
+		meets := in[nat.Phones] && serves[nat.Phones] || in[nat.Trunks] && serves[nat.Trunks]
+		if n.Address.IsValid() && meets && ranges.Contains(n.Address.Addr()) {
 			c.warn(path, "narrow the range", "the PBX node %s is black-listed", n.Address.Addr())
 		}
 	}
 }
 
-// agents checks the expressions of the rules on User-Agent.
-func (c *checker) agents() {
-	for i, e := range c.doc.Policy.DenyUserAgents {
-		at := index("policy.deny_user_agents", i) + ".match"
-		if strings.TrimSpace(e.Match) == "" {
-			c.fail(at, "write the User-Agent, or remove the rule", "empty: it would match everything")
-			continue
+// namedIn finds a peer of a trunk, or one of its sources, that lies in ranges.
+func namedIn(ranges Ranges, t *TrunkEntry) (who string, ok bool) {
+	for _, p := range t.Peers {
+		if p.Address.IsValid() && ranges.Contains(p.Address.Addr()) {
+			return p.Address.Addr().String(), true
 		}
-		if _, err := regexp.Compile(e.Match); e.Mode == "regex" && err != nil {
-			c.fail(at, "expressions are RE2: no look-around, no back-references", "%s", err)
+	}
+	for _, s := range effectiveSources(t) {
+		if slices.ContainsFunc(ranges, s.Overlaps) {
+			return s.String(), true
+		}
+	}
+	return "", false
+}
+
+func (c *checker) rates() {
+	p, names := &c.doc.Policy, ruleNames{}
+	for i := range p.RateLimits {
+		at, e := index("policy.rate_limits", i), &p.RateLimits[i]
+		names.check(c, at, e.Name, "remote phones", "debt is kept by it")
+		c.addresses(at+".range", e.Range)
+		c.words(at+".realms", e.Realms, true)
+		switch {
+		case e.Preset != "":
+			c.preset(at, e)
+		case len(e.Limits) == 0:
+			c.fail(at+".limits", "write limits: { INVITE: 10/minute }, or preset: home", "the rule limits nothing")
+		}
+		for _, method := range slices.Sorted(maps.Keys(e.Limits)) {
+			c.limited(join(at+".limits", method), method)
 		}
 	}
 }
 
-func (c *checker) rates() {
-	p, names := &c.doc.Policy, map[string]bool{}
-	for i := range p.RateLimits {
-		at, e := index("policy.rate_limits", i), &p.RateLimits[i]
-		if e.Name == "" {
-			c.fail(at+".name", "write name: remote phones; logs and why speak of the rule by its name", "missing")
-		}
-		if len(e.Name) > 64 || strings.ContainsFunc(e.Name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-			c.fail(at+".name", "use at most 64 printable characters", "%q is not a name", e.Name)
-		}
-		c.addresses(at+".range", e.Range)
-		c.words(at+".realms", e.Realms, true)
-		if len(e.Limits) == 0 {
-			c.fail(at+".limits", "write limits: { INVITE: 10/minute }", "the rule limits nothing")
-		}
-		for _, method := range slices.Sorted(maps.Keys(e.Limits)) {
-			c.method(join(at+".limits", method), method)
-		}
-		if e.Name != "" && names[e.Name] {
-			c.fail(at+".name", "give one of the two another name; debt is kept by it", "%q is the name of another rule", e.Name)
-		}
-		names[e.Name] = true
+// unparseable stands for a method in rate_limits: what is no SIP.
+const unparseable = "unparseable"
+
+func (c *checker) limited(path, method string) {
+	switch {
+	case method == unparseable:
+	case nearest(method, []string{unparseable}) != "":
+		c.fail(path, "write "+unparseable, "%q is not a method", method)
+	default:
+		c.method(path, method)
 	}
-	if len(p.RateLimits) == 0 && !c.from.given("policy.rate_limits") {
-		c.warn("policy.rate_limits", "add a rule, or write rate_limits: [] to say that none is meant",
-			"absent: sources are not limited one by one, only all strangers together")
+}
+
+// ruleNames are the names of the rules of one list so far.
+type ruleNames map[string]bool
+
+// check checks the name of a rule, by which logs, counts and a reload know it.
+func (n ruleNames) check(c *checker, at, name, example, why string) {
+	switch {
+	case name == "":
+		c.fail(at+".name", "write name: "+example+"; logs and why speak of the rule by its name", "missing")
+	case len(name) > 64 || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		c.fail(at+".name", "use at most 64 printable characters", "%q is not a name", name)
+	case n[name]:
+		c.fail(at+".name", "give one of the two another name; "+why, "%q is the name of another rule", name)
+	}
+	n[name] = true
+}
+
+var presetRE = regexp.MustCompile(`^(single-phone|home|trunk|office:([1-9][0-9]{0,4}))$`)
+
+// mostPhones is the largest office that a preset is for.
+const mostPhones = 25_000
+
+func (c *checker) preset(at string, e *RateEntry) {
+	const hint = "write single-phone, home, office:14 (with the number of phones) or trunk"
+	m := presetRE.FindStringSubmatch(e.Preset)
+	if m == nil {
+		c.fail(at+".preset", hint, "%q is not a preset", e.Preset)
+		return
+	}
+	if n, _ := strconv.Atoi(m[2]); n > mostPhones {
+		c.fail(at+".preset", hint+", at most "+strconv.Itoa(mostPhones), "%q is too large", e.Preset)
+	}
+	for _, f := range []struct {
+		key   string
+		given bool
+	}{{"limits", len(e.Limits) > 0}, {"burst", e.Burst > 0}} {
+		if f.given {
+			c.fail(at+"."+f.key, "keep either preset or limits and burst", "stands beside preset, which says it already")
+		}
 	}
 }
 
@@ -102,3 +192,63 @@ func (c *checker) method(path, method string) {
 		c.fail(path, "write "+up, "%q is not a method: methods are upper case", method)
 	}
 }
+
+// Bounds of bans.
+const (
+	longestWithin = Duration(longestExpiry)
+	longestBan    = Duration(366) * longestExpiry
+	scannerPoints = 10 // for a request with the name of a scanner
+)
+
+func (c *checker) bans() {
+	const at = "policy.bans"
+	b := &c.doc.Policy.Bans
+	second := shortestProbe
+	c.lasting(at+".within", b.Within, second, longestWithin)
+	c.lasting(at+".first", b.First, second, longestBan)
+	c.lasting(at+".most", b.Most, second, longestBan)
+	if b.Most < b.First {
+		c.fail(at+".most", "write at least "+b.First.String(), "%s is shorter than the first ban", b.Most)
+	}
+	switch {
+	case b.Points == 0:
+		c.warn(at+".points", "leave the key out for 20; to look on first, write shadow: true", "0: nobody is banned, whatever it does")
+	case b.Points < scannerPoints:
+		c.warn(at+".points", "write 20; a wrong password is 5 points",
+			"%d: a phone is banned after "+times((b.Points+wrongDigest-1)/wrongDigest), b.Points)
+	}
+	if b.Kernel && b.Shadow {
+		c.warn(at+".kernel", "remove one of the two", "has nothing to do while shadow bans nobody")
+	}
+}
+
+// wrongDigest is how many points a wrong password is.
+const wrongDigest = 5
+
+func times(n int) string {
+	if n == 1 {
+		return "one wrong password"
+	}
+	return strconv.Itoa(n) + " wrong passwords"
+}
+
+// lasting checks that a time lies between two others.
+func (c *checker) lasting(path string, d, low, high Duration) {
+	if d < low || d > high {
+		c.fail(path, "write "+low.String()+" to "+high.String(), "%s is out of range", d)
+	}
+}
+
+// pbxLimits checks what may reach the PBX.
+func (c *checker) pbxLimits() {
+	for _, method := range slices.Sorted(maps.Keys(c.doc.PBX.Limits)) {
+		at := join("pbx.limits", method)
+		c.method(at, method)
+		if slices.Contains(withinCalls, method) {
+			c.fail(at, "remove it; INVITE bounds the calls themselves", "%s belongs to a call that is there already: it is never held back", method)
+		}
+	}
+}
+
+// withinCalls are the methods that only make sense within a dialog or a transaction (RFC 3261, 3262, 3311, 6086).
+var withinCalls = []string{"ACK", "BYE", "CANCEL", "INFO", "PRACK", "UPDATE"}

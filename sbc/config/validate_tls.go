@@ -5,41 +5,12 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
-	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
 	"sallyport/nat"
 )
-
-// reader reads a file that the configuration names, and tells its permissions.
-type reader func(path string) ([]byte, fs.FileMode, error)
-
-// readFile is the reader of real files. A pipe or a device is none that ends.
-func readFile(path string) ([]byte, fs.FileMode, error) {
-	info, err := os.Stat(path)
-	switch {
-	case err != nil:
-		return nil, 0, unwrapPath(err)
-	case !info.Mode().IsRegular():
-		return nil, 0, errors.New("not an ordinary file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, unwrapPath(err)
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	switch {
-	case err != nil:
-		return nil, 0, unwrapPath(err)
-	case len(data) > maxFile:
-		return nil, 0, errors.New("larger than " + Size(maxFile).String())
-	}
-	return data, info.Mode(), nil
-}
 
 // tls checks that TLS listeners have what they prove themselves by, and that the files fit together.
 func (c *checker) tls() {
@@ -115,7 +86,7 @@ func (c *checker) pemFile(path, name string, secret bool) ([]byte, bool) {
 		c.absolute(path, name)
 		return nil, false
 	}
-	data, mode, err := c.read(name)
+	data, mode, err := c.disk.read(name)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		c.fail(path, "let the user that runs sbc read it: chown root:sbc, chmod 0640", "%s: %s", name, err)

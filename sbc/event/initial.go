@@ -41,7 +41,7 @@ func (s *Subscription) answered(now time.Time, ev tu.Answered, do []tu.Action) [
 		// §8.2.2.2). That one's answer is the true one.
 		return do
 	default:
-		return s.declined(i, m, do)
+		return s.declined(now, i, m, do)
 	}
 }
 
@@ -106,36 +106,35 @@ func (s *Subscription) preliminary(m *message.Message) {
 }
 
 // declined passes a 3xx–6xx, and ends the subscription that never was.
-func (s *Subscription) declined(i int, m *message.Message, do []tu.Action) []tu.Action {
+func (s *Subscription) declined(now time.Time, i int, m *message.Message, do []tu.Action) []tu.Action {
 	s.legs[notifier].hop = s.hops[i]
 	away := 503
 	if s.legs[notifier].phone() {
 		away = 480 // 503 would speak for all phones
 	}
-	out, do := s.verdict(subscriber, m, s.req, away, do)
+	out, do := s.verdict(now, subscriber, m, s.req, away, do)
 	s.phase = refused
 	return s.finish(s.respond(subscriber, s.tx, out, do))
 }
 
 // verdict makes of the far leg's final answer that is no 2xx the near leg's. away is what a challenge becomes that the near
 // leg could not meet.
-func (s *Subscription) verdict(near int, m, req *message.Message, away int, do []tu.Action) (*message.Message, []tu.Action) {
-	l, far, code := &s.legs[near], &s.legs[1-near], m.Status
+func (s *Subscription) verdict(
+	now time.Time, near int, m, req *message.Message, away int, do []tu.Action,
+) (*message.Message, []tu.Action) {
+	l, far := &s.legs[near], &s.legs[1-near]
 	peer := l.hop.Peer
+	do = tu.Judged(l.hop, far.hop.Peer, req, m, do)
+	m = s.seen(now, near, m, req)
+	code := m.Status
 	challenge := code == 401 || code == 407
 	switch {
-	case challenge && l.phone() && far.hop.Peer.Kind == tu.KindNode:
-		do = append(do, tu.Note{
-			Source: l.hop.Flow.Remote, Side: peer.Side, Realm: peer.Realm, Method: req.Method, Code: code,
-		})
-	case challenge:
+	case challenge && !(l.phone() && far.hop.Peer.Kind == tu.KindNode):
 		return s.reply(near, req, away), append(do, s.challengeStays(near, req.Method, code))
 	case code == 408:
 		return s.reply(near, req, 504), do // "MUST NOT" be passed (RFC 4320 §4.2)
 	case code >= 300 && code < 400 && peer.Kind == tu.KindTrunk:
 		return s.reply(near, req, 480), do
-	case peer.Stranger && (code == 404 || code == 480):
-		return s.reply(near, req, 403), do // which users there are is nobody's business whom none knows
 	}
 	out := s.relayed(m, req, 1-near)
 	if code >= 300 && code < 400 {
@@ -147,6 +146,19 @@ func (s *Subscription) verdict(near int, m, req *message.Message, away int, do [
 	}
 	copyBody(out, m)
 	return out, do
+}
+
+// seen is the PBX's answer as a leg may see it. Which users there are is nobody's business whom none knows.
+func (s *Subscription) seen(now time.Time, near int, m, req *message.Message) *message.Message {
+	l, far := &s.legs[near], &s.legs[1-near]
+	switch {
+	case !l.phone() || far.hop.Peer.Kind != tu.KindNode:
+	case m.Status == 401 || m.Status == 407:
+		s.set.Decoys.Keep(m)
+	case l.hop.Peer.Stranger && header.Tells(m.Status):
+		return s.set.Decoys.Disguise(now, req, m, s.ids.Block)
+	}
+	return m
 }
 
 // challengeStays says why a request had to fail. The challenges of the PBX are between it and its phones; a provider has no

@@ -55,7 +55,7 @@ func (s *Subscription) relayAnswered(now time.Time, ev tu.Answered, do []tu.Acti
 	do = s.answeredBy(1-r.from, ev.Flow, do)
 	far.brought.Notice(m, ev.Flow.Remote.Addr())
 	if m.Status >= 300 {
-		out, do := s.verdict(r.from, m, r.req, 403, do)
+		out, do := s.verdict(now, r.from, m, r.req, 403, do)
 		do = s.respond(r.from, r.tx, out, do)
 		if gone(m.Status) || r.req.Method == "NOTIFY" && m.Status == 408 {
 			return s.finish(do)

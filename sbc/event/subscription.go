@@ -5,6 +5,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -20,6 +21,7 @@ type Settings struct {
 	Tags   *tu.TagKey
 	Domain string // pbx.domain
 	Limits Limits
+	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
 }
 
 // phase is how far a subscription is.
@@ -171,6 +173,16 @@ func (s *Subscription) waiting() int {
 func (s *Subscription) newRef() tu.Ref {
 	s.lastRef++
 	return s.lastRef
+}
+
+// Phone is the flow of the leg that is a roaming phone's, or a stranger's at its place; false: neither is, or it is over.
+func (s *Subscription) Phone() (flow nat.Flow, ok bool) {
+	for i := range s.legs {
+		if l := &s.legs[i]; l.phone() && !s.over {
+			return l.hop.Flow, true
+		}
+	}
+	return flow, false
 }
 
 // Uses reports whether a leg of the subscription stands on an interface.

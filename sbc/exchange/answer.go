@@ -35,13 +35,16 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return do
 	default:
 		e.legs[asked].hop = e.hops[a.ref-1]
-		return e.pass(m, do)
+		return e.pass(now, m, do)
 	}
 }
 
 // pass gives the far side's final answer to the asker.
-func (e *Exchange) pass(m *message.Message, do []tu.Action) []tu.Action {
-	near, code := e.legs[asker].hop, m.Status
+func (e *Exchange) pass(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
+	near := e.legs[asker].hop
+	do = tu.Judged(near, e.legs[asked].hop.Peer, e.req, m, do)
+	m = e.seen(now, m)
+	code := m.Status
 	challenge := code == 401 || code == 407
 	switch {
 	case challenge && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
@@ -50,16 +53,21 @@ func (e *Exchange) pass(m *message.Message, do []tu.Action) []tu.Action {
 		return e.refuseFor(504, reason.Timeout, do) // it may not be passed to anybody (RFC 4320 §4.2)
 	case code >= 300 && code < 400 && near.Peer.Kind == tu.KindTrunk:
 		return e.refuse(480, do)
-	case near.Peer.Stranger && (code == 404 || code == 480):
-		return e.refuse(403, do) // which users there are is nobody's business whom none knows
 	}
-	out := e.relayed(m)
-	if challenge {
-		do = append(do, tu.Note{
-			Source: near.Flow.Remote, Side: near.Peer.Side, Realm: near.Peer.Realm, Method: e.req.Method, Code: code,
-		})
+	return e.finish(e.relayed(m), do)
+}
+
+// seen is the PBX's answer as the asker may see it. Which users there are is nobody's business whom none knows.
+func (e *Exchange) seen(now time.Time, m *message.Message) *message.Message {
+	near, far := &e.legs[asker], &e.legs[asked]
+	switch {
+	case !near.phone() || far.hop.Peer.Kind != tu.KindNode:
+	case m.Status == 401 || m.Status == 407:
+		e.set.Decoys.Keep(m)
+	case near.hop.Peer.Stranger && header.Tells(m.Status):
+		return e.set.Decoys.Disguise(now, e.req, m, e.ids.Block)
 	}
-	return e.finish(out, do)
+	return m
 }
 
 // relayed makes of the far side's answer the asker's: status, phrase, and the fields and body that may pass.

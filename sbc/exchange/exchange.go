@@ -13,7 +13,8 @@ import (
 type Settings struct {
 	Names  *tu.NameKey // ids towards the PBX of what phones ask
 	Tags   *tu.TagKey
-	Domain string // pbx.domain
+	Domain string         // pbx.domain
+	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
 }
 
 // Passes reports whether requests of a method pass outside of dialogs.

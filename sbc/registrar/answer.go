@@ -219,16 +219,16 @@ func (b *Binding) towardsPhone(left time.Duration) string {
 }
 
 // rejected passes the PBX's refusal.
-func (r *Register) rejected(far *message.Message, do []tu.Action) []tu.Action {
+func (r *Register) rejected(now time.Time, far *message.Message, do []tu.Action) []tu.Action {
 	if far.Status == 401 || far.Status == 407 {
 		r.impress()
 		r.set.Book.names.put(r.msg.CallID, r.names)
-		r.set.Book.challenge.keep(far)
-		return r.final(r.relayed(far), r.note(far.Status, "", "", do))
+		r.set.Decoys.Keep(far)
+		return r.final(r.relayed(far), do)
 	}
 	do = r.note(far.Status, "", "the PBX's answer to REGISTER of "+r.aor, do)
-	if m := r.decoy(far); m != nil {
-		return r.final(m, do)
+	if shown, ok := r.disguised(now, far); ok {
+		far = shown
 	}
 	return r.final(r.relayed(far), do)
 }
@@ -250,16 +250,8 @@ func dropExpires(m *message.Message) { m.Remove("Expires") }
 // final answers the phone and ends.
 func (r *Register) final(m *message.Message, do []tu.Action) []tu.Action {
 	r.phase = ended
-	m.To.Tag = r.fresh().Tag() // RFC 3261 §8.2.6.2
+	m.To.Tag = r.ids.Tag() // RFC 3261 §8.2.6.2
 	return append(do, tu.Respond{Tx: r.tx, Side: r.side, Msg: m}, tu.End{})
-}
-
-// fresh are the ids of this user.
-func (r *Register) fresh() *tu.IDs {
-	if !r.born {
-		r.ids, r.born = tu.NewIDs(r.seed, r.set.Tags), true
-	}
-	return &r.ids
 }
 
 // refuse is a final answer of our own.
@@ -279,7 +271,7 @@ func (r *Register) refuseWith(code int, phrase string, do []tu.Action, extra ...
 
 // retryAfter asks for patience, each phone for another one: thousands that heard the same would come back together.
 func (r *Register) retryAfter() message.Header {
-	wait := r.fresh().Between(retryFrom, retryTo) / time.Second
+	wait := r.ids.Between(retryFrom, retryTo) / time.Second
 	return message.Header{Name: "Retry-After", Value: strconv.Itoa(int(wait))}
 }
 

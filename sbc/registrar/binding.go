@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -39,6 +40,7 @@ type Settings struct {
 	Internal  nat.Ranges
 	Hop       func(*Binding) tu.Hop // the way to a phone
 	Keepalive time.Duration         // how often a flow is pinged; 0: never
+	Decoys    *header.Decoys        // what strangers see in the place of answers that name no user; nil: 403
 }
 
 // Binding is one Contact of an address-of-record with the flow that reaches it (RFC 3261 §10, RFC 5626). One that was

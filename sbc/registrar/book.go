@@ -29,7 +29,6 @@ type Book struct {
 	impressions memory[[]string] // what first REGISTERs showed of the way, by Call-ID
 	departures  memory[mark]     // tokens that were removed, with the REGISTER that did it
 	names       memory[ids]      // of REGISTERs that were challenged, by Call-ID: their retries have the same
-	challenge   challenge
 }
 
 // seen is an address as an interface sees it.

@@ -3,14 +3,12 @@ package registrar
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
 	"sallyport/nat"
-	"sallyport/sbc/tu"
 )
 
 // consistent holds the Book's indices against each other.
@@ -224,32 +222,5 @@ func TestMemoryForgetsTheOldest(t *testing.T) {
 	last := 3*memoryMost - 1
 	if m.get(fmt.Sprint(last)) != last+2 || m.get(fmt.Sprint(last-memoryMost+1)) == 0 || m.get(fmt.Sprint(last-memoryMost)) != 0 {
 		t.Error("the latest ones stay, the oldest go")
-	}
-}
-
-func TestNonces(t *testing.T) {
-	for in, want := range map[string]int{
-		`Digest nonce="a"`: 14, `Digest realm="x",nonce="a"`: 24, `Digest cnonce="a"`: -1, `Digest x="y", NONCE="a"`: 21, `Digest nextnonce="b", nonce="a"`: 29, ``: -1,
-	} {
-		if got := nonceAt(in); got != want {
-			t.Errorf("%s: %d, want %d", in, got, want)
-		}
-	}
-	for in, want := range map[string]string{
-		"123/45": digits, "0a/f=": lowerHex, "0A": upperHex, "0aF": alphanumeric, "xyz": alphanumeric, "": digits,
-	} {
-		if got := alphabetOf([]byte(in)); got != want {
-			t.Errorf("%q: %q", in, got)
-		}
-	}
-	r := NewRegister(settings(), tu.Seed{1})
-	for _, same := range []string{`Digest realm="x"`, `Digest nonce="broken`} {
-		if got := r.renew(same); got != same {
-			t.Errorf("%q became %q", same, got)
-		}
-	}
-	long := `Digest nonce="` + strings.Repeat("a", 100) + `",opaque="q"`
-	if a, b := r.renew(long), r.renew(long); a == b || a == long || len(a) != len(long) || !strings.HasSuffix(a, `",opaque="q"`) {
-		t.Errorf("%q, %q", a, b)
 	}
 }

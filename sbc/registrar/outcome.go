@@ -65,6 +65,9 @@ func cut(s string) string {
 	return strings.Clone(s[:phraseMost])
 }
 
+// Asked is the REGISTER as it came, nil before it has. It must not be kept beyond the Register's end.
+func (r *Register) Asked() *message.Message { return r.msg }
+
 // Outcome is what became of the REGISTER; false: it named no user, or has no answer yet.
 func (r *Register) Outcome() (Outcome, bool) {
 	if r.phase != ended || r.aor == "" || r.said.code == 0 {

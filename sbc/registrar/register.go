@@ -15,9 +15,7 @@ import (
 // Register is one REGISTER on its way to the PBX and back. It is a tu.User that ends with its final answer.
 type Register struct {
 	set   *Settings
-	seed  tu.Seed
-	ids   tu.IDs // made of seed when first used
-	born  bool
+	ids   tu.IDs
 	phase phase
 	said  said
 
@@ -68,7 +66,9 @@ const hopsMost = 32
 const patience = 30 * time.Second
 
 // NewRegister makes the user of a REGISTER; its first event is the Arrived.
-func NewRegister(set *Settings, seed tu.Seed) *Register { return &Register{set: set, seed: seed} }
+func NewRegister(set *Settings, seed tu.Seed) *Register {
+	return &Register{set: set, ids: tu.NewFewIDs(seed, set.Tags)}
+}
 
 // Deadline is when the next hop is due, or the end of patience.
 func (r *Register) Deadline() time.Time {
@@ -124,7 +124,7 @@ func (r *Register) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action 
 func (r *Register) Abort(_ time.Time, do []tu.Action) []tu.Action {
 	if r.msg != nil && r.phase != ended {
 		m := message.Reply(r.msg, 500, "")
-		m.To.Tag = r.fresh().Tag()
+		m.To.Tag = r.ids.Tag()
 		do = append(do, tu.Respond{Tx: r.tx, Side: r.side, Msg: m})
 	}
 	r.phase = ended
@@ -287,5 +287,5 @@ func (r *Register) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return r.another(now, ev.Ref, do)
 	}
 	r.hear(m, r.hops[ev.Ref-1].ID)
-	return r.rejected(m, do)
+	return r.rejected(now, m, do)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -24,6 +25,7 @@ func settings() *Settings {
 	return &Settings{
 		Book: NewBook(), Names: testNames, Tags: testTags, Domain: "example.com", Outside: time.Minute,
 		Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8")), Hop: phoneHop, Keepalive: 25 * time.Second,
+		Decoys: &header.Decoys{},
 	}
 }
 

@@ -18,7 +18,10 @@ import (
 )
 
 // Store is an open file. Its methods may be called from any goroutine.
-type Store struct{ db *bolt.DB }
+type Store struct {
+	db   *bolt.DB
+	loss string
+}
 
 // version is the layout of the file, kept in it.
 const version = "1"
@@ -33,18 +36,19 @@ var (
 const lockWait = 2 * time.Second
 
 // Open opens a file, or makes it, readable by its owner alone. The error says what to do: about a file that another program
-// has open, that cannot be read, or that a later release wrote.
-func Open(path string) (*Store, error) {
+// has open, that cannot be read, or that a later release wrote. loss is what it means to be without the file: "phones are then
+// unreachable until they register again".
+func Open(path, loss string) (*Store, error) {
 	if err := private(path); err != nil {
 		return nil, err
 	}
 	db, err := open(path)
 	if err != nil {
-		return nil, explain(path, err)
+		return nil, explain(path, loss, err)
 	}
-	s := &Store{db: db}
+	s := &Store{db: db, loss: loss}
 	if err := s.prepare(); err != nil {
-		return nil, errors.Join(explain(path, err), db.Close())
+		return nil, errors.Join(explain(path, loss, err), db.Close())
 	}
 	return s, nil
 }
@@ -98,18 +102,18 @@ func (s *Store) prepare() (err error) {
 }
 
 // explain says what to do about an error of opening.
-func explain(path string, err error) error {
+func explain(path, loss string, err error) error {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
 		return fmt.Errorf("%s: another program has it open\n  hint: is another sbc running with this state directory? give each its own", path)
 	case errors.Is(err, errLater):
-		return fmt.Errorf("%s: %w\n  hint: run that release, or move the file away: phones are then unreachable until they register again", path, err)
+		return fmt.Errorf("%s: %w\n  hint: run that release, or move the file away: %s", path, err, loss)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("%s: %w\n  hint: it must belong to the user that runs sbc, mode 0600", path, err)
 	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return fmt.Errorf("%s: it is damaged or no store (%w)\n  hint: move it away: phones are then unreachable until they register again", path, err)
+		return fmt.Errorf("%s: it is damaged or no store (%w)\n  hint: move it away: %s", path, err, loss)
 	}
-	return fmt.Errorf("%s: %w\n  hint: if it does not go away, move the file away: phones are then unreachable until they register again", path, err)
+	return fmt.Errorf("%s: %w\n  hint: if it does not go away, move the file away: %s", path, err, loss)
 }
 
 // Load yields every key with its value, in order of keys. The value is good within the call only.
@@ -160,7 +164,7 @@ func damage(err *error) (end func()) {
 // explain adds to an error over a damaged file what to do.
 func (s *Store) explain(err *error) {
 	if errors.Is(*err, berrors.ErrInvalid) {
-		*err = explain(s.db.Path(), *err)
+		*err = explain(s.db.Path(), s.loss, *err)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 func mustOpen(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(path)
+	s, err := Open(path, "all is lost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestAFileHasOneOwner(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	s := mustOpen(t, path)
 	defer s.Close()
-	_, err := Open(path)
+	_, err := Open(path, "all is lost")
 	if err == nil || !strings.Contains(err.Error(), "another program has it open") || !strings.Contains(err.Error(), "hint: ") {
 		t.Errorf("%v", err)
 	}
@@ -133,7 +133,7 @@ func TestWhatCannotBeReadIsRefused(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(path)
+			s, err := Open(path, "all is lost")
 			if err == nil {
 				s.Close()
 				t.Fatal("it was opened")
@@ -179,7 +179,7 @@ func TestDamageWithinDoesNotPanic(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			s, err := Open(path)
+			s, err := Open(path, "all is lost")
 			if err != nil {
 				continue
 			}
@@ -204,7 +204,7 @@ func TestALaterLayoutIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	db.Close()
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "another release") || !strings.Contains(err.Error(), `"7"`) {
+	if _, err := Open(path, "all is lost"); err == nil || !strings.Contains(err.Error(), "another release") || !strings.Contains(err.Error(), `"7"`) {
 		t.Errorf("%v", err)
 	}
 }
@@ -212,7 +212,7 @@ func TestALaterLayoutIsLeftAlone(t *testing.T) {
 func TestPlacesWhereNoFileCanBe(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range []string{dir, filepath.Join(dir, "no", "such", "x.db")} {
-		if s, err := Open(path); err == nil {
+		if s, err := Open(path, "all is lost"); err == nil {
 			s.Close()
 			t.Errorf("%s was opened", path)
 		} else if !strings.Contains(err.Error(), "hint: ") {
@@ -250,7 +250,7 @@ func TestIsAMap(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		runs++
 		path := filepath.Join(dir, fmt.Sprint(runs))
-		s, err := Open(path)
+		s, err := Open(path, "all is lost")
 		if err != nil {
 			t.Fatal(err)
 		}

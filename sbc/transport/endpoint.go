@@ -11,14 +11,16 @@ import (
 // endpoint is one open UDP interface with its reader.
 type endpoint struct {
 	reader
-	conn   PacketConn
-	buffer int
-	in     []byte // of the reader alone
+	conn    PacketConn
+	shedder Shedder // the guard, if it is one
+	buffer  int
+	in      []byte // of the reader alone
 }
 
 func newEndpoint(c *Config, face nat.Interface, conn PacketConn, buffer int) *endpoint {
 	e := &endpoint{conn: conn, buffer: buffer, in: make([]byte, scan.MaxDatagram)}
 	e.reader = reader{door: newDoor(c, face), line: e}
+	e.shedder, _ = c.Guard.(Shedder)
 	return e
 }
 
@@ -65,6 +67,10 @@ func (e *endpoint) receive(data []byte, src netip.AddrPort) {
 	src = netip.AddrPortFrom(src.Addr().Unmap(), src.Port())
 	if src.Port() == 0 {
 		e.count.ignored.Add(1) // RFC 768: no reply is possible, so no peer sends that
+		return
+	}
+	if e.shedder != nil && e.shedder.Shed(e.Now(), &e.face, src) {
+		e.count.dropped.Add(1)
 		return
 	}
 	err := scan.Scan(data, &e.view)

@@ -156,7 +156,7 @@ func (panicking) Deliver(Packet) Outcome { panic("deliver") }
 func (panicking) Unreachable(nat.Flow)   { panic("unreachable") }
 func (panicking) Closed(nat.Flow, bool)  { panic("closed") }
 
-func bench(guard guardFunc, h Handler) (*endpoint, *scripted) {
+func bench(guard Guard, h Handler) (*endpoint, *scripted) {
 	c := newScripted()
 	conf := &Config{Guard: guard, Handler: h, Now: time.Now, Log: zap.NewNop()}
 	return newEndpoint(conf, face(0, nat.Outside, nat.Trunks, ours), c, 0), c
@@ -166,7 +166,7 @@ func drop(*policy.Packet) policy.Verdict { return verdict(policy.Drop, 0, reason
 
 // DESIGN §3.6: a drop costs no allocation.
 func TestDropDoesNotAllocate(t *testing.T) {
-	e, _ := bench(drop, &inbox{})
+	e, _ := bench(guardFunc(drop), &inbox{})
 	data, src := []byte(request("INVITE", "a")), netip.MustParseAddrPort(theirs)
 	if n := testing.AllocsPerRun(1000, func() { e.receive(data, src) }); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -192,7 +192,7 @@ func FuzzReceive(f *testing.F) {
 			}
 			return Accepted
 		}}
-		e, c := bench(known, in)
+		e, c := bench(guardFunc(known), in)
 		e.receive(data, src)
 		n := e.snapshot()
 		if n.Panics != 0 || n.Received != 1 {
@@ -210,7 +210,7 @@ func FuzzReceive(f *testing.F) {
 }
 
 func BenchmarkReceiveDrop(b *testing.B) {
-	e, _ := bench(drop, &inbox{})
+	e, _ := bench(guardFunc(drop), &inbox{})
 	data, src := []byte(request("INVITE", "a")), netip.MustParseAddrPort(theirs)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -225,7 +225,7 @@ func (sink) Unreachable(nat.Flow)   {}
 func (sink) Closed(nat.Flow, bool)  {}
 
 func BenchmarkReceiveDeliver(b *testing.B) {
-	e, _ := bench(known, sink{})
+	e, _ := bench(guardFunc(known), sink{})
 	data, src := []byte(request("INVITE", "a")), netip.MustParseAddrPort(theirs)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -14,6 +14,32 @@ import (
 	"sallyport/sbc/reason"
 )
 
+// sheddingGuard lets everything pass that it does not shed.
+type sheddingGuard struct {
+	guardFunc
+	shed netip.Addr
+}
+
+func (g sheddingGuard) Shed(_ time.Time, i *nat.Interface, source netip.AddrPort) bool {
+	return i != nil && source.Addr() == g.shed
+}
+
+// TestWhatIsShedIsNotLookedAt: not by the scan, not by the guard; it counts as dropped.
+func TestWhatIsShedIsNotLookedAt(t *testing.T) {
+	for _, c := range []struct {
+		shed      string
+		delivered uint64
+	}{{"203.0.113.20", 0}, {"203.0.113.21", 1}} {
+		checked := 0
+		g := sheddingGuard{func(p *policy.Packet) policy.Verdict { checked++; return known(p) }, netip.MustParseAddr(c.shed)}
+		e, _ := bench(g, &inbox{})
+		e.receive([]byte(request("INVITE", "a")), netip.MustParseAddrPort(theirs))
+		if n := e.count.delivered.Load(); n != c.delivered || checked != int(n) || e.count.dropped.Load() != 1-n || e.count.received.Load() != 1 {
+			t.Errorf("%s: delivered %d, checked %d, dropped %d", c.shed, n, checked, e.count.dropped.Load())
+		}
+	}
+}
+
 func TestGuardDecides(t *testing.T) {
 	reject := func(code int) guardFunc {
 		return func(*policy.Packet) policy.Verdict { return verdict(policy.Reject, code, reason.Stranger) }
@@ -31,7 +57,12 @@ func TestGuardDecides(t *testing.T) {
 		{"ignore", silent(policy.Ignore), "\r\n\r\n", ""},
 		{"403", reject(403), request("INVITE", "a"), "SIP/2.0 403 "},
 		{"200 to OPTIONS", reject(200), request("OPTIONS", "a"), "SIP/2.0 200 OK"},
-		{"503", reject(503), request("INVITE", "a"), "SIP/2.0 503 "},
+		{"503 of a trunk's limit", reject(503), request("INVITE", "a"), "SIP/2.0 503 "},
+		{"503 of a phone's limit", func(*policy.Packet) policy.Verdict {
+			v := verdict(policy.Reject, 503, reason.LimitExceeded)
+			v.RetryAfter = 40
+			return v
+		}, request("INVITE", "a"), "SIP/2.0 503 "},
 		{"never to an ACK", reject(403), request("ACK", "a"), ""},
 		{"never to a response", reject(403), response("a"), ""},
 		{"never without a header section", reject(400), "INVITE sip:a SIP/2.0\r\nVia: x", ""},
@@ -46,8 +77,9 @@ func TestGuardDecides(t *testing.T) {
 				if !strings.HasPrefix(got, c.want) || (got == "") != (c.want == "") || len(got) > len(c.send)+200 {
 					t.Errorf("answer %q", got)
 				}
-				if strings.HasPrefix(got, "SIP/2.0 503") != strings.Contains(got, "\r\nRetry-After: ") {
-					t.Errorf("Retry-After goes with 503: %q", got)
+				// 40 seconds, or up to four more.
+				if strings.Contains(c.name, "phone's") != strings.Contains(got, "\r\nRetry-After: 4") || strings.Count(got, "Retry-After") > 1 {
+					t.Errorf("a provider takes Retry-After for the whole trunk, a phone for itself: %q", got)
 				}
 				for _, line := range []string{"Call-ID: a", "CSeq: 1 ", "received=203.0.113.20"} {
 					if got != "" && !strings.Contains(got, line) {

@@ -210,6 +210,19 @@ func (h *hub) named(f nat.Flow) *connection {
 	return c
 }
 
+// accepted are the connections that others made.
+func (h *hub) accepted() []*connection {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]*connection, 0, len(h.conns))
+	for _, c := range h.conns {
+		if !c.dialled {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
 // endAll ends all connections of an interface that is being closed: none enters any more.
 func (h *hub) endAll(d *door) {
 	h.mu.Lock()

@@ -78,7 +78,8 @@ func (r *reader) admit(v policy.Verdict, f nat.Flow) {
 		r.line.delivered()
 	case Busy:
 		r.count.busy.Add(1)
-		r.answer(503, "")
+		// RFC 3261 §21.5.4. The whole program has too much to do, so everybody may be told to wait.
+		r.answer(503, "", 5+rand.IntN(26))
 	default:
 		r.count.overflow.Add(1)
 	}
@@ -104,16 +105,23 @@ func (r *reader) refuse(v *policy.Verdict, err error) {
 	if better := message.Refusal(err); better != nil && v.Reason == reason.Malformed {
 		code, phrase = better.Code, better.Text()
 	}
-	r.answer(code, phrase)
+	after := 0
+	if v.RetryAfter > 0 {
+		after = v.RetryAfter + rand.IntN(spread)
+	}
+	r.answer(code, phrase, after)
 }
 
+// spread is over how many seconds those come back who were told to at the same time, such as the phones of an office.
+const spread = 5
+
 // answer sends a stateless response to the packet's source, once. ShortReply refuses what must not be answered (ACK,
-// responses) and what would be much larger than the request.
-func (r *reader) answer(code int, phrase string) {
+// responses) and what would be much larger than the request. It tells the sender to wait for so many seconds, 0: nothing
+// of that kind.
+func (r *reader) answer(code int, phrase string, retryAfter int) {
 	var extra []message.Header
-	if code == 503 {
-		// RFC 3261 §21.5.4; spread, so that all who were refused do not come back at once.
-		extra = []message.Header{{Name: "Retry-After", Value: strconv.Itoa(5 + rand.IntN(26))}}
+	if retryAfter > 0 {
+		extra = []message.Header{{Name: "Retry-After", Value: strconv.Itoa(retryAfter)}}
 	}
 	out, err := message.ShortReply(r.out[:0], r.packet.Data, &r.view, r.packet.Source, code, phrase, r.tag(), extra...)
 	if err != nil {

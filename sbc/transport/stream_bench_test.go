@@ -29,7 +29,7 @@ func TestStreamAllocations(t *testing.T) {
 		t.Skip("allocations are not counted under the race detector")
 	}
 	data := []byte(request("INVITE", "a"))
-	e, _ := bench(known, sink{})
+	e, _ := bench(guardFunc(known), sink{})
 	datagram := testing.AllocsPerRun(1000, func() { e.receive(data, netip.MustParseAddrPort(theirs)) })
 	for _, c := range []struct {
 		name  string

@@ -184,6 +184,57 @@ func TestSendErrors(t *testing.T) {
 	})
 }
 
+// TestCloseWhere: those that are picked end, with what was queued on them; our own stay.
+func TestCloseWhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, nil)
+		defer y.close()
+		bad := y.connect(theirs)
+		bad.send(request("REGISTER", "a"))
+		badFlow := y.flow()
+		good := y.connect("203.0.113.44:5060")
+		good.send(request("REGISTER", "b"))
+		goodFlow := y.flow()
+		y.must(pbx, "hello")
+		y.must(badFlow, "last words")
+		asked := 0
+		n := y.set.CloseWhere(func(face *nat.Interface, remote netip.AddrPort) bool {
+			asked++
+			return face.ID == badFlow.Interface && remote == badFlow.Remote
+		})
+		synctest.Wait()
+		if over, _ := bad.closed(); !over || bad.text() != "last words" || n != 1 || asked != 2 {
+			t.Errorf("%d of %d closed, the connection's end: %t, it heard %q", n, asked, over, bad.text())
+		}
+		if over, _ := good.closed(); over || y.set.Send(goodFlow, []byte("x")) != nil {
+			t.Error("another connection ended")
+		}
+		if y.counters().ClosedAsked != 1 || y.set.CloseWhere(func(*nat.Interface, netip.AddrPort) bool { return false }) != 0 {
+			t.Errorf("%+v", y.counters())
+		}
+	})
+}
+
+// TestUnwelcome: who is not wanted is closed at once and counts for nothing.
+func TestUnwelcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		y := newYard(t, func(c *Config) {
+			c.Unwelcome = func(face *nat.Interface, remote netip.AddrPort) bool {
+				return face.Transport == nat.TCP && remote == netip.MustParseAddrPort(theirs)
+			}
+		})
+		defer y.close()
+		bad, good := y.connect(theirs), y.connect("203.0.113.44:5060")
+		good.send(request("REGISTER", "b"))
+		if over, _ := bad.closed(); !over || y.set.Streams().Open.High != 1 || y.ids() != "b" {
+			t.Errorf("closed %t, %+v, delivered %q", over, y.set.Streams(), y.ids())
+		}
+		if over, _ := good.closed(); over {
+			t.Error("another one is closed")
+		}
+	})
+}
+
 // A flow's message reaches its own connection or nobody: not the next one from the same address and port, nor the one
 // that we dialled there.
 func TestFlowIsolation(t *testing.T) {

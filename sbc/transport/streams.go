@@ -59,7 +59,7 @@ func (e *streams) welcome(raw net.Conn) {
 	now := time.Now()
 	c := &connection{door: e.door, hub: e.hub, raw: raw, conn: raw, born: now, active: now}
 	var ok bool
-	if c.remote, ok = remoteOf(raw); !ok || !e.hub.welcome(c) {
+	if c.remote, ok = remoteOf(raw); !ok || e.Unwelcome != nil && e.Unwelcome(&e.face, c.remote) || !e.hub.welcome(c) {
 		e.count.refused.Add(1)
 		return
 	}
@@ -198,6 +198,20 @@ func (s *Set) CloseFlow(f nat.Flow) bool {
 		c.end(asked)
 	}
 	return c != nil
+}
+
+// CloseWhere ends the accepted connections that a test picks by their interface and remote address, as CloseFlow does. It
+// does not wait, and tells how many there were. The test is called with no lock that the guard could want, but must be quick:
+// there is one call for each connection.
+func (s *Set) CloseWhere(picked func(face *nat.Interface, remote netip.AddrPort) bool) int {
+	n := 0
+	for _, c := range s.hub.accepted() {
+		if picked(&c.face, c.remote) {
+			c.end(asked)
+			n++
+		}
+	}
+	return n
 }
 
 // SetTLS replaces the certificate, of connections that are made later; nil is ignored.

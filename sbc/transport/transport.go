@@ -31,6 +31,11 @@ type Guard interface {
 	Check(p *policy.Packet) policy.Verdict
 }
 
+// Shedder is a Guard that may tell from its source alone that there is no time to look at a datagram.
+type Shedder interface {
+	Shed(now time.Time, i *nat.Interface, source netip.AddrPort) bool
+}
+
 // Packet is one message that passed the guard and the validator. It is shared and never changes.
 type Packet struct {
 	Interface *nat.Interface
@@ -80,6 +85,8 @@ type Config struct {
 	ServerName func(face *nat.Interface, remote netip.AddrPort) string
 	// Known reports whether the guard knows an address at an interface; nil: nobody. Its connections are not strangers'.
 	Known func(face *nat.Interface, remote netip.Addr) bool
+	// Unwelcome reports whether a connection from an address is closed as soon as it is accepted; nil: none is.
+	Unwelcome func(face *nat.Interface, remote netip.AddrPort) bool
 	// Streams bounds connections; zero values are the defaults.
 	Streams StreamLimits
 	// Now is the clock of the guard; nil is time.Now.

@@ -107,6 +107,11 @@ type Note struct {
 	Code   int
 	Why    reason.Reason
 	Text   string // one short clause, or empty
+
+	// A judgement is for the guard, of the request that it is about; such a note has no text.
+	Judgement Judgement
+	Request   *message.Message
+	Transport nat.Transport
 }
 
 // End says that the user is finished: no transaction or dialog of it may follow.

@@ -100,3 +100,30 @@ func found(t *testing.T, problems []config.Problem, want string) {
 		t.Errorf("%+v, want %q at line 3", of, want)
 	}
 }
+
+// TestCountryDatabase: check reads it; one that is none is an error, an old one a warning.
+func TestCountryDatabase(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct {
+		name, content string
+		ok            bool
+		says          string
+	}{
+		{"fresh", "# made today\n198.51.100.0,198.51.100.255,DE\n", true, ""},
+		{"none", "<html>not here</html>\n", false, "country database"},
+	} {
+		base := filepath.Join(dir, c.name)
+		if err := os.WriteFile(base+".csv", []byte(c.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		yaml := "outside: { address: 127.0.0.1 }\ninside: { address: 127.0.0.2 }\npbx: { domain: example.com, nodes: [ { address: \"127.0.0.3:5060\" } ] }\n" +
+			"policy: { countries: { database: " + base + ".csv, list: [ DE ] } }\n"
+		if err := os.WriteFile(base+".yaml", []byte(yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		snap, report := load(config.Flags{Config: base + ".yaml"})
+		if (snap != nil) != c.ok || !strings.Contains(report.String(), c.says) {
+			t.Errorf("%s: %v\n%s", c.name, snap != nil, report.String())
+		}
+	}
+}

@@ -9,13 +9,15 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/sbc"
 	"sallyport/sbc/config"
 )
 
 // certificateSoon is how long before its end a certificate is told: authorities of short ones renew them a month before.
 const certificateSoon = 14 * 24 * time.Hour
 
-// load reads the configuration, and looks at the time as well, which the reading of it does not.
+// load reads the configuration, and looks at the time and into the country database as well, which the reading of it does
+// not.
 func load(flags config.Flags) (*config.Snapshot, config.Report) {
 	snap, report := config.Load(flags.Path(), flags)
 	if snap != nil && snap.TLS.Certificate != "" {
@@ -23,7 +25,27 @@ func load(flags config.Flags) (*config.Snapshot, config.Report) {
 			lasts(snap, leaf, time.Now(), &report)
 		}
 	}
+	if snap != nil && snap.Policy.Countries.Database != "" && !countries(snap, time.Now(), &report) {
+		return nil, report
+	}
 	return snap, report
+}
+
+// countries looks into the country database. It reports false for one that cannot be read: rules would mean something else
+// without it.
+func countries(snap *config.Snapshot, now time.Time, report *config.Report) bool {
+	path := snap.Policy.Countries.Database
+	p := placed(snap, "policy.countries.database")
+	db, err := sbc.OpenCountries(path)
+	if err != nil {
+		p.What, p.Hint = err.Error(), "name an MMDB file, a text or CSV list, or a file of `make geo`"
+		report.Errors = append(report.Errors, p)
+		return false
+	}
+	if p.What = sbc.CountriesWarning(path, db, now); p.What != "" {
+		report.Warnings = append(report.Warnings, p)
+	}
+	return true
 }
 
 // leafOf is the first certificate of a file; nil if there is none: config has said so, unless the file changed since.

@@ -1,0 +1,36 @@
+package replay
+
+import (
+	"testing"
+	"time"
+
+	"sallyport/sbc/scan"
+)
+
+func TestFields(t *testing.T) {
+	text := sip{method: "REGISTER", extra: "m: \"a, \\\" b\" <sip:204@192.0.2.1:5060;transport=udp>;q=1;expires=60,sips:b@c;EXPIRES=5\r\nContact: <sip:d@e>\r\n" +
+		"Expires: 300\r\nWWW-Authenticate: Digest realm=\"nonce=\", cnonce=\"no\", nonce=\"yes\", stale=TRUE\r\n"}.String()
+	var v scan.View
+	if err := scan.Scan([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	got := fieldsOf(&v)
+	if len(got.contacts) != 3 || got.contacts[0] != (contact{"204@192.0.2.1:5060", time.Minute}) || got.contacts[1] != (contact{"b@c", 5 * time.Second}) ||
+		got.contacts[2] != (contact{"d@e", -1}) || got.expires != 5*time.Minute || got.nonce != "yes" || !got.stale || got.star {
+		t.Errorf("%+v", got)
+	}
+	for in, want := range map[string]string{
+		`nonce="a b"`: "a b", `Digest nonce=x, y`: "x", `cnonce="n"`: "", `Digest cnonce="n",nonce = "m"`: "m", "": "", `nonce`: "", `Digest NONCE="u"`: "u",
+	} {
+		if got := param(in, "nonce"); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+	for in, want := range map[string]string{
+		`"Bob <x>" <sip:204@example.com;user=phone>;tag=1`: "204@example.com", "sip:204@example.com;tag=1": "204@example.com", "<tel:+4930123>": "tel:+4930123", "": "",
+	} {
+		if got := party([]byte(in)); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

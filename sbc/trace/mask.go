@@ -1,0 +1,122 @@
+package trace
+
+import (
+	"bytes"
+)
+
+// mask overwrites the secrets of a message with as many x, in place. It needs no valid message.
+func mask(message []byte) {
+	head, body := message, []byte(nil)
+	if i := bytes.Index(message, []byte("\r\n\r\n")); i >= 0 {
+		head, body = message[:i], message[i+4:]
+	}
+	maskURIs(head)
+	credentials := false
+	for line := range bytes.Lines(head) {
+		if c := line[0]; c != ' ' && c != '\t' { // else it goes on with the field above (RFC 3261 §7.3.1)
+			name, _, _ := bytes.Cut(line, []byte(":"))
+			name = bytes.TrimRight(name, " \t")
+			credentials = bytes.EqualFold(name, []byte("authorization")) || bytes.EqualFold(name, []byte("proxy-authorization"))
+		}
+		if credentials {
+			maskCredentials(line)
+		}
+	}
+	maskSDP(body)
+}
+
+// maskCredentials masks the response of digest credentials, and all of Basic and Bearer ones.
+func maskCredentials(line []byte) {
+	for _, scheme := range []string{"basic ", "bearer "} {
+		if i := indexFold(line, scheme); i >= 0 {
+			overwrite(bytes.TrimRight(line[i+len(scheme):], "\r\n"))
+		}
+	}
+	for at := 0; ; {
+		i := indexFold(line[at:], "response")
+		if i < 0 {
+			return
+		}
+		at += i + len("response")
+		value := bytes.TrimLeft(line[at:], " \t")
+		if len(value) == 0 || value[0] != '=' {
+			continue
+		}
+		value = bytes.TrimLeft(value[1:], " \t")
+		if len(value) > 0 && value[0] == '"' {
+			value = value[1:]
+		}
+		overwrite(value[:until(value, "\",; \t\r\n")])
+	}
+}
+
+// maskURIs masks passwords of URIs (RFC 3261 §19.1.1): sip:user:password@host.
+func maskURIs(head []byte) {
+	for at := 0; ; {
+		i := indexFold(head[at:], "sip")
+		if i < 0 {
+			return
+		}
+		at += i + len("sip")
+		rest := head[at:]
+		if len(rest) > 0 && rest[0]|0x20 == 's' {
+			rest = rest[1:]
+		}
+		if len(rest) == 0 || rest[0] != ':' {
+			continue
+		}
+		rest = rest[1:]
+		end := until(rest, "@<>\" \t\r\n,")
+		if end == len(rest) || rest[end] != '@' {
+			continue
+		}
+		if colon := bytes.IndexByte(rest[:end], ':'); colon >= 0 {
+			overwrite(rest[colon+1 : end])
+		}
+	}
+}
+
+// maskSDP masks the keys of media: a=crypto's inline keys, k=, and ICE passwords.
+func maskSDP(body []byte) {
+	for line := range bytes.Lines(body) {
+		switch {
+		case bytes.HasPrefix(line, []byte("a=crypto:")):
+			for at := 0; ; {
+				i := indexFold(line[at:], "inline:")
+				if i < 0 {
+					break
+				}
+				at += i + len("inline:")
+				overwrite(line[at:][:until(line[at:], "|; \t\r\n")])
+			}
+		case bytes.HasPrefix(line, []byte("k=")):
+			overwrite(bytes.TrimRight(line[2:], "\r\n"))
+		case bytes.HasPrefix(line, []byte("a=ice-pwd:")):
+			overwrite(bytes.TrimRight(line[len("a=ice-pwd:"):], "\r\n"))
+		}
+	}
+}
+
+func overwrite(b []byte) {
+	for i := range b {
+		b[i] = 'x'
+	}
+}
+
+// until is the length of what stands before the first of some bytes.
+func until(b []byte, any string) int {
+	if i := bytes.IndexAny(b, any); i >= 0 {
+		return i
+	}
+	return len(b)
+}
+
+// indexFold finds a lower-case ASCII word in any case.
+func indexFold(b []byte, word string) int {
+	for i := 0; i+len(word) <= len(b); i++ {
+		if b[i]|0x20 == word[0]|0x20 && bytes.EqualFold(b[i:i+len(word)], []byte(word)) {
+			return i
+		}
+	}
+	return -1
+}

@@ -1,0 +1,67 @@
+package trace
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMask(t *testing.T) {
+	for _, c := range []struct{ name, in, want string }{
+		{
+			"digest",
+			"REGISTER sip:example.com SIP/2.0\r\nAuthorization: Digest username=\"204\", nonce=\"n1\", uri=\"sip:example.com\", response=\"0a4f113b\", cnonce=\"c\"\r\nX: response=\"kept\"\r\n\r\n",
+			"REGISTER sip:example.com SIP/2.0\r\nAuthorization: Digest username=\"204\", nonce=\"n1\", uri=\"sip:example.com\", response=\"xxxxxxxx\", cnonce=\"c\"\r\nX: response=\"kept\"\r\n\r\n",
+		},
+		{
+			"folded, other case, spaces, no quotes",
+			"A b SIP/2.0\r\nPROXY-authorization : digest username=\"response\",\r\n RESPONSE = abc123,\r\n\tresponse=\"zz\r\nTo: response=a\r\n\r\n",
+			"A b SIP/2.0\r\nPROXY-authorization : digest username=\"response\",\r\n RESPONSE = xxxxxx,\r\n\tresponse=\"xx\r\nTo: response=a\r\n\r\n",
+		},
+		{
+			"basic",
+			"A b SIP/2.0\r\nAuthorization: Basic dXNlcjpwYXNz\r\n\r\n",
+			"A b SIP/2.0\r\nAuthorization: Basic xxxxxxxxxxxx\r\n\r\n",
+		},
+		{
+			"a challenge is no secret",
+			"SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n",
+			"SIP/2.0 401 Unauthorized\r\nWWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\n\r\n",
+		},
+		{
+			"passwords in URIs",
+			"INVITE sip:204:secret@example.com SIP/2.0\r\nFrom: \"sip\" <sips:a:b:c@h>;tag=1\r\nTo: <sip:204@h:5060>\r\nContact: <sip:[2001:db8::1]:5060>, <SIP:u:p@h>\r\nX: sip:h:5060, x@y\r\n\r\n",
+			"INVITE sip:204:xxxxxx@example.com SIP/2.0\r\nFrom: \"sip\" <sips:a:xxx@h>;tag=1\r\nTo: <sip:204@h:5060>\r\nContact: <sip:[2001:db8::1]:5060>, <SIP:u:x@h>\r\nX: sip:h:5060, x@y\r\n\r\n",
+		},
+		{
+			"media keys",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\n",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\n",
+		},
+		{"cut in the middle", "A b SIP/2.0\r\nAuthorization: Digest response=\"ab", "A b SIP/2.0\r\nAuthorization: Digest response=\"xx"},
+		{"nothing", "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := []byte(c.in)
+			if mask(got); string(got) != c.want {
+				t.Errorf("got\n%q\nwant\n%q", got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzMask(f *testing.F) {
+	f.Add("REGISTER sip:a:b@c SIP/2.0\r\nAuthorization: Digest response=\"0a4f\"\r\n\r\na=crypto:1 X inline:k\r\n")
+	f.Add("Authorization:response = \r\n response=response=\"")
+	f.Add("sip:sips:sip:@sip::@")
+	f.Fuzz(func(t *testing.T, text string) {
+		got := []byte(text)
+		mask(got)
+		if len(got) != len(text) || strings.Count(string(got), "\r\n") != strings.Count(text, "\r\n") {
+			t.Fatalf("%q became %q", text, got)
+		}
+		again := []byte(string(got))
+		if mask(again); string(again) != string(got) {
+			t.Fatalf("%q is masked further to %q", got, again)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package tu
+
+import (
+	"net/netip"
+	"testing"
+
+	"sallyport/nat"
+	"sallyport/sbc/message"
+)
+
+func TestJudge(t *testing.T) {
+	signed := message.Header{Name: "Authorization", Value: `Digest username="204", nonce="n"`}
+	proxied := message.Header{Name: "Proxy-Authorization", Value: `Digest username="204", nonce="n"`}
+	ask := func(value string) []message.Header { return []message.Header{{Name: "WWW-Authenticate", Value: value}} }
+	for _, tt := range []struct {
+		name     string
+		method   string
+		signed   []message.Header
+		code     int
+		told     []message.Header
+		phone    Judgement // of a known one
+		stranger Judgement
+	}{
+		{"a first challenge", "REGISTER", nil, 401, ask(`Digest nonce="a"`), Unjudged, Unjudged},
+		{"a wrong password", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a"`), WrongDigest, WrongDigest},
+		{"of a proxy", "INVITE", []message.Header{proxied}, 407, nil, WrongDigest, WrongDigest},
+		{"forbidden", "REGISTER", []message.Header{signed}, 403, nil, WrongDigest, WrongDigest},
+		{"an old nonce", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a", stale=true`), Unjudged, Unjudged},
+		{"an old nonce, quoted", "INVITE", []message.Header{proxied}, 407, ask(`Digest nonce="a", Stale = "TRUE"`), Unjudged, Unjudged},
+		{"one that is not old", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a", stale=false`), WrongDigest, WrongDigest},
+		{"no such user", "REGISTER", nil, 404, nil, Unjudged, UnknownUser},
+		{"no such user, signed", "REGISTER", []message.Header{signed}, 404, nil, Unjudged, UnknownUser},
+		{"nobody there", "SUBSCRIBE", nil, 480, nil, Unjudged, UnknownUser},
+		{"forbidden, unsigned", "OPTIONS", nil, 403, nil, Unjudged, UnknownUser},
+		{"no such number", "INVITE", nil, 404, nil, Unjudged, Nowhere},
+		{"nowhere at all", "INVITE", nil, 604, nil, Unjudged, Nowhere},
+		{"busy", "INVITE", nil, 486, nil, Unjudged, Unjudged},
+		{"registered", "REGISTER", []message.Header{signed}, 200, nil, Accepted, Accepted},
+		{"registered without a password", "REGISTER", nil, 200, nil, Unjudged, Unjudged},
+		{"a call with one", "INVITE", []message.Header{signed}, 200, nil, Unjudged, Unjudged},
+	} {
+		req := &message.Message{Method: tt.method, Headers: tt.signed}
+		judge := func(stranger bool) Judgement {
+			return Judge(tt.method, tt.code, Signed(req), isStale(&message.Message{Headers: tt.told}), stranger)
+		}
+		if got := judge(false); got != tt.phone {
+			t.Errorf("%s, of a phone: %d, want %d", tt.name, got, tt.phone)
+		}
+		if got := judge(true); got != tt.stranger {
+			t.Errorf("%s, of a stranger: %d, want %d", tt.name, got, tt.stranger)
+		}
+	}
+}
+
+func TestJudgedLeavesANoteOfPhonesAlone(t *testing.T) {
+	node := &Peer{Kind: KindNode, Side: nat.Inside}
+	flow := nat.Flow{Transport: nat.TCP, Remote: netip.MustParseAddrPort("198.51.100.7:40000")}
+	req := &message.Message{Method: "INVITE", Headers: []message.Header{{Name: "Authorization", Value: "Digest"}}}
+	refused, fine := &message.Message{Status: 403}, &message.Message{Status: 200}
+	for _, tt := range []struct {
+		name   string
+		near   *Peer
+		far    *Peer
+		answer *message.Message
+		notes  int
+	}{
+		{"nobody", nil, node, refused, 0},
+		{"a stranger", &Peer{Kind: KindPhone, Stranger: true}, node, refused, 1},
+		{"somebody at a phone's address", &Peer{Kind: KindPhone}, node, refused, 1},
+		{"a phone that may not call there", &Peer{Kind: KindPhone, Name: "204@example.com"}, node, refused, 0},
+		{"a trunk", &Peer{Kind: KindTrunk}, node, refused, 0},
+		{"another phone refuses", &Peer{Kind: KindPhone, Stranger: true}, &Peer{Kind: KindPhone}, refused, 0},
+		{"before any answer", &Peer{Kind: KindPhone, Stranger: true}, nil, refused, 0},
+		{"a call that is taken", &Peer{Kind: KindPhone, Stranger: true}, node, fine, 0},
+	} {
+		do := Judged(Hop{Peer: tt.near, Flow: flow}, tt.far, req, tt.answer, nil)
+		if len(do) != tt.notes {
+			t.Errorf("%s: %v", tt.name, do)
+			continue
+		}
+		if tt.notes == 0 {
+			continue
+		}
+		if n := do[0].(Note); n.Judgement != WrongDigest || n.Source != flow.Remote || n.Transport != nat.TCP || n.Request != req || n.Code != 403 {
+			t.Errorf("%s: %+v", tt.name, n)
+		}
+	}
+}
