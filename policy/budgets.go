@@ -49,11 +49,10 @@ func (b *Budgets) SetLimits(now time.Time, limits map[string]string) error {
 	for _, name := range sortedKeys(limits) {
 		m, _ := limitMethod(name)
 		r, _ := ParseRate(limits[name])
-		next := &budget{text: r, size: size{r.PerSecond(), float64(budgetBurst(r))}, debt: debt{at: at}}
+		next := &budget{text: r, size: size{r.PerSecond(), float64(budgetBurst(r))}}
 		if old := b.list[m]; old != nil {
-			next.debt.owed = min(old.debt.now(at), next.size.burst)
+			next.debt.owe(at, next.size, old.debt.now(at))
 		}
-		next.debt.perSecond = next.size.perSecond
 		list[m] = next
 	}
 	b.list = list

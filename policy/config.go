@@ -16,6 +16,9 @@ type Config struct {
 	Bans           BansConfig          `yaml:"bans"`
 	Log            LogConfig           `yaml:"log"`
 
+	// Emergency are the numbers whose calls no limit and no country stops, where they come from a known peer; no key of
+	// `policy`.
+	Emergency []string `yaml:"-"`
 	// Phones is what the phones' rooms tell the guard about themselves; it is no key of `policy`.
 	Phones PhonesConfig `yaml:"-"`
 }

@@ -8,7 +8,8 @@
 // the same function and the same evidence.
 //
 // A source is known by its transport address and the listener it reached, never by what a message says of itself.
-// Limits are keyed by address (IPv6 by /64), never by port, and debt survives idleness.
+// Limits are keyed by address (IPv6 by /64), never by port, and debt survives idleness. A limit may follow the number of
+// phones behind an address (per_phone). In a flood Shed drops strangers' first datagrams before they are scanned.
 //
 // The room opens no socket, starts no goroutine, reads no clock and writes no log: the time, the hash seed and the
 // lines' destination are handed in. It does not judge destinations, trunks' capacity or credentials; rooms behind the

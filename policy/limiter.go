@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // limiter holds the debt of sources: one token bucket for each (limit, source). Known peers have a table of their own,
@@ -23,32 +25,49 @@ type limiter struct {
 type size struct{ perSecond, burst float64 }
 
 // debt is a token bucket told from its empty side: what has been taken and not yet been given back. A full bucket owes
-// nothing, whatever its size.
+// nothing, whatever its size. The zero value owes nothing.
 type debt struct {
-	owed      float64       // messages, at a time
-	at        time.Duration // that time, since the State's base
-	perSecond float64       // how fast it is given back since then
+	tokens rate.Limiter // its own lock is never contended: whoever holds the debt has one
+	size   size         // that tokens was set to; zero: nothing was ever taken
 }
 
 // slack makes up for the rounding of sums of fractions: a message that is due at an instant is due.
 const slack = 1e-9
 
+// origin stands for a State's base on the axis of rate.Limiter, which wants points in time.
+var origin = time.Unix(0, 0)
+
 // now is what is owed at a time. Readers' clocks differ by a little: one that is behind sees the debt as it was.
 func (d *debt) now(at time.Duration) float64 {
-	if at <= d.at {
-		return d.owed
+	if d.size == (size{}) {
+		return 0
 	}
-	return max(0, d.owed-(at-d.at).Seconds()*d.perSecond)
+	return max(0, d.size.burst-d.tokens.TokensAt(origin.Add(at)))
 }
 
 // take takes one message out of a bucket of a size. It reports false if there is none left.
 func (d *debt) take(at time.Duration, z size) bool {
-	d.owed, d.at, d.perSecond = min(d.now(at), z.burst), max(at, d.at), z.perSecond
-	if d.owed+1 > z.burst+slack {
-		return false
+	if d.size != z {
+		d.owe(at, z, d.now(at))
 	}
-	d.owed++
-	return true
+	return d.tokens.AllowN(origin.Add(at), 1)
+}
+
+// longest is the longest that a bucket may take to fill; the debts of slower ones are not told apart.
+const longest = 200 * 365 * 24 * time.Hour
+
+// owe makes it a bucket of a size with a debt, clipped to the burst: one that was empty as long ago as the rest took to
+// come in.
+func (d *debt) owe(at time.Duration, z size, owed float64) {
+	left := z.burst - min(max(owed, 0), z.burst)
+	filling := longest
+	if seconds := left / z.perSecond; seconds < longest.Seconds() {
+		filling = time.Duration(seconds*float64(time.Second)) + 1 // rounded up: what is due is due
+	}
+	since := origin.Add(at - filling)
+	*d = debt{size: z}
+	d.tokens.SetLimitAt(since, rate.Limit(z.perSecond))
+	d.tokens.SetBurstAt(since, int(z.burst))
 }
 
 // left is how many messages are left in a bucket of a size.
@@ -179,7 +198,10 @@ func (l *limiter) take(at time.Duration, key uint64, z size, source netip.Addr, 
 			return o != nil && o.take(at)
 		}
 		b = &s.buckets[i]
-		*b = bucket{key: key, source: src, head: head, next: s.heads[head], debt: l.brought(at, key, src, known)}
+		*b = bucket{key: key, source: src, head: head, next: s.heads[head]}
+		if owed := l.brought(at, key, src, known); owed > 0 {
+			b.debt.owe(at, z, owed)
+		}
 		s.heads[head] = i
 	}
 	ok := b.debt.take(at, z)
@@ -187,18 +209,18 @@ func (l *limiter) take(at time.Duration, key uint64, z size, source netip.Addr, 
 	return ok
 }
 
-// brought is the debt that a source begins with: a phone owes what it owed as a stranger, before it had registered.
-func (l *limiter) brought(at time.Duration, key uint64, source [16]byte, known bool) debt {
+// brought is what a source owes from the start: a phone what it owed as a stranger, before it had registered.
+func (l *limiter) brought(at time.Duration, key uint64, source [16]byte, known bool) float64 {
 	if !known {
-		return debt{at: at}
+		return 0
 	}
 	s, head := l.strangers.at(key, source)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if b := s.find(head, key, source); b != nil {
-		return b.debt
+		return b.debt.now(at)
 	}
-	return debt{at: at}
+	return 0
 }
 
 // level is how many messages a source may send now; at most the burst. Shared says that it has no bucket of its own
@@ -212,8 +234,7 @@ func (l *limiter) level(at time.Duration, key uint64, z size, source netip.Addr,
 		return b.debt.left(at, z), false
 	}
 	if s.used < len(s.buckets) || s.recyclable(at) {
-		d := l.brought(at, key, src, known)
-		return d.left(at, z), false
+		return z.burst - min(l.brought(at, key, src, known), z.burst), false
 	}
 	if o := l.overflow(key, known); o != nil {
 		return o.left(at), true
@@ -255,7 +276,7 @@ func (l *limiter) overflow(key uint64, known bool) *sharedBucket {
 }
 
 // install makes the shared buckets of a rule set, keeping the debt of those that stay.
-func (l *limiter) install(limits []limit) {
+func (l *limiter) install(at time.Duration, limits []limit) {
 	var old map[uint64]*sharedBuckets
 	if p := l.shared.Load(); p != nil {
 		old = *p
@@ -266,7 +287,8 @@ func (l *limiter) install(limits []limit) {
 		o := &sharedBuckets{}
 		o.strangers.size, o.known.size = m.size(1), m.size(1)
 		if was := old[m.key]; was != nil {
-			o.strangers.debt, o.known.debt = was.strangers.owes(), was.known.owes()
+			o.strangers.debt.owe(at, o.strangers.size, was.strangers.owes(at))
+			o.known.debt.owe(at, o.known.size, was.known.owes(at))
 		}
 		shared[m.key] = o
 	}
@@ -274,10 +296,10 @@ func (l *limiter) install(limits []limit) {
 }
 
 // owes is the debt of a shared bucket. What is taken of it while a reload is under way is forgiven.
-func (b *sharedBucket) owes() debt {
+func (b *sharedBucket) owes(at time.Duration) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.debt
+	return b.debt.now(at)
 }
 
 // used is how many buckets of a table have been handed out: its high-water mark.

@@ -19,7 +19,7 @@ func testLimiter(strangers, known int, limits ...limit) *limiter {
 	seed := maphash.MakeSeed()
 	l.strangers.init(seed, strangers)
 	l.known.init(seed, known)
-	l.install(limits)
+	l.install(0, limits)
 	return l
 }
 
@@ -162,7 +162,7 @@ func TestReloadKeepsDebtClippedToTheNewBurst(t *testing.T) {
 			l.take(0, before.key, before.size(1), source, false)
 			l.overflow(before.key, false).take(0)
 		}
-		l.install([]limit{after})
+		l.install(0, []limit{after})
 		l.take(0, after.key, after.size(1), source, false) // the first message after the reload finds the old bucket
 		at := noon.Add(c.afterwait)
 		left, _ := l.level(at.Sub(noon), after.key, after.size(1), source, false)

@@ -55,6 +55,7 @@ type RuleInfo struct {
 // kept in State under keys that a rule keeps over reloads: its name, or what it says where it has none.
 type Rules struct {
 	data          Data
+	emergency     []string // numbers
 	infos         []RuleInfo
 	lists         lists
 	agents        agentRules
@@ -107,7 +108,7 @@ func Compile(c *Config, d Data) (*Rules, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Rules{wide: map[int32]bool{}, data: d}
+	r := &Rules{wide: map[int32]bool{}, data: d, emergency: c.Emergency}
 	r.compileStrangers(c)
 	r.compileLists(c)
 	r.compileFeeds(c)

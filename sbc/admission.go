@@ -2,10 +2,12 @@ package sbc
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy/toll"
 	"sallyport/sbc/call"
 	"sallyport/sbc/core"
 	"sallyport/sbc/event"
@@ -26,7 +28,7 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 		return nil, core.Answer{Why: reason.Stranger}
 	case ev.Peer.Realm != a.realm(ev.Flow):
 		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
-	case a.draining && !refreshes(ev), !has(a.world.snap.Interfaces, ev.Flow.Interface) && !a.calledByToken(ev):
+	case a.draining && !refreshes(ev) && !a.emergency(ev), !has(a.world.snap.Interfaces, ev.Flow.Interface) && !a.calledByToken(ev):
 		// A listener that the configuration no longer has serves its dialogs and nothing else.
 		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
 	case ev.Peer.Kind == tu.KindPhone:
@@ -43,6 +45,12 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 // program that comes after, and the calls that the drain waits for are that phone's.
 func refreshes(ev *tu.Arrived) bool {
 	return ev.Msg.Method == "REGISTER" && ev.Peer.Kind == tu.KindPhone && !ev.Peer.Stranger
+}
+
+// emergency reports whether somebody who is known calls an emergency number: no drain, bound or rule stops that call.
+func (a *assembly) emergency(ev *tu.Arrived) bool {
+	return len(a.world.snap.Policy.Emergency) > 0 && ev.Msg.Method == "INVITE" && !ev.Peer.Stranger &&
+		slices.Contains(a.world.snap.Policy.Emergency, toll.Number(ev.Msg.URI.User))
 }
 
 // calledByToken reports whether the PBX asks for a phone's token. It may come by a listener that the configuration no
@@ -197,7 +205,7 @@ func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arriv
 
 func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	m := ev.Msg
-	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most {
+	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most && !a.emergency(ev) {
 		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 10}
 	}
 	if a.twice("INVITE", ev) {
@@ -233,7 +241,7 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 
 // takeCall counts a new call among those a second, and among those that the PBX takes.
 func (a *assembly) takeCall(now time.Time, ev *tu.Arrived) (core.Answer, bool) {
-	if !a.rate.take(now, a.world.snap.CallRate) {
+	if !a.rate.take(now, a.world.snap.CallRate) && !a.emergency(ev) {
 		return core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 1}, false
 	}
 	if answer, ok := a.takeLimit(now, ev); !ok {

@@ -73,7 +73,7 @@ func fourFifths(limits map[string]config.Rate) map[string]string {
 // own requests are not bound, nor is the one that answers a challenge: its first was counted.
 func (a *assembly) takeLimit(now time.Time, ev *tu.Arrived) (core.Answer, bool) {
 	m, p := ev.Msg, ev.Peer
-	if p.Kind == tu.KindNode || a.answersChallenge(m) {
+	if p.Kind == tu.KindNode || a.emergency(ev) || a.answersChallenge(m) {
 		return core.Answer{}, true
 	}
 	ok, limit := true, ""

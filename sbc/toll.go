@@ -97,7 +97,7 @@ func callingFor(m *message.Message) string {
 // judgeToll judges a call and begins to count it. It reports false with the answer for one that is refused.
 func (a *assembly) judgeToll(now time.Time, id tu.UserID, ev *tu.Arrived) (core.Answer, bool) {
 	c, judged := a.calling(ev)
-	if !judged {
+	if !judged || a.emergency(ev) {
 		return core.Answer{}, true
 	}
 	v := a.tolls.ledger.Begin(now, uint64(id), c)

@@ -68,7 +68,7 @@ func sourceOf(s string) (netip.AddrPort, error) {
 	}
 	a, err := netip.ParseAddr(s)
 	if err != nil {
-		return netip.AddrPort{}, api.BadRequest("write an address such as 198.51.100.7, or with a port 198.51.100.7:5060", "the source %q is neither", s)
+		return netip.AddrPort{}, api.BadRequest("write an address such as 198.51.100.7, or with a port 198.51.100.7:5060", "the source %q is neither an address nor an address with a port", s)
 	}
 	return netip.AddrPortFrom(a, 5060), nil
 }

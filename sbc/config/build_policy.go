@@ -18,8 +18,8 @@ func buildPolicy(d *Document) Policy {
 			Points: p.Bans.Points, Within: p.Bans.Within.Std(), First: p.Bans.First.Std(), Factor: p.Bans.Factor,
 			Most: p.Bans.Most.Std(), Shadow: p.Bans.Shadow, Kernel: p.Bans.Kernel,
 		},
-		Log:         EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
-		ReloadGuard: p.ReloadGuard, Recorder: int64(p.Recorder),
+		Log:       EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
+		Emergency: d.Emergency.Numbers, ReloadGuard: p.ReloadGuard, Recorder: int64(p.Recorder),
 	}
 	out.Answer[nat.Phones] = p.Strangers.Phones == "answer"
 	out.Answer[nat.Trunks] = p.Strangers.Trunks == "answer"

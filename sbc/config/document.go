@@ -10,20 +10,21 @@ package config
 //	bounds  lowest..highest of a number
 //	key     the field that tells the elements of a list apart
 type Document struct {
-	Outside        OutsideSection `yaml:"outside"`
-	Inside         InsideSection  `yaml:"inside"`
-	InternalRanges Ranges         `yaml:"internal_ranges" reload:"live"` // judged by packet source: not NATed
-	Media          MediaSection   `yaml:"media"`
-	PBX            PBXSection     `yaml:"pbx"`
-	Phones         PhonesSection  `yaml:"phones"`
-	Trunks         []TrunkEntry   `yaml:"trunks" reload:"live" key:"name"`
-	Policy         PolicySection  `yaml:"policy"`
-	Limits         LimitsSection  `yaml:"limits"`
-	CDR            CDRSection     `yaml:"cdr"`
-	State          StateSection   `yaml:"state"`
-	Log            LogSection     `yaml:"log"`
-	DrainTimeout   Duration       `yaml:"drain_timeout" reload:"live"` // how long SIGTERM waits for calls to end
-	Admin          AdminSection   `yaml:"admin"`
+	Outside        OutsideSection   `yaml:"outside"`
+	Inside         InsideSection    `yaml:"inside"`
+	InternalRanges Ranges           `yaml:"internal_ranges" reload:"live"` // judged by packet source: not NATed
+	Media          MediaSection     `yaml:"media"`
+	PBX            PBXSection       `yaml:"pbx"`
+	Phones         PhonesSection    `yaml:"phones"`
+	Trunks         []TrunkEntry     `yaml:"trunks" reload:"live" key:"name"`
+	Policy         PolicySection    `yaml:"policy"`
+	Emergency      EmergencySection `yaml:"emergency"`
+	Limits         LimitsSection    `yaml:"limits"`
+	CDR            CDRSection       `yaml:"cdr"`
+	State          StateSection     `yaml:"state"`
+	Log            LogSection       `yaml:"log"`
+	DrainTimeout   Duration         `yaml:"drain_timeout" reload:"live"` // how long SIGTERM waits for calls to end
+	Admin          AdminSection     `yaml:"admin"`
 }
 
 // OutsideSection is the door to the Internet.
@@ -145,6 +146,12 @@ type KeepaliveSection struct {
 // OutboundSection is what a trunk is used for.
 type OutboundSection struct {
 	Match []Pattern `yaml:"match" reload:"live"` // dialled user parts; none: no calls out
+}
+
+// EmergencySection names the numbers whose calls no limit, country, rule on calls, bound or drain stops, if they come from a
+// registered phone, the PBX or a trunk.
+type EmergencySection struct {
+	Numbers Words `yaml:"numbers" reload:"live"` // as they are dialled: 112
 }
 
 // LimitsSection bounds the whole program; 0: by media ports, no bound.

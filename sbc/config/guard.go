@@ -11,6 +11,7 @@ import (
 // Guard is the policy in the guard's own terms.
 func (p *Policy) Guard() *policy.Config {
 	out := &policy.Config{
+		Emergency: p.Emergency,
 		Strangers: policy.StrangersConfig{
 			Phones: manner(p.Answer[nat.Phones]), Trunks: manner(p.Answer[nat.Trunks]),
 			Rate: p.StrangersRate.String(), Burst: &p.StrangersBurst,

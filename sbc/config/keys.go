@@ -19,7 +19,7 @@ var later = []struct{ path, hint string }{
 	{"phones.session_timer", "remove the key"},
 	{"phones.max_call", "remove the key"},
 	{"routes", "calls from trunks go to pbx.nodes, calls from the PBX by trunks[].outbound: remove the section"},
-	{"emergency", "remove the section"},
+	{"emergency.trunks", "emergency calls take the trunks of any other call: remove the key"},
 	{"outside.*.wss", "WebSocket listeners are not available: remove the key"},
 	{"inside.*.wss", "towards the PBX udp and tcp are available: remove the key"},
 	{"inside.*.tls", "towards the PBX udp and tcp are available: remove the key"},

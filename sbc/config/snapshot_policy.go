@@ -23,10 +23,11 @@ type Policy struct {
 	Bans           Bans
 	Toll           toll.Config
 	Log            EventLog
-	ReloadGuard    int    // percent of registered phones that a reload may newly shut out; 100: all
-	Recorder       int64  // bytes of the flight recorder; 0: none
-	Registrar      bool   // phones may register: doors on both sides and a node to serve them
-	Unregistered   string // phones.unregistered
+	ReloadGuard    int      // percent of registered phones that a reload may newly shut out; 100: all
+	Recorder       int64    // bytes of the flight recorder; 0: none
+	Registrar      bool     // phones may register: doors on both sides and a node to serve them
+	Unregistered   string   // phones.unregistered
+	Emergency      []string // numbers that nothing of this stops
 }
 
 // White exempts addresses from checks.

@@ -29,6 +29,7 @@ func (c *checker) policy() {
 	c.rates()
 	c.bans()
 	c.calls()
+	c.emergency()
 	c.words("policy.log.classes", p.Log.Classes, false)
 	c.within("policy.recorder", p.Recorder, smallestRecorder, largestRecorder, "0 for none")
 }

@@ -13,7 +13,9 @@ var callers = []string{"phones", "strangers", "pbx"}
 
 var (
 	prefixRE = regexp.MustCompile(`^(\+|\+?[0-9*#]{1,32})$`)
-	userRE   = regexp.MustCompile(`^[^\s@<>"]{1,64}(@[^\s@<>"]{1,253})?$`)
+	// Six digits hold them all, with a prefix for an outside line.
+	emergencyRE = regexp.MustCompile(`^[0-9*#]{2,6}$`)
+	userRE      = regexp.MustCompile(`^[^\s@<>"]{1,64}(@[^\s@<>"]{1,253})?$`)
 )
 
 // calls checks the rules on who may call what.
@@ -33,6 +35,16 @@ func (c *checker) calls() {
 		c.budget(at, e)
 		if e.Action == "alarm" && c.from.given(at+".code") {
 			c.warn(at+".code", "remove it", "an alarm refuses nothing")
+		}
+	}
+}
+
+// emergency checks the numbers that nothing stops: exact ones, for a prefix would let whole countries pass.
+func (c *checker) emergency() {
+	c.words("emergency.numbers", c.doc.Emergency.Numbers, false)
+	for i, n := range c.doc.Emergency.Numbers {
+		if !emergencyRE.MatchString(n) {
+			c.fail(index("emergency.numbers", i), "write it as it is dialled, such as 112", "%q is not an emergency number", n)
 		}
 	}
 }
