@@ -202,6 +202,7 @@ func (c control) whyAddress(ctx context.Context, subject string, a netip.Addr) (
 		policy.Explanation
 		Notes []note `json:"notes,omitempty"`
 	}{c.guard.Explain(c.now(), a), c.notes.of(a)}
+	x.SetRegistered(c.registeredAt(ctx, a))
 	text := x.Text(time.Local)
 	for _, n := range x.Notes {
 		said := strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason))
@@ -212,6 +213,22 @@ func (c control) whyAddress(ctx context.Context, subject string, a netip.Addr) (
 	}
 	detail, err := json.Marshal(x)
 	return api.Why{Subject: subject, Allowed: x.Allowed, Text: text, Detail: detail}, err
+}
+
+// registeredAt are the addresses-of-record behind a source, as limits count it: of IPv6 its /64.
+func (c control) registeredAt(ctx context.Context, a netip.Addr) (aors []string) {
+	key := policy.SourceKey(a)
+	err := c.core.Do(ctx, func(time.Time) {
+		for b := range c.assembly.phones.book.All {
+			if policy.SourceKey(b.Flow.Remote.Addr()) == key && !slices.Contains(aors, b.AoR) {
+				aors = append(aors, b.AoR)
+			}
+		}
+	})
+	if err != nil {
+		return nil // a core that is too busy to tell: the guard's answer stands
+	}
+	return aors
 }
 
 func recordText(r *tu.CDR) string {

@@ -189,6 +189,7 @@ func (c control) edges() []api.Gauge {
 	out := []api.Gauge{
 		{Name: "internal errors of readers", Value: panics, Bad: panics > 0},
 		{Name: "datagrams dropped by the kernel", Value: kernel},
+		{Name: "datagrams of a flood, dropped unread", Value: int64(c.guard.Counters().Shed())},
 		{Name: "datagrams refused by the kernel", Value: unsent},
 		{Name: "socket read errors", Value: unread},
 		{Name: "connections refused for want of room", Value: crowded},
