@@ -179,7 +179,7 @@ func (ban *Ban) settle() error {
 	if ban.AoR != "" && ban.user == "" {
 		return fmt.Errorf("the ban of user %q names no user; write 204 or 204@example.com", ban.AoR)
 	}
-	ban.Realms, ban.Scope = realmsNamed(ban.Realms, ban.Scope)
+	ban.Realms, ban.Scope = realmsNamed(ban.Realms, ban.Scope), nil
 	ban.Reason, ban.By = plain(ban.Reason, maxBanText), plain(ban.By, maxBanText)
 	ban.Count = min(max(ban.Count, 0), mostBanCount)
 	ban.Evidence = slices.Clone(ban.Evidence[:min(len(ban.Evidence), maxEvidence)])
@@ -190,12 +190,11 @@ func (ban *Ban) settle() error {
 }
 
 // realmsNamed completes realms by what a stored ban names; unknown names are left out. The names are List's to give.
-func realmsNamed(realms []nat.Realm, names []string) ([]nat.Realm, []string) {
-	realms = slices.Clone(realms)
+func realmsNamed(realms []nat.Realm, names []string) []nat.Realm {
 	if len(realms) == 0 && len(names) > 0 {
-		realms = realmsOf(names)
+		return realmsOf(names)
 	}
-	return realms, nil
+	return slices.Clone(realms)
 }
 
 // narrow reports a ban of a port or a user.

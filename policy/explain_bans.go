@@ -93,6 +93,7 @@ func (x *explainer) points(out *Account, source netip.Prefix) {
 				then = fmt.Sprintf("that port blocked for %s, for it has not proven its address", shortTime(min(rules.first, mostBlock)))
 			case unitWatched:
 				then = "an alarm and no ban"
+			default: // an address: what stands there already
 			}
 			all := s.total()
 			out.Points = append(out.Points, Points{ban.Target(), all.points(), rules.points, shortTime(rules.within), all.String(), then})

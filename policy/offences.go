@@ -263,6 +263,7 @@ func (o *offender) ban(u unit) Ban {
 		ban.Prefix, ban.Port = netip.PrefixFrom(a, a.BitLen()), o.source.Port()
 	case unitUser:
 		ban.AoR = printable(clip([]byte(o.aor), maxAoR))
+	default: // the address
 	}
 	return ban
 }

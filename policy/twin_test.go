@@ -298,12 +298,6 @@ func (w *twin) bindings(source netip.Addr) (n int) {
 	return n
 }
 
-// take0 refills a bucket.
-func (b *idealBucket) take0(now time.Time) {
-	b.tokens = min(b.burst, b.tokens+now.Sub(b.last).Seconds()*b.perSecond)
-	b.last = now
-}
-
 // bucket is that of a source for a rule, refilled, but not yet kept: it is kept when something is taken from it.
 func (w *twin) bucket(m *twinMessage, method string, i int, use string) (string, *idealBucket) {
 	e := &w.c.RateLimits[i]
