@@ -11,7 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"sallyport/nat/natlab"
+	"sallyport/sbc"
 	"sallyport/sbc/api"
 )
 
@@ -170,7 +175,7 @@ func TestStatus(t *testing.T) {
 		if !slices.Contains(s.Audit, api.Gauge{Name: "internal errors of readers"}) {
 			t.Errorf("audit %+v", s.Audit)
 		}
-		if len(s.Off) != 1 || !strings.Contains(s.Off[0], "rate_limits") {
+		if len(s.Off) != 1 || !strings.Contains(s.Off[0], "policy.rate_limits is [], nobody is limited") {
 			t.Errorf("off: %v", s.Off)
 		}
 		for _, name := range []string{"transactions", "core inbox", "media streams"} {
@@ -265,4 +270,21 @@ func TestWhyOfATrunk(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestWhatIsOff: only an empty list limits nobody; the start says so, and the status.
+func TestWhatIsOff(t *testing.T) {
+	for policy, off := range map[string]bool{"{ rate_limits: [] }": true, "{}": false, "{ rate_limits: [ { name: a, range: any, preset: home, shadow: true } ] }": false} {
+		synctest.Test(t, func(t *testing.T) {
+			watched, logs := observer.New(zapcore.InfoLevel)
+			l := newGate(t, rewritten(t, labConfig, "policy: { rate_limits: [] }", "policy: "+policy), natlab.Options{Seed: 1},
+				func(o *sbc.Options) { o.Log = zap.New(watched) })
+			defer l.close()
+			time.Sleep(time.Second)
+			s, err := l.gate.Control(nil).Status(t.Context())
+			if said := logs.FilterMessageSnippet("nobody is limited").Len() > 0; err != nil || said != off || (len(s.Off) > 0) != off {
+				t.Errorf("%s: the start says so: %v, the status %q (%v)", policy, said, s.Off, err)
+			}
+		})
+	}
 }

@@ -123,3 +123,20 @@ func TestNoLineEndsInBlanks(t *testing.T) {
 		}
 	}
 }
+
+// TestLongValuesAreClipped: a list that changes is told in a line that can be read; the JSON has all of it.
+func TestLongValuesAreClipped(t *testing.T) {
+	long := strings.Repeat("ä", 200)
+	r := ReloadResult{Changes: []Change{{Path: "policy.deny_user_agents", Old: long, New: "", When: "live"}}}
+	text, ok := r.Text(time.UTC)
+	if want := strings.Repeat("ä", 120) + "… (160 bytes more; --json has all) → absent (live)"; !ok || !strings.Contains(text, want) {
+		t.Errorf("says %q, want %q", text, want)
+	}
+}
+
+func TestCountsOfOne(t *testing.T) {
+	s := Status{Rules: []Rule{{Path: "policy.calls[0]", Name: "a", Hits: 1}}, Data: []DataSource{{Kind: "feed", Name: "b", Entries: 1}}}
+	if text := s.Text(time.UTC); !strings.Contains(text, `"a": decided once`) || !strings.Contains(text, "b: 1 entry\n") {
+		t.Errorf("says\n%s", text)
+	}
+}
