@@ -204,15 +204,48 @@ func (c control) whyAddress(ctx context.Context, subject string, a netip.Addr) (
 	}{c.guard.Explain(c.now(), a), c.notes.of(a)}
 	x.SetRegistered(c.registeredAt(ctx, a))
 	text := x.Text(time.Local)
-	for _, n := range x.Notes {
-		said := strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason))
-		text += fmt.Sprintf("noted   %s: %s: %s\n", n.At.Local().Format(time.TimeOnly), said, n.Text)
+	text += notedText(x.Notes)
+	if last := behind(&x.Explanation, x.Notes); last != nil {
+		x.Allowed = false
+		text += "behind  the guard lets it in, and what stands behind it refused its last request: see noted\n"
 	}
 	for _, line := range c.standing(ctx, toll.Who{Source: a}) {
 		text += "budget  " + line + "\n"
 	}
 	detail, err := json.Marshal(x)
 	return api.Why{Subject: subject, Allowed: x.Allowed, Text: text, Detail: detail}, err
+}
+
+// behind is what refused the last request of a source that the guard would let in; nil: nothing did.
+func behind(x *policy.Explanation, notes []note) *note {
+	if !x.Allowed || x.Seen == nil || len(notes) == 0 {
+		return nil
+	}
+	last := &notes[len(notes)-1]
+	if last.Code < 400 && last.Reason == "" || last.Code == 401 || last.Code == 407 || last.At.Before(x.Seen.Last) {
+		return nil
+	}
+	return last
+}
+
+// notedText tells notes, one line for each run of equal ones.
+func notedText(notes []note) (text string) {
+	for i := 0; i < len(notes); {
+		n, times := notes[i], 0
+		for ; i < len(notes) && n.same(&notes[i]); i++ {
+			n.At = notes[i].At
+			times++
+		}
+		text += fmt.Sprintf("noted   %s: %s", n.At.Local().Format(time.TimeOnly), strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason)))
+		if n.Text != "" {
+			text += ": " + n.Text
+		}
+		if times > 1 {
+			text += fmt.Sprintf(" (%d times)", times)
+		}
+		text += "\n"
+	}
+	return text
 }
 
 // registeredAt are the addresses-of-record behind a source, as limits count it: of IPv6 its /64.

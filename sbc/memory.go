@@ -55,6 +55,11 @@ type note struct {
 	Text   string        `json:"text"`
 }
 
+// same reports whether two notes say the same.
+func (n *note) same(o *note) bool {
+	return n.Method == o.Method && n.Code == o.Code && n.Reason == o.Reason && n.Text == o.Text
+}
+
 // notes is what calls found out about sources, beside the guard's evidence: bounded, the oldest source gives way.
 type notes struct {
 	mu    sync.Mutex

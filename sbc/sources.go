@@ -197,6 +197,18 @@ func (p *prepared) takeFeed(s *sources, was *prepared, f feed.Source) {
 	}
 	st := &sourceState{}
 	p.state[f.Name] = st
+	if f.File != "" { // of this machine: read before anything is judged by it
+		list, _, err := s.fetcher.Fetch(context.Background(), f)
+		st.due = s.now().Add(f.Every)
+		if err != nil {
+			st.due, st.err = s.now().Add(min(retryFirst, f.Every)), err.Error()
+			s.tell("feed "+f.Name, false, st, "")
+			return
+		}
+		st.entries, st.fetched = list.Entries, list.Fetched
+		p.setFeed(f.Name, st, list.Set)
+		return
+	}
 	if list, ok := s.fetcher.Saved(f); ok {
 		st.entries, st.fetched = list.Entries, list.Fetched
 		p.setFeed(f.Name, st, list.Set)

@@ -45,7 +45,7 @@ func (b *Ban) Target() string {
 // BansText is `sbc bans`.
 func BansText(list []Ban, zone *time.Location) string {
 	if len(list) == 0 {
-		return "no bans\n"
+		return "no bans; `sbc why ADDRESS` tells of ports that are blocked for a minute\n"
 	}
 	rows := [][]string{{"KIND", "WHO", "REALMS", "SINCE", "UNTIL", "BY", "WHY"}}
 	for i := range list {

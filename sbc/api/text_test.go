@@ -65,7 +65,7 @@ func TestAnswersAsPrinted(t *testing.T) {
 	}, zone))
 	for name, text := range map[string]string{
 		"no calls\n": CallsText(nil, now, zone), "no trunks\n": TrunksText(nil, zone), "no PBX nodes\n": NodesText(nil, zone),
-		"no bans\n": BansText(nil, zone),
+		"no bans; `sbc why ADDRESS` tells of ports that are blocked for a minute\n":    BansText(nil, zone),
 		"drained: no calls are left; new ones are refused until sbc is restarted\n":    DrainResult{}.Text(),
 		"3 calls are still in progress; new ones are refused until sbc is restarted\n": DrainResult{Left: 3}.Text(),
 		"1 call is still in progress; new ones are refused until sbc is restarted\n":   DrainResult{Left: 1}.Text(),
