@@ -50,8 +50,8 @@ bench-peers: build ## the CPU of a call beside Kamailio with rtpengine, and of a
 	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench' ./.ci/interop -args -bench
 
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
-	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban
-	$(GO) test -tags interop -count 1 -timeout 12m -v -run '$(RUN)' ./.ci/interop
+	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious
+	$(GO) test -tags interop -count 1 -timeout 15m -parallel 4 -v -run '$(RUN)' ./.ci/interop
 
 lint: ## gofmt, go vet and golangci-lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi

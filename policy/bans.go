@@ -51,6 +51,10 @@ const byEvidence = "evidence"
 // mostBans caps the table. A full one refuses further bans; it never drops one that holds.
 const mostBans = 100_000
 
+// byHandShare is the part of the table, one of so many, that is left to bans by hand: however many addresses attack, the
+// operator can still ban a prefix of them.
+const byHandShare = 16
+
 // mostNarrow caps the automatic bans of ports and users at one address. Who comes from ever new ports gains nothing by
 // them, and looking through them costs time.
 const mostNarrow = 64
@@ -140,11 +144,15 @@ func (b *Bans) Add(now time.Time, ban Ban) error {
 func (b *Bans) add(now time.Time, ban *Ban) error {
 	key := ban.key()
 	if b.all[key] == nil {
-		if len(b.all) >= b.most {
+		most := b.most
+		if ban.Auto {
+			most -= b.most / byHandShare
+		}
+		if len(b.all) >= most {
 			b.expire(now)
 		}
-		if len(b.all) >= b.most {
-			return fmt.Errorf("the table of bans is full (%d); remove some, or ban a wider prefix", b.most)
+		if len(b.all) >= most {
+			return fmt.Errorf("the table of bans is full (%d); remove some, or ban a wider prefix", len(b.all))
 		}
 		if node, _ := b.table.Load().Get(ban.Prefix); ban.Auto && ban.narrow() && node != nil && len(node.narrow) >= mostNarrow {
 			return fmt.Errorf("%d ports or users of %s are banned already", mostNarrow, ban.Prefix)

@@ -18,7 +18,8 @@ func (r *Rules) charge(now time.Time, s *Subject, st *State, v *Verdict, spared 
 	}
 	c := st.charging(now, s, r, s.Method)
 	c.budget = spends && s.Kind() == Stranger && s.Side == nat.Outside
-	if s.Credentials && st.answersChallenge(now, s) && c.answers() {
+	// Who has not seen the nonce answers nothing: else forged credentials would use up what honest answers pass by.
+	if s.Credentials && s.Proven && st.answersChallenge(now, s) && c.answers() {
 		return true
 	}
 	switch i := c.exceeded(v); i {

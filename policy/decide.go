@@ -49,7 +49,7 @@ func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
 		return finish(s, v)
 	}
 	if end.Refused() { // 11
-		end.Shadow = v.Shadow
+		end.Shadow, end.Alarm = v.Shadow, v.Alarm
 		return finish(s, end)
 	}
 	return v
@@ -74,22 +74,16 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 		// A phone may answer the BYE of a call that has outlived its registration.
 		return len(s.FromTag) > 0 && (st.ownTag == nil || st.ownTag(s.FromTag)) && st.live.holds(s.FromTag, a)
 	}
-	if len(s.ToTag) > 0 && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
+	// A REGISTER makes no dialog and is in none (RFC 3261 §10.2), whatever tag it carries.
+	if len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
 		return true
 	}
 	if len(s.CallID) == 0 || len(s.Branch) == 0 {
 		return false
 	}
+	repeats := st.isRepeat(now, s)
 	// RFC 3261 §9.1, §17.1.1.3: CANCEL and the ACK of a refusal carry the INVITE's branch.
-	which := 0
-	if s.Method == MethodCancel || s.Method == MethodAck {
-		if st.live.holdsInvite(s.CallID, s.Branch, a) {
-			return true
-		}
-		which = 1
-	}
-	id := identify(st.seed, s)
-	return st.repeats.count(st.age(now), uint64(id), which, mostRepeats, !s.Trial)
+	return repeats || (s.Method == MethodCancel || s.Method == MethodAck) && st.live.holdsInvite(s.CallID, s.Branch, a)
 }
 
 // banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.

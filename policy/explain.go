@@ -326,6 +326,9 @@ func (x *explainer) judgeNow() {
 		x.port, x.from = last.port, []byte("<sip:"+string(last.user[:last.userLen])+">")
 		meet, v := x.try(last.side, last.realm, last.transport, last.method, last.agent[:last.agentLen])
 		x.out.Now, x.out.Allowed = meet, v.Action == Allow
+		if x.out.Allowed {
+			x.asBefore(last)
+		}
 		x.port, x.from = 0, nil
 		return
 	}
@@ -336,6 +339,19 @@ func (x *explainer) judgeNow() {
 		}
 		x.out.Allowed = x.out.Allowed || better
 	}
+}
+
+// asBefore takes what the last message met for what the same would meet again, where a trial cannot tell: a record does not
+// hold what a message rule may look at, nor what the scan refused.
+func (x *explainer) asBefore(last *record) {
+	i := x.rules.byKey(last.rule)
+	if !last.refused() || last.rule == 0 || i < 0 || x.rules.infos[i].Shadow || last.cause != causeMessage && !last.malformed {
+		return
+	}
+	info := x.rules.infos[i]
+	x.out.Allowed = false
+	x.out.Now = Meeting{Side: x.out.Now.Side, Realm: x.out.Now.Realm, Method: x.out.Now.Method, Action: last.action.String(),
+		Code: int(last.code), Reason: reason.All[last.cause], Rule: &info}
 }
 
 // levels lists the buckets of the limits that the address has met, or would meet with what it sent last.

@@ -194,6 +194,9 @@ func (ban *Ban) countText() string {
 	return fmt.Sprintf(" (number %d in a row)", ban.Count)
 }
 
+// plainName is what a name may be made of that stands in a proposed command.
+const plainName = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._+-"
+
 // fixBans says how to lift what does not stand in `now`: bans of ports and users, blocks, slowed users.
 func (x *explainer) fixBans() {
 	if x.out.Account == nil {
@@ -224,5 +227,11 @@ func (x *explainer) fixBans() {
 			users = append(users, s.User)
 		}
 		add("somebody guesses the password of %s from several addresses: choose a long one; registered phones are not slowed", strings.Join(users, ", "))
+		for _, user := range users {
+			if strings.Trim(user, plainName) != "" || user[0] == '-' {
+				continue // a stranger has chosen it; nobody shall be led to paste that into a shell
+			}
+			add("sbc bans remove %s   (takes strangers' credentials for %s at full speed again)", user, user)
+		}
 	}
 }

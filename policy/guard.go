@@ -139,7 +139,7 @@ func (st *State) admit(now time.Time, s *Subject) {
 		return
 	}
 	id := identify(st.seed, s)
-	st.repeats.add(st.age(now), uint64(id), 0)
+	st.repeats.put(st.age(now), uint64(id), agedKey{text: st.textOf(s)})
 	if s.Kind() == Stranger {
 		st.vouched.add(st.age(now), s.Key)
 	}

@@ -53,21 +53,14 @@ func (d *debt) take(at time.Duration, z size) bool {
 	return d.tokens.AllowN(origin.Add(at), 1)
 }
 
-// longest is the longest that a bucket may take to fill; the debts of slower ones are not told apart.
-const longest = 200 * 365 * 24 * time.Hour
-
-// owe makes it a bucket of a size with a debt, clipped to the burst: one that was empty as long ago as the rest took to
-// come in.
+// owe makes it a bucket of a size with a debt, clipped to the burst: one that was empty a second ago and has been given
+// the rest since, however slowly it fills from now on.
 func (d *debt) owe(at time.Duration, z size, owed float64) {
-	left := z.burst - min(max(owed, 0), z.burst)
-	filling := longest
-	if seconds := left / z.perSecond; seconds < longest.Seconds() {
-		filling = time.Duration(seconds*float64(time.Second)) + 1 // rounded up: what is due is due
-	}
-	since := origin.Add(at - filling)
+	left, now := z.burst-min(max(owed, 0), z.burst), origin.Add(at)
 	*d = debt{size: z}
-	d.tokens.SetLimitAt(since, rate.Limit(z.perSecond))
-	d.tokens.SetBurstAt(since, int(z.burst))
+	d.tokens.SetBurstAt(now.Add(-time.Second), int(z.burst))
+	d.tokens.SetLimitAt(now.Add(-time.Second), rate.Limit(left))
+	d.tokens.SetLimitAt(now, rate.Limit(z.perSecond))
 }
 
 // left is how many messages are left in a bucket of a size.

@@ -71,11 +71,12 @@ func TestRepeatsOfRefusedRequestsAreJudgedAnew(t *testing.T) {
 func TestCancelAndAckOfAnAdmittedInvite(t *testing.T) {
 	g := newGuard(t, scarce("*", "INVITE"))
 	wantSays(t, send(g, noon, outsidePhones, phone, msg{}.bytes()), "allow allow")
+	wantSays(t, send(g, noon, outsidePhones, phone, msg{}.bytes()), "allow live-dialog") // its own twelve
 	for range mostRepeats / 2 {
 		wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "CANCEL"}.bytes()), "allow live-dialog")
 		wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "ACK", toTag: "refused"}.bytes()), "allow live-dialog")
 	}
-	wantSays(t, send(g, noon, outsidePhones, phone, msg{}.bytes()), "allow live-dialog") // its own twelve
+	wantSays(t, send(g, noon, outsidePhones, phone, msg{}.bytes()), "drop limit-exceeded") // nothing is repeated behind its ACK
 	wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "CANCEL"}.bytes()), "allow allow")
 	wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "CANCEL", cseq: 2}.bytes()), "drop limit-exceeded")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", msg{method: "CANCEL"}.bytes()), "drop stranger")
@@ -170,21 +171,21 @@ func TestOneRequestForEachChallenge(t *testing.T) {
 		wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", plain(10+n)), "allow allow")
 	}
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", answer(0)), "drop limit-exceeded")
-	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "")
+	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "n")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.67", answer(1)), "drop strangers-budget")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", plain(1)), "drop limit-exceeded")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66:99", answer(2)), "allow allow")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.66", answer(3)), "drop limit-exceeded")
 	// They add up, and they end.
-	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "")
-	g.Challenged(noon.Add(time.Second), addrPort("::ffff:192.0.2.66"), "")
+	g.Challenged(noon, netip.AddrPortFrom(source, 5060), "n")
+	g.Challenged(noon.Add(time.Second), addrPort("::ffff:192.0.2.66"), "n")
 	wantSays(t, send(g, noon.Add(2*time.Second), outsidePhones, "192.0.2.66", answer(4)), "allow allow")
 	wantSays(t, send(g, noon.Add(3*time.Second), outsidePhones, "192.0.2.66", answer(5)), "allow allow")
 	wantSays(t, send(g, noon.Add(4*time.Second), outsidePhones, "192.0.2.66", answer(6)), "drop limit-exceeded")
-	g.Challenged(noon.Add(5*time.Second), netip.AddrPortFrom(source, 5060), "")
+	g.Challenged(noon.Add(5*time.Second), netip.AddrPortFrom(source, 5060), "n")
 	wantSays(t, send(g, noon.Add(40*time.Second), outsidePhones, "192.0.2.66", answer(7)), "drop limit-exceeded")
 	// It spares from charges only.
-	g.Challenged(noon.Add(time.Minute), netip.AddrPortFrom(source, 5060), "")
+	g.Challenged(noon.Add(time.Minute), netip.AddrPortFrom(source, 5060), "n")
 	must(t, g.Bans().Add(noon, Ban{Prefix: BanPrefix(source)}))
 	wantSays(t, send(g, noon.Add(time.Minute), outsidePhones, "192.0.2.66", answer(8)), "drop ban")
 }

@@ -23,12 +23,13 @@ type offender struct {
 }
 
 // standing is what an address is anywhere. A trunk or a node counts before a phone. Of an IPv6 address all of its /64
-// counts, for that is what a ban would shut out.
-func (d directory) standing(a netip.Addr) PeerKind {
+// counts, for that is what a ban would shut out. An address whose phones were registered until lately is still theirs: when
+// they come back after an outage, the one with a wrong password must not shut out the others.
+func (d directory) standing(now time.Duration, a netip.Addr) PeerKind {
 	kind := Stranger
 	for side := nat.Outside; side <= nat.Inside; side++ {
 		for realm := nat.Phones; realm <= nat.Trunks; realm++ {
-			p := d.find(side, realm, a)
+			p := d.peers.find(side, realm, a)
 			if p == nil && a.Is6() {
 				p = d.near(side, realm, SourcePrefix(a))
 			}
@@ -41,18 +42,16 @@ func (d directory) standing(a netip.Addr) PeerKind {
 			kind = p.Kind
 		}
 	}
+	if kind == Stranger && d.phones.behind(now, a) > 0 {
+		kind = Phone
+	}
 	return kind
 }
 
-// near is a peer within a prefix at a realm of a side, or nil.
+// near is a peer of the list within a prefix at a realm of a side, or nil.
 func (d directory) near(side nat.Side, realm nat.Realm, prefix netip.Prefix) *Peer {
 	for _, p := range d.peers.tables[side][realm].Subnets(prefix) {
 		return p
-	}
-	if side == nat.Outside && realm == nat.Phones {
-		if x := d.phones.find(prefix); x != nil && x.count.Load() > 0 {
-			return &registered
-		}
 	}
 	return nil
 }
@@ -88,7 +87,7 @@ func (g *Guard) judge(p *Packet, s *Subject, v *Verdict, r *Rules, peers directo
 	if !ok {
 		return
 	}
-	o := offender{place: place{true, s.Side, s.Realm, s.Transport}, source: s.Source, kind: peers.standing(s.Source.Addr()),
+	o := offender{place: place{true, s.Side, s.Realm, s.Transport}, source: s.Source, kind: peers.standing(g.state.age(p.Now), s.Source.Addr()),
 		proven: s.Proven, agent: trimSpace(s.Agents[0])}
 	if s.Request {
 		o.request = s.Method.String()

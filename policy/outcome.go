@@ -45,7 +45,7 @@ func (g *Guard) Outcome(now time.Time, o Outcome) {
 		return
 	}
 	who := offender{place: place{true, o.Side, o.Realm, o.Transport}, source: netip.AddrPortFrom(a, o.Source.Port()),
-		kind: g.directory().standing(a), aor: plain(o.AoR, maxAoR), user: []byte(foldUser(o.AoR))}
+		kind: g.directory().standing(g.state.age(now), a), aor: plain(o.AoR, maxAoR), user: []byte(foldUser(o.AoR))}
 	if o.Kind == Success {
 		g.forgive(&who)
 		return

@@ -133,7 +133,7 @@ func TestAChallengedStrangerIsChargedOnce(t *testing.T) {
 		source := fmt.Sprintf("192.0.2.%d", 60+n)
 		wantSays(t, send(g, noon, outsidePhones, source, msg{method: "REGISTER"}.bytes()), want)
 		if n < 2 {
-			g.Challenged(noon, addrPort(source), "")
+			g.Challenged(noon, addrPort(source), "x")
 			wantSays(t, send(g, noon, outsidePhones, source, msg{method: "REGISTER", branch: "z9hG4bK2", extra: credentials}.bytes()), "allow allow")
 		}
 	}

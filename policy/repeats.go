@@ -35,6 +35,37 @@ func identify(seed maphash.Seed, s *Subject) requestID {
 	return requestID(maphash.Bytes(seed, b[:]) | 1)
 }
 
+// isRepeat reports whether a request was admitted before from the same address, or is the CANCEL or the ACK of one that was.
+// A repeat is the same byte for byte: another sent-by, user or answer to a challenge under a branch that was admitted is
+// another request to whoever comes behind. On a stream nothing is repeated (RFC 3261 §17.1.1.2), and nothing behind its ACK.
+func (st *State) isRepeat(now time.Time, s *Subject) bool {
+	key, at := uint64(identify(st.seed, s)), st.age(now)
+	switch {
+	case s.Method == MethodAck && !s.Trial:
+		st.repeats.with(at, key, func(k *agedKey) bool {
+			k.counts[0] = mostRepeats
+			return true
+		})
+		fallthrough
+	case s.Method == MethodAck || s.Method == MethodCancel:
+		return st.repeats.count(at, key, 1, mostRepeats, !s.Trial)
+	case s.Transport.Reliable():
+		return false
+	}
+	return st.repeats.with(at, key, func(k *agedKey) bool {
+		if k.counts[0] >= mostRepeats || k.text != st.textOf(s) {
+			return false
+		}
+		if !s.Trial {
+			k.counts[0]++
+		}
+		return true
+	})
+}
+
+// textOf is a keyed hash of a whole message.
+func (st *State) textOf(s *Subject) uint32 { return uint32(maphash.Bytes(st.seed, s.Text)) }
+
 // agedTable remembers keys for a fixed life, in two generations of fixed size: a key lives in the generation of its
 // birth, so that a flood of births takes at most one of them at a time. It forgets the oldest key of a set early where
 // a set is full; what is forgotten is only an exemption.
@@ -56,6 +87,7 @@ type agedSet struct {
 type agedKey struct {
 	born   time.Duration // since the State's base
 	counts [2]uint16
+	text   uint32 // of an admitted request: a keyed hash of all of it
 }
 
 func (t *agedTable) init(life time.Duration, capacity int) {
@@ -86,6 +118,10 @@ func (t *agedTable) generation(now time.Duration) int { return int(now/t.life) &
 
 // add remembers a key from now on, in place of a dead key or the oldest of its set.
 func (t *agedTable) add(now time.Duration, key uint64, first uint16) {
+	t.put(now, key, agedKey{counts: [2]uint16{first}})
+}
+
+func (t *agedTable) put(now time.Duration, key uint64, value agedKey) {
 	s := t.set(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,7 +137,8 @@ func (t *agedTable) add(now time.Duration, key uint64, first uint16) {
 			victim = i
 		}
 	}
-	keys[victim], values[victim] = key, agedKey{born: now, counts: [2]uint16{first, 0}}
+	value.born = now
+	keys[victim], values[victim] = key, value
 }
 
 // count raises one of a key's two counters up to most. It reports false beyond that, or if the key is not known.

@@ -49,6 +49,7 @@ type Subject struct {
 	URI         []byte                 // of a request
 	Credentials bool                   // carries an answer to a challenge
 	Nonce       []byte                 // the challenge that it answers
+	Text        []byte                 // all of it
 	Proven      bool                   // nobody else can have sent it: it came by a stream, or answers a challenge that went to its source
 
 	country    geo.Code // of the source, once somebody has asked
@@ -81,7 +82,7 @@ func (s *Subject) readSource(i *nat.Interface, source netip.AddrPort) {
 // readMessage fills in what the raw scan found. It is the only place that reads a View.
 func (s *Subject) readMessage(p *Packet) {
 	v := p.View
-	s.Size = len(p.Data)
+	s.Size, s.Text = len(p.Data), p.Data
 	s.Malformed = p.ScanErr != nil
 	s.Unreadable = s.Malformed && !v.Complete()
 	s.Request = v.IsRequest

@@ -61,8 +61,12 @@ func (x *explainer) burstFor(m Method, perMinute int) int {
 func (x *explainer) fixes() {
 	now := &x.out.Now
 	add := func(format string, args ...any) { x.out.Fix = append(x.out.Fix, fmt.Sprintf(format, args...)) }
-	if len(x.out.Last) > 0 && (x.out.Last[0].Reason == reason.Malformed || x.out.Last[0].Reason == reason.TooLarge) {
-		add("its last message breaks RFC 3261 (%s): show it to the maker of the device", x.out.Last[0].Reason)
+	if len(x.records) > 0 && (x.records[0].malformed || x.records[0].cause == causeTooLarge) {
+		why := reason.Malformed
+		if x.records[0].cause == causeTooLarge {
+			why = reason.TooLarge
+		}
+		add("its last message breaks RFC 3261 (%s): show it to the maker of the device", why)
 	}
 	if x.out.Allowed {
 		return

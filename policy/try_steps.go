@@ -174,7 +174,7 @@ func (t *trial) limits() (string, bool) {
 
 // answers reports whether the request is charged as an answer to a challenge.
 func (t *trial) answers() bool {
-	if !t.s.Credentials || !t.st.answersChallenge(t.now, t.s) {
+	if !t.s.Credentials || !t.s.Proven || !t.st.answersChallenge(t.now, t.s) {
 		return false
 	}
 	c := t.st.charging(t.now, t.s, t.r, t.s.Method)

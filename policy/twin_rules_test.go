@@ -173,3 +173,28 @@ func (w *twin) ruled(m *twinMessage, spared bool) string {
 	}
 	return ""
 }
+
+func (w *twin) answersChallenge(m *twinMessage) bool {
+	key := SourceKey(m.source)
+	open := w.credits[key]
+	if at, passed := w.nonces[m.source]; !passed || m.now.Sub(at) >= 10*time.Minute {
+		return false
+	}
+	if len(open) == 0 || m.now.Sub(open[len(open)-1]) >= 32*time.Second {
+		return false // the youngest one keeps the others open
+	}
+	w.credits[key] = open[:len(open)-1]
+	if len(open) > 1 {
+		w.credits[key][len(open)-2] = open[len(open)-1]
+	}
+	return true
+}
+
+func (w *twin) challenged(now time.Time, a netip.Addr) {
+	key := SourceKey(a)
+	open := w.credits[key]
+	if len(open) > 0 && now.Sub(open[len(open)-1]) >= 32*time.Second {
+		open = nil
+	}
+	w.credits[key] = append(open, now)
+}

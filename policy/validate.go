@@ -50,8 +50,8 @@ func (c *Config) validateStrangers(p *problems) {
 			p.add("policy.strangers.rate", "%w", err)
 		}
 	}
-	if s.Burst != nil && *s.Burst < 1 {
-		p.add("policy.strangers.burst", "must be at least 1; leave the key out for %d", defaultStrangersBurst)
+	if s.Burst != nil && (*s.Burst < 1 || *s.Burst > mostRate) {
+		p.add("policy.strangers.burst", "must lie between 1 and %d; leave the key out for %d", mostRate, defaultStrangersBurst)
 	}
 	checkWord(p, "phones.unregistered", c.Phones.Unregistered, "drop", "reject", "forward")
 }
@@ -108,8 +108,8 @@ func (c *Config) validateLimits(p *problems) {
 		}
 		checkRealms(p, path+".realms", e.Realms)
 		checkAction(p, path+".action", e.Action)
-		if e.Burst != nil && *e.Burst < 1 {
-			p.add(path+".burst", "must be at least 1; a bucket of 0 lets nothing pass")
+		if e.Burst != nil && (*e.Burst < 1 || *e.Burst > mostRate) {
+			p.add(path+".burst", "must lie between 1 and %d; a bucket of 0 lets nothing pass", mostRate)
 		}
 		e.checkQuotas(p, path)
 	}
@@ -148,8 +148,8 @@ func checkMethods(p *problems, path string, limits map[string]string) {
 }
 
 func (c *Config) validateLog(p *problems) {
-	if c.Log.MaxEntries != nil && *c.Log.MaxEntries < 0 {
-		p.add("policy.log.max_entries", "must not be negative; 0 writes no security lines")
+	if c.Log.MaxEntries != nil && (*c.Log.MaxEntries < 0 || *c.Log.MaxEntries > mostRate) {
+		p.add("policy.log.max_entries", "must lie between 0, which writes no security lines, and %d", mostRate)
 	}
 	if c.Log.Per != "" {
 		if _, err := parseUnit(c.Log.Per); err != nil {

@@ -133,9 +133,13 @@ func banPrefix(s string) (netip.Prefix, error) {
 	return policy.BanPrefix(a.Unmap().WithZone("")), nil
 }
 
-// RemoveBan lifts the bans of an address or a prefix, and forgets the points against it.
+// RemoveBan lifts the bans of an address or a prefix, and forgets the points against it. Of a user it lifts the pace of his
+// credentials.
 func (c control) RemoveBan(_ context.Context, address string) error {
 	p, err := banPrefix(address)
+	if err != nil && c.guard.Unslow(address) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -59,7 +59,7 @@ func fourFifths(limits map[string]config.Rate) map[string]string {
 			continue
 		}
 		for _, longer := range [...]time.Duration{time.Minute, time.Hour, 24 * time.Hour} {
-			if r.Count%5 != 0 && longer > r.Per {
+			if r.Count%5 != 0 && r.Count < 1000 && longer > r.Per { // of a thousand, rounding takes no more than a part
 				r.Count, r.Per = r.Count*int(longer/r.Per), longer
 			}
 		}

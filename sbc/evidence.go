@@ -38,7 +38,7 @@ const noteTextMost = 200
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.
 func (s *SBC) note(now time.Time, n tu.Note) {
 	if n.Judgement != tu.Unjudged {
-		s.judged(now, n.Judgement, n.Request, nat.Flow{Transport: n.Transport, Remote: n.Source}, n.Side, n.Realm)
+		s.judged(now, n.Judgement, n.Code, n.Request, nat.Flow{Transport: n.Transport, Remote: n.Source}, n.Side, n.Realm)
 		return
 	}
 	if len(n.Text) > noteTextMost {
@@ -57,10 +57,15 @@ var outcomes = map[tu.Judgement]policy.OutcomeKind{
 	tu.WrongDigest: policy.WrongDigest, tu.UnknownUser: policy.UnknownUser, tu.Nowhere: policy.Nowhere, tu.Accepted: policy.Success,
 }
 
-// judged tells the guard what a final answer says about who asked.
-func (s *SBC) judged(now time.Time, j tu.Judgement, asked *message.Message, from nat.Flow, side nat.Side, realm nat.Realm) {
+// judged tells the guard what a final answer says about who asked. It runs in the core's turn.
+func (s *SBC) judged(now time.Time, j tu.Judgement, code int, asked *message.Message, from nat.Flow, side nat.Side, realm nat.Realm) {
 	kind, known := outcomes[j]
 	if !known || asked == nil {
+		return
+	}
+	// Phones begin with the nonce that they had last. A PBX that has restarted does not know it, and not every one calls it
+	// stale: an office that comes back has guessed no password. Of a 403 the digest has been looked at.
+	if _, issued := s.assembly.issuer(asked); j == tu.WrongDigest && code != 403 && !issued {
 		return
 	}
 	user := asked.From.URI
@@ -85,7 +90,7 @@ func (a *assembly) judge(r *registrar.Register) {
 	}
 	stranger := !a.sbc.guard.Knows(i, o.Flow.Remote.Addr())
 	j := tu.Judge("REGISTER", o.Code, o.Signed, o.Stale, stranger)
-	a.sbc.judged(a.sbc.now(), j, r.Asked(), o.Flow, i.Side, i.Realm)
+	a.sbc.judged(a.sbc.now(), j, o.Code, r.Asked(), o.Flow, i.Side, i.Realm)
 }
 
 // challengesMost bounds a generation of challenges; two are kept.
@@ -95,11 +100,13 @@ const challengesMost = 8192
 // whoever has the core's turn.
 type challenges struct{ young, old map[challenge]struct{} }
 
-// challenge names a challenged request (RFC 3261 §8.1.1.4, §8.1.1.5).
+// challenge names a challenged request (RFC 3261 §8.1.1.4, §8.1.1.5) and the challenge: who asks again and again under one
+// Call-ID and CSeq is challenged anew each time.
 type challenge struct {
 	to     nat.Flow
 	callID string
 	cseq   uint32
+	nonces string
 }
 
 // add reports whether a challenge is a new one.
@@ -129,11 +136,12 @@ func (a *assembly) passing(to nat.Flow, b []byte) {
 		return
 	}
 	var v scan.View
-	if scan.Scan(b, &v) != nil || !a.challenged.add(challenge{to, string(v.Bytes(v.CallID)), v.CSeq}) {
+	nonces := noncesIn(b)
+	if scan.Scan(b, &v) != nil || !a.challenged.add(challenge{to, string(v.Bytes(v.CallID)), v.CSeq, strings.Join(nonces, " ")}) {
 		return
 	}
 	now := a.sbc.now()
-	for _, nonce := range noncesIn(b) {
+	for _, nonce := range nonces {
 		a.sbc.guard.Challenged(now, to.Remote, nonce)
 	}
 }

@@ -34,7 +34,7 @@ func TestNoncesOfAWrittenChallenge(t *testing.T) {
 func TestAChallengeCountsOnce(t *testing.T) {
 	var c challenges
 	name := func(i int) challenge {
-		return challenge{nat.Flow{Interface: uint16(i % 3)}, fmt.Sprint("call-", i), uint32(i)}
+		return challenge{nat.Flow{Interface: uint16(i % 3)}, fmt.Sprint("call-", i), uint32(i), "n"}
 	}
 	for i := range 3 * challengesMost {
 		if !c.add(name(i)) || c.add(name(i)) {
@@ -51,6 +51,9 @@ func TestAChallengeCountsOnce(t *testing.T) {
 	x.cseq++
 	if !c.add(x) {
 		t.Error("the next request of a call counts with the one before")
+	}
+	if x.nonces = "another"; !c.add(x) || c.add(x) {
+		t.Error("another challenge to the same Call-ID and CSeq is not one of its own")
 	}
 }
 

@@ -100,11 +100,21 @@ func (s *SBC) reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	return changes, nil
 }
 
-// recompile makes the rules in force anew, for what they work with has changed.
+// recompile makes the rules in force anew, for what they work with has changed. Whoever owns a name of the black list decides
+// what it means, and a country database may err: neither shuts out whom a reload would not.
 func (s *SBC) recompile() {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	rules, err := policy.Compile(s.snap.Load().Policy.Guard(), s.sources.current())
+	snap := s.snap.Load()
+	rules, err := policy.Compile(snap.Policy.Guard(), s.sources.current())
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), resolveTime)
+		defer cancel()
+		var out *ShutOutError
+		if out, err = s.impactOf(ctx, snap, rules, netip.Addr{}); err == nil && out.tooMuch(snap) {
+			err = out
+		}
+	}
 	if err != nil {
 		s.log.Error("policy: the rules stay as they are", zap.Error(err))
 		return

@@ -40,7 +40,6 @@ func (e *ShutOutError) Error() string {
 // trial is a configuration that goes back by itself. It is guarded by SBC.reloading.
 type trial struct {
 	before *config.Snapshot
-	until  time.Time
 	timer  *time.Timer
 }
 
@@ -68,10 +67,16 @@ func (s *SBC) Revise(ctx context.Context, snap *config.Snapshot, c Careful) (cha
 	}
 	if c.Trial > 0 {
 		until = s.now().Add(c.Trial)
-		s.trial = &trial{before: before, until: until, timer: time.AfterFunc(c.Trial, s.goBack)}
+		t := &trial{before: before}
+		t.timer = time.AfterFunc(c.Trial, func() { s.goBack(t) })
+		s.trial = t
 	}
 	return changes, until, nil
 }
+
+// backEvery is how long a way back from a trial may take, and how soon one that failed is tried again: an administrator may be
+// locked out until it succeeds.
+const backEvery = 30 * time.Second
 
 // Keep makes the configuration that is on trial last; false: none is.
 func (s *SBC) Keep() bool {
@@ -86,21 +91,22 @@ func (s *SBC) Keep() bool {
 	return true
 }
 
-// goBack puts the configuration before back in force when a trial is over. It runs by the trial's timer.
-func (s *SBC) goBack() {
+// goBack puts the configuration before a trial back in force when it is over. It runs by the trial's timer, whatever the clock
+// on the wall says meanwhile.
+func (s *SBC) goBack(t *trial) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	t := s.trial
-	if t == nil || s.now().Before(t.until) {
+	if s.trial != t {
 		return // kept, or another trial began while the timer ran
 	}
-	s.trial = nil
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), backEvery)
 	defer cancel()
 	if _, err := s.reload(ctx, t.before); err != nil {
-		s.log.Error("the trial is over and the configuration before cannot come back", zap.Error(err))
+		s.log.Error("the trial is over and the configuration before cannot come back yet; it is tried again", zap.Error(err))
+		t.timer = time.AfterFunc(backEvery, func() { s.goBack(t) })
 		return
 	}
+	s.trial = nil
 	s.log.Warn("nobody kept the configuration on trial: the one before is in force again")
 }
 
@@ -124,6 +130,11 @@ func (s *SBC) shutOut(ctx context.Context, snap *config.Snapshot, session netip.
 	if err != nil {
 		return nil, err
 	}
+	return s.impactOf(ctx, snap, rules, session)
+}
+
+// impactOf finds whom rules would newly refuse.
+func (s *SBC) impactOf(ctx context.Context, snap *config.Snapshot, rules *policy.Rules, session netip.Addr) (*ShutOutError, error) {
 	subjects, known, err := s.subjects(ctx, snap, session)
 	if err != nil {
 		return nil, err
@@ -157,6 +168,13 @@ func (s *SBC) subjects(ctx context.Context, snap *config.Snapshot, session netip
 				Who: "trunk " + t.Name, Source: p.Address, Side: nat.Outside, Realm: nat.Trunks, Transport: p.Transport, Vital: true,
 			})
 		}
+		for _, p := range t.Sources { // it may call in from where nothing is sent to
+			if !slices.ContainsFunc(t.Peers, func(x config.Peer) bool { return p.Contains(x.Address.Addr()) }) {
+				list = append(list, policy.ImpactSubject{
+					Who: "trunk " + t.Name, Source: netip.AddrPortFrom(p.Addr(), 5060), Side: nat.Outside, Realm: nat.Trunks, Vital: true,
+				})
+			}
+		}
 	}
 	for _, n := range snap.PBX.Nodes {
 		for _, realm := range []nat.Realm{nat.Phones, nat.Trunks} {
@@ -165,6 +183,13 @@ func (s *SBC) subjects(ctx context.Context, snap *config.Snapshot, session netip
 					Who: "node " + n.Address.String(), Source: n.Address, Side: nat.Inside, Realm: realm, Transport: n.Transport, Vital: true,
 				})
 			}
+		}
+	}
+	for _, p := range snap.PBX.Sources {
+		for _, realm := range []nat.Realm{nat.Phones, nat.Trunks} {
+			list = append(list, policy.ImpactSubject{
+				Who: "the PBX", Source: netip.AddrPortFrom(p.Addr(), 5060), Side: nat.Inside, Realm: realm, Vital: true,
+			})
 		}
 	}
 	if session.IsValid() {

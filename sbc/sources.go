@@ -74,6 +74,9 @@ func newSources(opt *Options, news func()) *sources {
 	if s.resolve == nil {
 		s.resolve = lookUp
 	}
+	if s.log == nil { // of a trial of rules
+		s.log = zap.NewNop()
+	}
 	dir := ""
 	if opt.StateDir != "" {
 		dir = filepath.Join(opt.StateDir, "feeds")
@@ -242,9 +245,15 @@ func (p *prepared) answer(name string, a answered, now time.Time) (changed bool)
 	return true
 }
 
-// use puts in force what prepare has gathered.
+// use puts in force what prepare has gathered. A feed that has come meanwhile stays: its server says "not modified" from now on
+// and would never send it again. Whoever fetched it compiles the rules anew.
 func (s *sources) use(p *prepared) {
 	s.mu.Lock()
+	for _, f := range p.want.feeds {
+		if set := s.data.Feeds[f.Name]; set != nil && slices.Contains(s.want.feeds, f) {
+			p.setFeed(f.Name, s.state[f.Name], set)
+		}
+	}
 	s.want, s.data, s.state, s.file = p.want, p.data, p.state, p.file
 	s.mu.Unlock()
 	select {

@@ -25,7 +25,7 @@ func (c control) TestMessage(_ context.Context, q api.PolicyTest) (api.PolicyVer
 func TryMessage(snap *config.Snapshot, q api.PolicyTest) (api.PolicyVerdict, error) {
 	now := time.Now()
 	w := newWorld(snap, nil, nil)
-	src := newSources(&Options{Now: time.Now}, nil)
+	src := newSources(&Options{Now: time.Now, StateDir: snap.StateDir}, nil)
 	found, err := src.prepare(context.Background(), snap)
 	if err != nil {
 		return api.PolicyVerdict{}, err

@@ -7,7 +7,15 @@
 // phones, or between phone and trunk, crosses the gate twice. TestPhonesWithoutTheGate proves these instruments without the
 // program.
 //
+// The rules that are shipped apply wherever a case is not about others: telephones have to live with them. Those who attack
+// are the tools of sipvicious, and raw sockets that send what nobody could have sent: tens of thousands of forged addresses,
+// the provider's among them. TestLimitsAreExact compares with an ideal token bucket what a source gets through; TestReplay has
+// dumpcap listen and runs what it wrote through replay, limits suggest and policy test (with -keep FOLDER it leaves the
+// captures that the documentation's examples use). TestBenchDrop, for make bench, compares what a refused packet costs with
+// a program that only receives it.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
-// linphone-cli and nftables as well; `make interop` brings what is missing. Every test makes a world of its own and removes
-// it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.
+// linphone-cli and nftables, those with attackers sipvicious as well; `make interop` brings what is missing. Every test makes
+// a world of its own and removes it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.
+// Those that mostly wait run beside one another at the end.
 package interop

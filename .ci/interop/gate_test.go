@@ -35,7 +35,6 @@ trunks:
     peers: [ { address: "203.0.113.20:5060" } ]
     outbound: { match: ["^\\+?[0-9]{2,15}$"] }
     keepalive: { method: %[2]s, interval: %[1]s }
-policy: { rate_limits: [] }
 cdr: { directory: %[3]s/cdr }
 state: { directory: %[3]s/state }
 log: { level: %[4]s }

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -42,7 +43,7 @@ const (
 	nsInside  = "inside"
 )
 
-var worlds int
+var worlds atomic.Int32
 
 // newWorld makes the namespaces and has them removed when the test ends.
 func newWorld(t *testing.T) *world {
@@ -50,8 +51,8 @@ func newWorld(t *testing.T) *world {
 	if os.Geteuid() != 0 {
 		t.Fatal("network namespaces need root: run make interop as root")
 	}
-	worlds++
-	w := &world{name: fmt.Sprintf("sallyport-%d-%d", os.Getpid(), worlds)}
+	n := worlds.Add(1)
+	w := &world{name: fmt.Sprintf("sallyport-%d-%d", os.Getpid(), n)}
 	dir, err := os.MkdirTemp("", w.name+"-") //nolint:usetesting // t.TempDir would remove what a failure is read from
 	if err != nil {
 		t.Fatal(err)

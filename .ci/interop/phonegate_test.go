@@ -31,7 +31,7 @@ trunks:
     peers: [ { address: "203.0.113.20:5060" } ]
     outbound: { match: ["^\\+?[0-9]{4,15}$"] }
     keepalive: { method: none, interval: 0s }
-policy: { rate_limits: [], strangers: { rate: %[6]s, burst: 10000 } }
+policy: { %[8]sstrangers: { rate: %[6]s, burst: 10000 } }
 cdr: { directory: %[1]s/cdr }
 state: { directory: %[1]s/state }
 log: { level: %[4]s }
@@ -45,6 +45,7 @@ type phoneSettings struct {
 	log       string // empty: debug
 	second    bool   // a second node of the PBX
 	health    string // how often a node is asked for its health; empty: 2s
+	unlimited bool   // no rule limits how often a phone may ask: for one that starts anew again and again
 	strangers string // budget of all that are not registered; empty: 50/second
 }
 
@@ -60,7 +61,11 @@ func (w *world) phoneGate(t *testing.T, s phoneSettings) *gate {
 	if s.second {
 		second = `, { address: "10.0.0.11:5060", priority: 2 }`
 	}
-	return w.run(t, fmt.Sprintf(phoneDocument, w.dir, cmp.Or(s.outside, "60s"), cmp.Or(s.keepalive, "25s"), cmp.Or(s.log, "debug"), second, cmp.Or(s.strangers, "50/second"), cmp.Or(s.health, "2s")),
+	limits := ""
+	if s.unlimited {
+		limits = "rate_limits: [], "
+	}
+	return w.run(t, fmt.Sprintf(phoneDocument, w.dir, cmp.Or(s.outside, "60s"), cmp.Or(s.keepalive, "25s"), cmp.Or(s.log, "debug"), second, cmp.Or(s.strangers, "50/second"), cmp.Or(s.health, "2s"), limits),
 		gateOutside+":5060", gateInside+":5060", gateOutside+":5080", gateInside+":5080")
 }
 

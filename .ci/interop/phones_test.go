@@ -143,7 +143,7 @@ func (w *world) lead(t *testing.T, p telephone, node string) {
 func TestSippPhones(t *testing.T) {
 	w := newHomes(t)
 	w.pbx(t, node1)
-	g := w.phoneGate(t, phoneSettings{})
+	g := w.phoneGate(t, phoneSettings{unlimited: true})
 	for _, transport := range transports {
 		t.Run(transport, func(t *testing.T) {
 			s := sippPhone{extension: anna, transport: transport, registrar: doors[transport]}

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"strings"
 
@@ -25,6 +26,10 @@ const (
 	maxLine   = 64 << 10 // bytes of one line
 	shortest4 = 8        // bits of the widest IPv4 prefix: one entry refuses at most a 256th of the world
 	shortest6 = 19       // bits of the widest IPv6 prefix: the largest block that a registry has given to one network
+
+	// largest is the part of all addresses that a whole list may refuse; of IPv6 of those that are given out (RFC 4291 §2.5.4).
+	// The largest lists of attackers hold a few percent: what wants more is a mistake of those who keep it, or their enemy's.
+	largest = 0.25
 )
 
 // special are the ranges that no list has a say on (RFC 6890): ours, and those that no packet comes from. The ranges for
@@ -84,7 +89,8 @@ type parser struct {
 	most     int
 	line     int
 	comments bool
-	headed   bool // the first line was the names of CSV columns, or else no list follows
+	headed   bool       // the first line was the names of CSV columns, or else no list follows
+	part     [2]float64 // of all addresses that it refuses: IPv4, IPv6
 	report   Report
 }
 
@@ -146,9 +152,25 @@ func (p *parser) take(list []netip.Prefix, ok bool) error {
 		}
 		p.set.Insert(prefix)
 		fresh = true
+		if err := p.grow(prefix); err != nil {
+			return err
+		}
 	}
 	if !fresh {
 		r.Again++
+	}
+	return nil
+}
+
+// grow adds a prefix to the part of all addresses that the list refuses.
+func (p *parser) grow(prefix netip.Prefix) error {
+	family, all := 0, 0
+	if prefix.Addr().Is6() {
+		family, all = 1, 3 // 2000::/3
+	}
+	p.part[family] += math.Ldexp(1, all-prefix.Bits())
+	if p.part[family] > largest {
+		return fmt.Errorf("line %d: up to here the list refuses more than %.0f %% of all addresses: it is not believed", p.line, 100*largest)
 	}
 	return nil
 }

@@ -180,3 +180,19 @@ func BenchmarkParse(b *testing.B) {
 		}
 	}
 }
+
+// TestAListOfHalfTheWorldIsNotBelieved, though none of its lines is too wide by itself.
+func TestAListOfHalfTheWorldIsNotBelieved(t *testing.T) {
+	var v4, v6 strings.Builder
+	for i := 11; i <= 99; i++ {
+		fmt.Fprintf(&v4, "%d.0.0.0/8\n", i)
+	}
+	for i := range 20_000 {
+		fmt.Fprintf(&v6, "%x:%x::/19\n", 0x2000+i/8, i%8*0x2000)
+	}
+	for _, text := range []string{v4.String(), v6.String()} {
+		if _, _, err := Parse(strings.NewReader(text), 1_000_000); err == nil || !strings.Contains(err.Error(), "not believed") {
+			t.Errorf("error %v", err)
+		}
+	}
+}

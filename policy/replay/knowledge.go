@@ -15,6 +15,7 @@ const (
 	requestsMost = 65_536
 	bindingsMost = 100_000
 	dialogsMost  = 65_536
+	noncesMost   = 8_192            // in each of two generations
 	requestLife  = 5 * time.Minute  // longer than a call rings
 	dialogLife   = 12 * time.Hour   // phones.max_call
 	afterlife    = 32 * time.Second // 64·T1: repeats of the last requests
@@ -32,8 +33,9 @@ type requestKey struct {
 // request is what is remembered of a received request.
 type request struct {
 	at      time.Time
-	let     bool // the guard let it in: its answers are real
-	signed  bool // carried credentials
+	let     bool   // the guard let it in: its answers are real
+	signed  bool   // carried credentials
+	nonce   string // that they answer
 	branch  string
 	asked   fields // of a REGISTER
 	invited bool   // its INVITE is in the live set
@@ -53,8 +55,9 @@ type knowledge struct {
 	requests map[requestKey]*request
 	order    []requestKey // of requests, oldest first
 	bindings map[bindingKey]binding
-	phones   map[netip.Addr]int // bindings at an address
-	dialogs  map[string]bool    // our tags in the live set
+	phones   map[netip.Addr]int     // bindings at an address
+	dialogs  map[string]bool        // our tags in the live set
+	nonces   [2]map[string]struct{} // of challenges, the younger half first
 	due      deadlines
 	first    func(bindingKey, netip.Addr) // hears of a binding that was not there before; nil: nobody
 	ever     map[bindingKey]struct{}      // those that first has heard of
@@ -81,7 +84,7 @@ func (k *knowledge) received(now time.Time, source netip.AddrPort, v *scan.View,
 	key := keyOf(source.Addr(), v, method)
 	q := k.requests[key]
 	if q == nil {
-		q = &request{at: now, signed: !v.Authorization.Empty(), branch: string(v.Bytes(v.Branch))}
+		q = &request{at: now, signed: !v.Authorization.Empty(), nonce: string(v.Bytes(v.Nonce)), branch: string(v.Bytes(v.Branch))}
 		if string(method) == "REGISTER" {
 			q.asked = fieldsOf(v)
 		}
@@ -141,9 +144,10 @@ func (k *knowledge) sent(now time.Time, i *nat.Interface, to netip.AddrPort, v *
 		if i.Side == nat.Outside {
 			k.guard.Challenged(now, to, f.nonce)
 		}
-		if q.signed && !f.stale {
+		if q.signed && !f.stale && k.issued(q.nonce) && !k.forbids(to, string(method)) {
 			k.outcome(now, i, to, v, policy.WrongDigest)
 		}
+		k.issue(f.nonce)
 	case code > 100 && code < 300 && string(method) == "REGISTER":
 		if q.signed {
 			k.outcome(now, i, to, v, policy.Success)
@@ -158,6 +162,30 @@ func (k *knowledge) sent(now time.Time, i *nat.Interface, to netip.AddrPort, v *
 	}
 }
 
+// issue remembers a nonce. As in the program, an answer to one that is not known says nothing of a password: the PBX may
+// have restarted.
+func (k *knowledge) issue(nonce string) {
+	if k.nonces[0] == nil || len(k.nonces[0]) >= noncesMost {
+		k.nonces[0], k.nonces[1] = map[string]struct{}{}, k.nonces[0]
+	}
+	k.nonces[0][nonce] = struct{}{}
+}
+
+func (k *knowledge) issued(nonce string) bool {
+	for _, half := range k.nonces {
+		if _, there := half[nonce]; there {
+			return true
+		}
+	}
+	return false
+}
+
+// forbids reports whether a refusal is of what a registered phone wants and not of who it is: it has shown its password when
+// it registered.
+func (k *knowledge) forbids(to netip.AddrPort, method string) bool {
+	return method != "REGISTER" && k.phones[to.Addr().Unmap().WithZone("")] > 0
+}
+
 // refused hears of a final refusal.
 func (k *knowledge) refused(now time.Time, i *nat.Interface, to netip.AddrPort, v *scan.View, q *request) {
 	method := string(v.Bytes(v.CSeqMethod))
@@ -165,6 +193,7 @@ func (k *knowledge) refused(now time.Time, i *nat.Interface, to netip.AddrPort, 
 		k.hangUp(now, string(v.Bytes(v.ToTag)))
 	}
 	switch {
+	case k.forbids(to, method):
 	case v.Status == 403 && q.signed:
 		k.outcome(now, i, to, v, policy.WrongDigest)
 	case v.Status == 404 && method == "INVITE":

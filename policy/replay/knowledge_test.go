@@ -194,3 +194,27 @@ func TestTexts(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestWhatIsNoWrongPassword: a registered phone that is forbidden a number, and an answer to a nonce from before the PBX has
+// restarted, are held against nobody, in a replay as in the program.
+func TestWhatIsNoWrongPassword(t *testing.T) {
+	forbidden := newTape(t).registers(office+":40001", "201", "r1", 1)
+	old := newTape(t)
+	for i := range 30 {
+		m := sip{method: "INVITE", user: "201", callID: fmt.Sprint("call-", i), extra: credentials("n")}
+		forbidden.udp(office+":40001", gatePhones, m.String())
+		m.status, m.toTag, m.extra = 403, "t", ""
+		forbidden.udp(gatePhones, office+":40001", m.String()).wait(200 * time.Millisecond)
+
+		m = sip{method: "REGISTER", user: fmt.Sprint(300 + i), callID: fmt.Sprint("reg-", i), extra: credentials("before")}
+		old.udp(office+":40001", gatePhones, m.String())
+		m.status, m.toTag, m.extra = 401, "t", challenge("after")
+		old.udp(gatePhones, office+":40001", m.String()).wait(200 * time.Millisecond)
+	}
+	for name, c := range map[string]*tape{"forbidden numbers": forbidden, "old nonces": old} {
+		r := run1(t, c, setup(nil))
+		if len(r.Bans) > 0 || r.Refused > 0 {
+			t.Errorf("%s: %+v, %+v", name, r.Bans, of(t, r, office))
+		}
+	}
+}

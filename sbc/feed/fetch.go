@@ -104,8 +104,8 @@ func (f *Fetcher) Fetch(ctx context.Context, s Source) (list List, changed bool,
 		return List{}, false, err
 	}
 	r.Header.Set("Accept", "text/plain, text/csv, */*;q=0.1")
-	// A 304 helps only who still has the text.
-	if _, v, err := f.load(s); err == nil {
+	// A 304 helps only who still has the text, and can take it: it may be longer than is allowed now.
+	if v, ok := f.usable(s); ok {
 		if v.ETag != "" {
 			r.Header.Set("If-None-Match", v.ETag)
 		}
@@ -151,18 +151,18 @@ func (e *CopyError) Unwrap() error { return e.err }
 
 // read reads a file of this machine. Nobody vouches for what it was before, so it always counts as changed.
 func (f *Fetcher) read(s Source) (List, bool, error) {
-	file, err := os.Open(s.File)
-	if err != nil {
-		return List{}, false, err
-	}
-	defer file.Close()
-	info, err := file.Stat()
+	info, err := os.Stat(s.File) // before it is opened: that waits where it is a pipe
 	if err != nil {
 		return List{}, false, err
 	}
 	if !info.Mode().IsRegular() {
 		return List{}, false, fmt.Errorf("%s is no regular file", s.File)
 	}
+	file, err := os.Open(s.File)
+	if err != nil {
+		return List{}, false, err
+	}
+	defer file.Close()
 	text, err := readAll(file)
 	if err != nil {
 		return List{}, false, err
@@ -212,6 +212,16 @@ func (f *Fetcher) load(s Source) (text []byte, v validators, err error) {
 	defer file.Close()
 	text, err = readAll(file)
 	return text, v, err
+}
+
+// usable are the validators of a copy that can be read.
+func (f *Fetcher) usable(s Source) (v validators, ok bool) {
+	text, v, err := f.load(s)
+	if err != nil {
+		return v, false
+	}
+	_, err = parse(bytes.NewReader(text), s.Most)
+	return v, err == nil
 }
 
 // save keeps a copy: the text first, so that the validators never speak of one that is not there.

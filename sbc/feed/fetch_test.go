@@ -111,6 +111,17 @@ func many(n int) string {
 	return b.String()
 }
 
+// TestAListThatHasBecomeTooLongIsAnError: the server would say that nothing has changed, and nothing would be in force.
+func TestAListThatHasBecomeTooLongIsAnError(t *testing.T) {
+	s, dir := serve(t), t.TempDir()
+	mustFetch(t, New(dir, nil, clock), s.source(), true)
+	short := s.source()
+	short.Most = 1
+	if _, _, err := New(dir, nil, clock).Fetch(t.Context(), short); err == nil || !strings.Contains(err.Error(), "max_entries") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestSavedIsOfTheSameAddress(t *testing.T) {
 	s, dir := serve(t), t.TempDir()
 	f := New(dir, nil, clock)

@@ -12,13 +12,41 @@ import (
 type endpoint struct {
 	reader
 	conn    PacketConn
-	shedder Shedder // the guard, if it is one
+	batches batchConn // conn, for the reader alone
+	shedder Shedder   // the guard, if it is one
 	buffer  int
-	in      []byte // of the reader alone
 }
 
+// batchConn reads as many datagrams at once as there are.
+type batchConn interface {
+	// ReadBatch waits until there is a datagram at least, and reports how many it has. They stay until the next call.
+	ReadBatch() (int, error)
+	// Datagram is one of them, and who sent it.
+	Datagram(i int) ([]byte, netip.AddrPort)
+}
+
+// single is a batchConn whose batches are of one datagram.
+type single struct {
+	PacketConn
+	in  []byte
+	n   int
+	src netip.AddrPort
+}
+
+func (s *single) ReadBatch() (n int, err error) {
+	s.n, s.src, err = s.ReadFromUDPAddrPort(s.in)
+	return 1, err
+}
+
+func (s *single) Datagram(int) ([]byte, netip.AddrPort) { return s.in[:s.n], s.src }
+
 func newEndpoint(c *Config, face nat.Interface, conn PacketConn, buffer int) *endpoint {
-	e := &endpoint{conn: conn, buffer: buffer, in: make([]byte, scan.MaxDatagram)}
+	e := &endpoint{conn: conn, buffer: buffer}
+	if several, ok := conn.(batchConn); ok {
+		e.batches = several
+	} else {
+		e.batches = &single{PacketConn: conn, in: make([]byte, scan.MaxDatagram)}
+	}
 	e.reader = reader{door: newDoor(c, face), line: e}
 	e.shedder, _ = c.Guard.(Shedder)
 	return e
@@ -36,14 +64,16 @@ func (e *endpoint) close() {
 // run reads until the endpoint is closed.
 func (e *endpoint) run() {
 	for {
-		n, src, err := e.conn.ReadFromUDPAddrPort(e.in)
-		if err == nil {
-			e.failing = 0
-			e.receive(e.in[:n], src)
+		n, err := e.batches.ReadBatch()
+		if err != nil {
+			if !e.survive(err) {
+				return
+			}
 			continue
 		}
-		if !e.survive(err) {
-			return
+		e.failing = 0
+		for i := range n {
+			e.receive(e.batches.Datagram(i))
 		}
 	}
 }
@@ -69,12 +99,13 @@ func (e *endpoint) receive(data []byte, src netip.AddrPort) {
 		e.count.ignored.Add(1) // RFC 768: no reply is possible, so no peer sends that
 		return
 	}
-	if e.shedder != nil && e.shedder.Shed(e.Now(), &e.face, src) {
+	now := e.Now()
+	if e.shedder != nil && e.shedder.Shed(now, &e.face, src) {
 		e.count.dropped.Add(1)
 		return
 	}
 	err := scan.Scan(data, &e.view)
-	e.judge(data, err, nat.Flow{Interface: e.face.ID, Transport: nat.UDP, Remote: src})
+	e.judge(now, data, err, nat.Flow{Interface: e.face.ID, Transport: nat.UDP, Remote: src})
 }
 
 // insist gives up at once: to a datagram's sender a full inbox looks like a loss on the wire.

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"net/netip"
-	"strconv"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -55,66 +54,6 @@ func (o *sender) sendto(fd uintptr) {
 	if errno != 0 {
 		o.err = errno
 	}
-}
-
-// receiver holds the arguments of one receive. It belongs to the reader.
-type receiver struct {
-	call    func(fd uintptr) bool // recvmsg, bound once
-	b       []byte
-	from    syscall.RawSockaddrInet6 // long enough for both families
-	oob     [128]byte
-	vector  syscall.Iovec
-	message syscall.Msghdr
-	n       int
-	errno   syscall.Errno
-}
-
-// receive waits for a datagram.
-func (r *receiver) receive(raw syscall.RawConn, b []byte) (int, netip.AddrPort, error) {
-	r.b = b
-	err := raw.Read(r.call)
-	r.b = nil
-	switch {
-	case err != nil:
-		return 0, netip.AddrPort{}, err
-	case r.errno != 0:
-		return 0, netip.AddrPort{}, r.errno
-	}
-	return r.n, r.source(), nil
-}
-
-// recvmsg receives once. It reports false if there is nothing yet: the poller then waits.
-func (r *receiver) recvmsg(fd uintptr) bool {
-	for {
-		r.vector.Base = unsafe.SliceData(r.b)
-		r.vector.SetLen(len(r.b))
-		r.message = syscall.Msghdr{
-			Name: (*byte)(unsafe.Pointer(&r.from)), Namelen: uint32(unsafe.Sizeof(r.from)), Iov: &r.vector, Iovlen: 1,
-			Control: &r.oob[0],
-		}
-		r.message.SetControllen(len(r.oob))
-		n, _, errno := syscall.RawSyscall(syscall.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&r.message)), syscall.MSG_DONTWAIT)
-		r.n, r.errno = int(n), errno
-		if errno != syscall.EINTR {
-			return errno != syscall.EAGAIN
-		}
-	}
-}
-
-// ancillary is what stood beside the datagram, valid until the next one.
-func (r *receiver) ancillary() []byte { return r.oob[:r.message.Controllen] }
-
-// source is who sent the datagram.
-func (r *receiver) source() netip.AddrPort {
-	if r.from.Family == syscall.AF_INET {
-		v4 := (*syscall.RawSockaddrInet4)(unsafe.Pointer(&r.from))
-		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), port(&v4.Port))
-	}
-	a := netip.AddrFrom16(r.from.Addr).Unmap()
-	if r.from.Scope_id != 0 && a.IsLinkLocalUnicast() {
-		a = a.WithZone(strconv.Itoa(int(r.from.Scope_id)))
-	}
-	return netip.AddrPortFrom(a, port(&r.from.Port))
 }
 
 // The kernel's ports are in network order.

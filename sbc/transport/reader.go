@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"math/rand/v2"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -34,9 +35,9 @@ type line interface {
 }
 
 // judge lets the guard decide what becomes of a message that the scan has looked at.
-func (r *reader) judge(data []byte, err error, f nat.Flow) {
+func (r *reader) judge(now time.Time, data []byte, err error, f nat.Flow) {
 	r.packet = policy.Packet{
-		Now: r.Now(), Interface: &r.face, Source: f.Remote, Data: data, View: &r.view, ScanErr: err,
+		Now: now, Interface: &r.face, Source: f.Remote, Data: data, View: &r.view, ScanErr: err,
 	}
 	v := r.Guard.Check(&r.packet)
 	if v.Warn {

@@ -27,9 +27,10 @@ type socket struct {
 	drops atomic.Uint64 // datagrams that the kernel dropped for want of buffer
 
 	// Of the reader alone:
-	in        receiver
-	lastDrops uint32
-	refused   []netip.AddrPort // destinations that ICMP refused, not yet reported
+	in           receiver
+	given, taken int // datagrams of the batch, for who reads them one by one
+	lastDrops    uint32
+	refused      []netip.AddrPort // destinations that ICMP refused, not yet reported
 }
 
 // What errors of other datagrams may cost a send: each try tells one of them and returns at once, and the reader that
@@ -51,7 +52,7 @@ func openSocket(bind netip.AddrPort, receive, dscp int) (*socket, error) {
 		return nil, err
 	}
 	s := &socket{UDPConn: conn, v6: network == "udp6"}
-	s.in.call = s.in.recvmsg
+	s.in.init()
 	if err := s.prepare(receive, dscp); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -123,31 +124,49 @@ func (s *socket) setBuffers(fd, receive int) {
 	}
 }
 
-// ReadFromUDPAddrPort waits for a datagram or the report of an ICMP error.
-func (s *socket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+// ReadBatch waits for datagrams, or for the report of an ICMP error, and tells how many there are. They stay until the next
+// read.
+func (s *socket) ReadBatch() (int, error) {
 	for {
 		if len(s.refused) > 0 {
 			to := s.refused[0]
 			s.refused = s.refused[1:]
-			return 0, netip.AddrPort{}, unreachable(to)
+			return 0, unreachable(to)
 		}
 		if s.stale.Swap(false) {
 			s.drain()
 			continue
 		}
-		n, src, err := s.in.receive(s.raw, b)
+		err := s.in.receive(s.raw)
 		switch {
 		case err == nil:
-			s.noteDrops(s.in.ancillary())
-			return n, src, nil
+			s.noteDrops(s.in.ancillary(s.in.n - 1)) // the last one has the latest count
+			return s.in.n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			_ = s.SetReadDeadline(time.Time{}) // a writer woke us: stale is set
 		case refusal(err):
 			s.drain()
 		default:
-			return 0, netip.AddrPort{}, err
+			return 0, err
 		}
 	}
+}
+
+// Datagram is datagram i of the last batch.
+func (s *socket) Datagram(i int) ([]byte, netip.AddrPort) { return s.in.datagram(i) }
+
+// ReadFromUDPAddrPort is for whoever reads one datagram after the other.
+func (s *socket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	if s.given >= s.taken {
+		n, err := s.ReadBatch()
+		if err != nil {
+			return 0, netip.AddrPort{}, err
+		}
+		s.given, s.taken = 0, n
+	}
+	data, src := s.Datagram(s.given)
+	s.given++
+	return copy(b, data), src, nil
 }
 
 // noteDrops reads the kernel's count of dropped datagrams. It stands beside a datagram only if there were any.

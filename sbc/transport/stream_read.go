@@ -215,7 +215,7 @@ func crlf(p []byte) bool {
 func (c *connection) receive(msg []byte) {
 	defer c.recovered()
 	c.count.received.Add(1)
-	c.work.judge(msg, nil, c.flow(c.id))
+	c.work.judge(c.Now(), msg, nil, c.flow(c.id))
 }
 
 // doubt lets the guard hear of a stream that cannot be cut into messages, with what can still be seen of the message in
@@ -229,7 +229,7 @@ func (c *connection) doubt(p []byte, left int, err error) {
 		seen = p[len(p)-left:]
 	}
 	_ = scan.Scan(seen, &c.work.view) // the framer's error counts
-	c.work.judge(seen, err, c.flow(c.id))
+	c.work.judge(c.Now(), seen, err, c.flow(c.id))
 }
 
 // delivered notes that the connection brings what the guard lets through.

@@ -1,0 +1,66 @@
+package sbc_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+)
+
+// TestOldNoncesAreNoGuesses: an office comes back, every phone with the nonce that it had last, and a PBX that has restarted does
+// not know them and does not call them stale.
+func TestOldNoncesAreNoGuesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, doorConfig)
+		defer d.close()
+		for i := range 12 {
+			if !d.denies(d.phone, d.phone.guess(fmt.Sprint(300+i), "before"), fmt.Sprint("after-", i)) {
+				t.Fatalf("phone %d is not heard; bans: %v", i, d.bans())
+			}
+		}
+	})
+}
+
+// TestWhoGuessesUnderOneCallIDIsBanned: each challenge is another one, whatever the request that it answers calls itself.
+func TestWhoGuessesUnderOneCallIDIsBanned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, doorConfig)
+		defer d.close()
+		bad := d.wire(netip.MustParseAddrPort("192.0.2.66:5062"))
+		nonce, tries := "", 0
+		for ; tries < 20; tries++ {
+			m := bad.guess("204", nonce)
+			m.CallID, m.CSeq, m.From.Tag = "one", 1, fmt.Sprint("tag-", tries)
+			nonce = fmt.Sprint("nonce-", tries)
+			if !d.denies(bad, m, nonce) {
+				break
+			}
+		}
+		if tries > 6 || len(d.bans()) != 1 {
+			t.Errorf("%d tries, bans: %v", tries, d.bans())
+		}
+	})
+}
+
+// TestASlowedUserCanBeFreed by the name that `sbc why` proposes.
+func TestASlowedUserCanBeFreed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, doorConfig)
+		defer d.close()
+		control := d.gate.Control(nil)
+		for i, from := range []string{"192.0.2.66:5062", "192.0.2.67:5062"} {
+			bad, nonce := d.wire(netip.MustParseAddrPort(from)), ""
+			for n := range 4 {
+				m := bad.guess("204", nonce)
+				nonce = fmt.Sprint("nonce-", i, "-", n)
+				d.denies(bad, m, nonce)
+			}
+		}
+		if err := control.RemoveBan(d.ctx, "204@example.com"); err != nil {
+			t.Error(err)
+		}
+		if err := control.RemoveBan(d.ctx, "204"); err == nil {
+			t.Error("freed twice")
+		}
+	})
+}
