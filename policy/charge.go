@@ -81,6 +81,10 @@ func (c *charging) refuse(s *Subject, v *Verdict, i int32) {
 	m := &c.r.limits[i]
 	v.become(m.deed.refuse(503, causeLimit))
 	v.Rule, v.Limit = m.rule, i
+	if m.deed == deedDrop && s.Kind() == Phone && s.Transport.Reliable() {
+		// Over a stream nothing is sent again (RFC 3261 §17.1.2.2): silence would hold a phone up for 32 seconds.
+		v.Action, v.Code = Reject, 503
+	}
 	if v.Action != Reject {
 		return
 	}
@@ -130,7 +134,7 @@ func (c *charging) exceeded(v *Verdict) int32 {
 			v.Alarm = m.rule
 		}
 	}
-	if c.budget && !c.spend(c.st.limits.overflow(c.r.budget.key, false)) {
+	if c.budget && !c.spend(c.st.limits.overflow(c.r.budgetOf(c.behind).key, false)) {
 		return overBudget
 	}
 	if enforced == 0 {
@@ -162,9 +166,19 @@ func (c *charging) take(m *limit) bool {
 	return c.st.limits.take(c.at, m.key, m.size(c.behind), c.source, c.known)
 }
 
-// afford takes one message out of the budget that all strangers share.
+// budgetOf is the strangers' budget that a stranger shares. Those at whose addresses phones were registered lately have one
+// of their own, as large: an office that comes back while all the world knocks does not stand in the world's queue, and who
+// forges sources would have to know such addresses.
+func (r *Rules) budgetOf(behind int) *limit {
+	if behind > 0 {
+		return &r.returning
+	}
+	return &r.budget
+}
+
+// afford takes one message out of the budget that a stranger shares with others.
 func (st *State) afford(now time.Time, s *Subject, r *Rules) bool {
-	return spend(st.age(now), s.Trial, st.limits.overflow(r.budget.key, false))
+	return spend(st.age(now), s.Trial, st.limits.overflow(r.budgetOf(s.Behind).key, false))
 }
 
 func (c *charging) spend(b *sharedBucket) bool { return spend(c.at, c.trial, b) }
@@ -192,7 +206,7 @@ func (c *charging) answers() bool {
 			return false
 		}
 	}
-	if c.budget && !c.spend(c.st.limits.overflow(c.r.budget.key, true)) {
+	if c.budget && !c.spend(c.st.limits.overflow(c.r.budgetOf(c.behind).key, true)) {
 		return false
 	}
 	if c.trial {

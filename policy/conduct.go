@@ -177,11 +177,7 @@ func (c *conduct) isNew(now time.Duration, known bool, source netip.Addr, callID
 	binary.LittleEndian.PutUint32(b[24:], cseq)
 	b[28] = 'o'
 	key := maphash.Bytes(c.seed, b[:]) | 1
-	if c.counted[index(known)].has(now, key) {
-		return false
-	}
-	c.counted[index(known)].add(now, key, 0)
-	return true
+	return c.counted[index(known)].learn(now, key)
 }
 
 // mayAlarm reports whether an alarm of a rule and source is due, and takes note of it.
@@ -192,11 +188,7 @@ func (c *conduct) mayAlarm(now time.Duration, rule uint64, source netip.Addr) bo
 	binary.LittleEndian.PutUint64(b[16:], rule)
 	b[24] = 'l'
 	key := maphash.Bytes(c.seed, b[:]) | 1
-	if c.alarmed.has(now, key) {
-		return false
-	}
-	c.alarmed.add(now, key, 0)
-	return true
+	return c.alarmed.learn(now, key)
 }
 
 func (c *conduct) nameKey(name []byte) uint64 { return maphash.Bytes(c.seed, name) }

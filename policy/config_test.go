@@ -95,7 +95,7 @@ func TestAbsentKeysHaveTheirDefaults(t *testing.T) {
 	if r.log.most != 6000 || r.log.per != time.Hour || r.log.classes != [classCount]bool{true, true, true, true, false} {
 		t.Errorf("log: %+v", r.log)
 	}
-	if got := limitTexts(r); got != "shipped ACK 20/second burst 120, shipped INVITE 10/minute burst 4, shipped OPTIONS 10/minute burst 4, "+
+	if got := limitTexts(r); got != "shipped * 20/minute burst 20, shipped ACK 20/second burst 120, shipped INVITE 10/minute burst 4, shipped OPTIONS 10/minute burst 4, "+
 		"shipped REGISTER 15/minute burst 4, shipped SUBSCRIBE 20/minute burst 20" {
 		t.Errorf("absent rate_limits make %s", got)
 	}

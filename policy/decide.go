@@ -15,11 +15,12 @@ func Decide(now time.Time, s *Subject, r *Rules, st *State) Verdict {
 		return v
 	}
 	spared := r.whiteList(s, &v) // 2
-	if r.isEmergency(s) {
-		spared |= exemptLimits | exemptCountries
-	}
+
 	if spared&exemptBans == 0 && (r.blackList(now, s, &v) || r.fed(s, &v) || st.banned(now, s, &v)) { // 3, 4
 		return finish(s, v)
+	}
+	if r.isEmergency(s) && r.isUrgent(now, s, st) {
+		spared |= exemptLimits | exemptCountries
 	}
 	if spared&exemptCountries == 0 && r.foreign(s, &v) { // 5
 		return finish(s, v)
@@ -66,7 +67,8 @@ func finish(s *Subject, v Verdict) Verdict {
 // isLive is step 1: a request of a live dialog from the address of its leg, or the answer to one of ours; the CANCEL or
 // ACK of a live INVITE, or a repeat of an admitted request from the same address.
 func (st *State) isLive(now time.Time, s *Subject) bool {
-	if s.Malformed {
+	// Nothing that a stranger sends belongs to anything where he has no leg and nothing of his was let through lately.
+	if s.Malformed || s.Kind() == Stranger && !st.vouched.of(s.Key).holds(st.age(now)) {
 		return false
 	}
 	a := s.Source.Addr()

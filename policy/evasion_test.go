@@ -32,7 +32,7 @@ func TestNothingIsRepeatedOnAStream(t *testing.T) {
 	stream := *outsidePhones
 	stream.Transport = nat.TCP
 	wantSays(t, send(g, noon, &stream, phone, msg{method: "REGISTER"}.bytes()), "allow allow")
-	wantSays(t, send(g, noon, &stream, phone, msg{method: "REGISTER"}.bytes()), "drop limit-exceeded")
+	wantSays(t, send(g, noon, &stream, phone, msg{method: "REGISTER"}.bytes()), "reject 503 limit-exceeded")
 }
 
 // TestARegisterIsInNoDialog: whoever has one call may not send REGISTERs without end under its tag.

@@ -20,15 +20,28 @@ const (
 	maxAgent        = 48 // bytes of a User-Agent that a record keeps
 	evidenceWays    = 8  // sources that compete for room in a set
 	evidenceIdle    = 10 * time.Minute
+
+	// evidencePause is how often a refusal is written down of a source whose records of refusals are full and of which the
+	// latest says the same. All are counted.
+	evidencePause = 100 * time.Millisecond
 )
 
 // record is one message of a source, of fixed size and without pointers.
 type record struct {
-	at        time.Duration // since the State's base
-	rule      uint64        // key of the rule that decided, 0: none
-	shadow    uint64        // key of the shadow rule that would have refused it, 0: none
-	alarm     uint64        // key of the rule with action alarm that it met, 0: none
-	seq       uint32        // of the source's messages
+	fate
+	at       time.Duration // since the State's base
+	seq      uint32        // of the source's messages
+	userLen  uint8
+	agentLen uint8
+	user     [maxUser]byte
+	agent    [maxAgent]byte
+}
+
+// fate is where a message arrived and what became of it.
+type fate struct {
+	rule      uint64 // key of the rule that decided, 0: none
+	shadow    uint64 // key of the shadow rule that would have refused it, 0: none
+	alarm     uint64 // key of the rule with action alarm that it met, 0: none
 	code      uint16
 	port      uint16
 	method    Method
@@ -39,10 +52,6 @@ type record struct {
 	realm     nat.Realm
 	response  bool
 	malformed bool // the scan refused it: its method means nothing
-	userLen   uint8
-	agentLen  uint8
-	user      [maxUser]byte
-	agent     [maxAgent]byte
 }
 
 // dossier is what is kept of one source besides its records.
@@ -59,6 +68,8 @@ type dossier struct {
 	rates    [methodCount]pace
 	good     ring // a quarter of the records: allowed
 	bad      ring // the rest: refused
+	latest   fate // of the latest record of a refusal
+	written  time.Duration
 }
 
 // pace is how fast a source sends requests of one method: the most in any minute of the clock.
@@ -69,7 +80,7 @@ type pace struct {
 }
 
 // ring is where the next record goes, and how many there are.
-type ring struct{ next, len uint8 }
+type ring struct{ at, len uint8 }
 
 type evidence struct {
 	seed      maphash.Seed
@@ -85,10 +96,18 @@ type dossierTable struct {
 	once    []atomic.Uint32 // tags of sources that were seen once and found no room; empty: all find room
 }
 
+// dossierSet stands apart from its dossiers, so that all sets together are small enough to stay in a cache.
 type dossierSet struct {
 	mu       sync.Mutex
 	tags     [evidenceWays]uint32 // a hash of the source of each dossier, 0: free; a packet rarely needs to look further
-	dossiers [evidenceWays]dossier
+	ranks    [evidenceWays]rank
+	dossiers []dossier
+}
+
+// rank is what decides which dossier gives way.
+type rank struct {
+	last time.Duration // as the dossier's
+	seen uint64        // messages
 }
 
 // onceEach is for how many sources that were seen once there is a mark, for each that has a dossier.
@@ -105,6 +124,10 @@ func (t *dossierTable) init(sources, each int) {
 	t.each = each
 	t.sets = make([]dossierSet, max(1, sources/evidenceWays))
 	t.records = make([]record, len(t.sets)*evidenceWays*each)
+	dossiers := make([]dossier, len(t.sets)*evidenceWays)
+	for i := range t.sets {
+		t.sets[i].dossiers = dossiers[i*evidenceWays:][:evidenceWays]
+	}
 }
 
 func (e *evidence) table(known bool) *dossierTable {
@@ -130,7 +153,9 @@ func (e *evidence) with(known bool, source netip.Addr, now time.Duration, f func
 		s.tags[i] = tag
 		s.dossiers[i] = dossier{source: key, taken: true, first: now, last: now}
 	}
-	f(&s.dossiers[i], t.recordsOf(n, i))
+	d := &s.dossiers[i]
+	f(d, t.recordsOf(n, i))
+	s.ranks[i] = rank{d.last, uint64(d.refused) + uint64(d.passed)}
 }
 
 // first reports whether a stranger comes for the first time lately, and remembers that he came. He is named by hashOf.
@@ -187,50 +212,50 @@ func (s *dossierSet) find(key [16]byte, tag uint32) int {
 // again, whose administrator will ask why.
 func (s *dossierSet) victim(now time.Duration) int {
 	best := 0
-	for i := range s.dossiers {
-		d := &s.dossiers[i]
-		if !d.taken {
+	for i := range s.ranks {
+		if s.tags[i] == 0 {
 			return i
 		}
-		if d.less(&s.dossiers[best], now) {
+		if s.ranks[i].less(s.ranks[best], now) {
 			best = i
 		}
 	}
 	return best
 }
 
-func (d *dossier) less(o *dossier, now time.Duration) bool {
-	idle, otherIdle := now-d.last > evidenceIdle, now-o.last > evidenceIdle
+func (r rank) less(o rank, now time.Duration) bool {
+	idle, otherIdle := now-r.last > evidenceIdle, now-o.last > evidenceIdle
 	if idle != otherIdle {
 		return idle
 	}
-	a, b := uint64(d.refused)+uint64(d.passed), uint64(o.refused)+uint64(o.passed)
-	return a < b || a == b && d.last < o.last
+	return r.seen < o.seen || r.seen == o.seen && r.last < o.last
 }
 
 // note adds one message to a dossier.
-func (d *dossier) note(records []record, r *record) {
-	d.last = r.at
-	r.seq = d.refused + d.passed
-	if r.shadow != 0 {
+func (d *dossier) note(at time.Duration, s *Subject, v *Verdict, rules *Rules, records []record) {
+	f, seq, good := fateOf(s, v, rules), d.refused+d.passed, len(records)/4
+	d.last = at
+	if f.shadow != 0 {
 		d.shadowed++
 	}
-	refused := r.action == Drop || r.action == Reject
-	good := len(records) / 4
-	if refused {
-		d.refused++
-		d.reasons[r.cause]++
-		if !r.response {
-			d.methods[r.method]++
-		}
-		d.bad.push(records[good:], r)
-	} else {
+	if !f.response && !f.malformed {
+		d.rates[f.method].count(at)
+	}
+	if !f.refused() {
 		d.passed++
-		d.good.push(records[:good], r)
+		d.good.next(records[:good]).write(at, seq, f, s)
+		return
 	}
-	if !r.response && !r.malformed {
-		d.rates[r.method].count(r.at)
+	d.refused++
+	d.reasons[f.cause]++
+	if !f.response {
+		d.methods[f.method]++
 	}
+	if int(d.bad.len) == len(records)-good && f == d.latest && at-d.written < evidencePause {
+		return
+	}
+	d.latest, d.written = f, at
+	d.bad.next(records[good:]).write(at, seq, f, s)
 }
 
 // merge adds what another dossier counts of the same source.
@@ -263,10 +288,12 @@ func (p *pace) count(at time.Duration) {
 	p.peak = max(p.peak, p.current)
 }
 
-func (g *ring) push(records []record, r *record) {
-	records[g.next] = *r
-	g.next = uint8((int(g.next) + 1) % len(records))
+// next is the record to write, the oldest one where there is no more room.
+func (g *ring) next(records []record) *record {
+	r := &records[g.at]
+	g.at = uint8((int(g.at) + 1) % len(records))
 	g.len = uint8(min(int(g.len)+1, len(records)))
+	return r
 }
 
 // recent returns copies of all records, newest first.

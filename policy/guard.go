@@ -140,9 +140,8 @@ func (st *State) admit(now time.Time, s *Subject) {
 	}
 	id := identify(st.seed, s)
 	st.repeats.put(st.age(now), uint64(id), agedKey{text: st.textOf(s)})
-	if s.Kind() == Stranger {
-		st.vouched.add(st.age(now), s.Key)
-	}
+	// A phone's as well: its next repeat may be a stranger's.
+	st.vouched.add(st.age(now), s.Key)
 }
 
 // keep counts rules and writes evidence: all that was refused, and the requests that were not.
@@ -161,8 +160,7 @@ func (g *Guard) keep(now time.Time, s *Subject, v *Verdict, r *Rules, known bool
 	}
 	at := g.state.age(now)
 	g.state.evidence.with(known, s.Key, at, func(d *dossier, records []record) {
-		rec := newRecord(at, s, v, r)
-		d.note(records, &rec)
+		d.note(at, s, v, r, records)
 	})
 	if log := g.log.Load(); log != nil {
 		log.offer(at, now, s, v, r)

@@ -322,6 +322,15 @@ func (m *limit) String() string {
 	return fmt.Sprintf("%s %s burst %d", method, m.text, m.burst)
 }
 
+// quota is what a limit allows whom, whatever the method: 50/second burst 100 × 14 phones.
+func (m *limit) quota(phones int) string {
+	text := fmt.Sprintf("%s burst %d", m.text, m.burst)
+	if m.perPhone && phones > 1 {
+		text += fmt.Sprintf(" × %d phones", phones)
+	}
+	return text
+}
+
 // textFor is the limit of a source with so many phones behind it: REGISTER 15/minute burst 4 × 14 phones.
 func (m *limit) textFor(phones int) string {
 	if !m.perPhone || phones < 2 {

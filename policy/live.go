@@ -70,12 +70,12 @@ func (l *Live) put(key uint64, source netip.Addr) bool {
 			return false
 		}
 	}
+	source = source.Unmap().WithZone("")
+	l.near.leg(source, 1) // first: who has a leg is vouched for at every moment
 	if old, there := s.legs[key]; there {
 		l.near.leg(old, -1)
 	}
-	source = source.Unmap().WithZone("")
 	s.legs[key] = source
-	l.near.leg(source, 1)
 	return true
 }
 
@@ -84,8 +84,8 @@ func (l *Live) remove(key uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if leg, there := s.legs[key]; there {
-		l.near.leg(leg, -1)
 		delete(s.legs, key)
+		l.near.leg(leg, -1)
 		l.count.Add(-1)
 	}
 }

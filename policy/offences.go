@@ -123,8 +123,8 @@ func (r *Rules) suspicious(s *Subject) int32 {
 	return -1
 }
 
-// unit is the smallest thing that an offence can be held against.
-func (g *Guard) unit(now time.Duration, o *offender) unit {
+// unitOf is the smallest thing that an offence can be held against.
+func unitOf(o *offender) unit {
 	switch {
 	case o.kind.system() || o.spared || o.place.side == nat.Inside:
 		// Anyone can forge a datagram of a trunk's or of our own network's: they are never shut out.
@@ -135,7 +135,7 @@ func (g *Guard) unit(now time.Duration, o *offender) unit {
 		return unitUser
 	case o.kind == Phone:
 		return unitFlow
-	case o.proven || g.state.conduct.proofs.proven(now, o.source):
+	case o.proven: // by this very request: who forges the address of a port that answered a challenge has proven nothing
 		return unitAddress
 	}
 	return unitPort
@@ -147,7 +147,7 @@ func (g *Guard) offend(now time.Time, r *Rules, o *offender, what offence) (alar
 	if what == wrongDigest && len(o.user) > 0 {
 		g.offendName(now, r, o)
 	}
-	key := scoreKey{unit: g.unit(age, o)}
+	key := scoreKey{unit: unitOf(o)}
 	switch key.unit {
 	case unitAddress, unitWatched:
 		key.source = SourceKey(o.source.Addr()).As16()

@@ -15,16 +15,22 @@ type quota struct {
 // blfBurst is how many SUBSCRIBEs a phone sends in one go when it starts: one for the state of each of its line keys.
 const blfBurst = 20
 
+// odd is the key of a preset for what it does not name: MESSAGE, PUBLISH, REFER, NOTIFY and INFO that belong to no call, and
+// methods that nobody knows. What belongs to a call or a subscription is not charged, the CANCEL of a call included. A phone
+// that publishes its state does so three or four times a call (RFC 3903 §4.4), and one that keeps its NAT open by NOTIFY
+// sends four a minute.
+const odd = "*"
+
 // singlePhone is one phone alone behind its address.
 var singlePhone = map[string]quota{
 	"REGISTER": {"6/minute", 0}, "INVITE": {"20/minute", 0}, "SUBSCRIBE": {"5/minute", blfBurst}, "OPTIONS": {"5/minute", 0},
-	"ACK": {"10/second", 0},
+	"ACK": {"10/second", 0}, odd: {"10/minute", 10},
 }
 
 // home is the two or three phones of a household.
 var home = map[string]quota{
 	"REGISTER": {"15/minute", 0}, "INVITE": {"10/minute", 0}, "SUBSCRIBE": {"20/minute", blfBurst}, "OPTIONS": {"10/minute", 0},
-	"ACK": {"20/second", 0},
+	"ACK": {"20/second", 0}, odd: {"20/minute", 20},
 }
 
 // trunkPreset is a provider's or another exchange's trunk. It is five times what a large one carries (ten calls a second),
@@ -34,7 +40,7 @@ var home = map[string]quota{
 // requests of all calls in progress are no longer known as theirs.
 var trunkPreset = map[string]quota{
 	"INVITE": {"50/second", 0}, "OPTIONS": {"10/second", 0}, "REGISTER": {"1/second", 0}, "SUBSCRIBE": {"10/second", 0},
-	"ACK": {"100/second", 0}, "*": {"100/second", 0},
+	"ACK": {"100/second", 0}, odd: {"100/second", 0},
 }
 
 // mostPhones is the largest office: as many phones as the program keeps bindings of.

@@ -13,10 +13,10 @@ import (
 
 func TestPresetsAreTheFiguresOfTheManual(t *testing.T) {
 	for preset, want := range map[string]string{
-		"single-phone": "ACK 10/second burst 60, INVITE 20/minute burst 4, OPTIONS 5/minute burst 4, REGISTER 6/minute burst 4, SUBSCRIBE 5/minute burst 20",
-		"home":         "ACK 20/second burst 120, INVITE 10/minute burst 4, OPTIONS 10/minute burst 4, REGISTER 15/minute burst 4, SUBSCRIBE 20/minute burst 20",
-		"office:1":     "ACK 10/second burst 60, INVITE 20/minute burst 4, OPTIONS 5/minute burst 4, REGISTER 6/minute burst 4, SUBSCRIBE 5/minute burst 20",
-		"office:14": "ACK 140/second burst 840, INVITE 280/minute burst 56, OPTIONS 70/minute burst 56, REGISTER 84/minute burst 56, " +
+		"single-phone": "* 10/minute burst 10, ACK 10/second burst 60, INVITE 20/minute burst 4, OPTIONS 5/minute burst 4, REGISTER 6/minute burst 4, SUBSCRIBE 5/minute burst 20",
+		"home":         "* 20/minute burst 20, ACK 20/second burst 120, INVITE 10/minute burst 4, OPTIONS 10/minute burst 4, REGISTER 15/minute burst 4, SUBSCRIBE 20/minute burst 20",
+		"office:1":     "* 10/minute burst 10, ACK 10/second burst 60, INVITE 20/minute burst 4, OPTIONS 5/minute burst 4, REGISTER 6/minute burst 4, SUBSCRIBE 5/minute burst 20",
+		"office:14": "* 140/minute burst 140, ACK 140/second burst 840, INVITE 280/minute burst 56, OPTIONS 70/minute burst 56, REGISTER 84/minute burst 56, " +
 			"SUBSCRIBE 70/minute burst 280",
 		"trunk": "* 100/second burst 600, ACK 100/second burst 600, INVITE 50/second burst 300, OPTIONS 10/second burst 60, " +
 			"REGISTER 1/second burst 6, SUBSCRIBE 10/second burst 60",
@@ -275,4 +275,52 @@ func allSites(p *phones) (list []netip.Prefix) {
 	}
 	slices.SortFunc(list, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
 	return list
+}
+
+// TestWhatPhonesMaySend: what a preset does not name is limited, too; what belongs to a call is not charged.
+func TestWhatPhonesMaySend(t *testing.T) {
+	for preset, want := range map[string]int{"single-phone": 10, "home": 20, "office:3": 30} {
+		for _, method := range []string{"MESSAGE", "PUBLISH", "REFER", "NOTIFY", "INFO", "register", "WEIRD"} {
+			g := newGuard(t, &Config{Phones: PhonesConfig{Registrar: true}, RateLimits: []RateLimitConfig{{Preset: preset}}})
+			if n := passing(g, noon, outsidePhones, phone, method, 100); n != want {
+				t.Errorf("%s: %d of 100 %s pass, want %d", preset, n, method, want)
+			}
+			if n := passing(g, noon, outsidePhones, phone, "REGISTER", 1); n != 1 {
+				t.Errorf("%s: after %s no REGISTER passes", preset, method)
+			}
+		}
+	}
+}
+
+// TestWhatBelongsToACallIsNotCharged with what a preset does not name.
+func TestWhatBelongsToACallIsNotCharged(t *testing.T) {
+	g := shipped(t)
+	a := addrPort(phone).Addr()
+	g.Live().Add("our1", a)
+	passing(g, noon, outsidePhones, phone, "MESSAGE", 100) // all is used up
+	for _, method := range []string{"BYE", "PRACK", "UPDATE", "INFO", "NOTIFY", "REFER", "INVITE", "MESSAGE"} {
+		for n := range 100 {
+			m := msg{method: method, toTag: "our1", callID: "call", branch: fmt.Sprint("z9hG4bK", method, n)}
+			wantSays(t, send(g, noon, outsidePhones, phone, m.bytes()), "allow live-dialog")
+		}
+	}
+	g.Live().AddInvite("early", "z9hG4bKinvite", a)
+	wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "CANCEL", callID: "early", branch: "z9hG4bKinvite"}.bytes()), "allow live-dialog")
+	wantSays(t, send(g, noon, outsidePhones, phone, msg{method: "CANCEL", callID: "other", branch: "z9hG4bKother"}.bytes()), "drop limit-exceeded")
+}
+
+// TestABusyPhonePublishes: four PUBLISHes a call and a call a minute, the NOTIFYs that keep its NAT open, and a look for messages.
+func TestABusyPhonePublishes(t *testing.T) {
+	g := newGuard(t, &Config{Phones: PhonesConfig{Registrar: true}, RateLimits: []RateLimitConfig{{Preset: "single-phone"}}})
+	for minute := range 60 {
+		at := noon.Add(time.Duration(minute) * time.Minute)
+		if n := passing(g, at, outsidePhones, phone, "PUBLISH", 4); n != 4 {
+			t.Fatalf("minute %d: %d of 4 PUBLISHes pass", minute, n)
+		}
+		for quarter := range 4 {
+			if passing(g, at.Add(time.Duration(quarter)*15*time.Second), outsidePhones, phone, "NOTIFY", 1) != 1 {
+				t.Fatalf("minute %d: a NOTIFY is refused", minute)
+			}
+		}
+	}
 }

@@ -52,24 +52,33 @@ func TestWhatProvesASource(t *testing.T) {
 	}
 }
 
-// An answer speaks for its address and port for ten minutes: what comes from there next is no longer forged, as far as a
-// stranger is concerned.
-func TestAnAnswerSpeaksForItsPort(t *testing.T) {
+// TestAnAnswerSpeaksForItselfAlone: who forges the address and port of somebody that has answered a challenge does not get him
+// banned; what carries the answer itself does.
+func TestAnAnswerSpeaksForItselfAlone(t *testing.T) {
 	g := newGuard(t, registrar())
 	c := newClient(g, "192.0.2.66:5070", "204")
 	g.Challenged(noon, addrPort(c.source), "n")
 	wantSays(t, c.register(noon, "n"), "allow allow")
+	at := noon.Add(time.Minute)
+	for n := range 8 {
+		forged := msg{agent: "sipvicious", callID: fmt.Sprint("forged", n)}
+		send(g, at, outsidePhones, c.source, forged.bytes())
+		forged.callID += "guessed"
+		forged.extra = "Authorization: Digest nonce=\"guessed\"\r\n"
+		send(g, at, outsidePhones, c.source, forged.bytes())
+	}
+	if list := g.Bans().List(at); len(list) != 0 {
+		t.Errorf("banned by what others sent: %+v", list)
+	}
+	if list := g.Blocks(at, netip.MustParsePrefix("192.0.2.66/32")); len(list) != 1 || list[0].Source != addrPort(c.source) {
+		t.Errorf("blocks %+v", list)
+	}
 	for n := range 2 {
-		send(g, noon.Add(time.Minute), outsidePhones, "192.0.2.66:5071", msg{agent: "sipvicious", callID: fmt.Sprint("other", n)}.bytes())
+		own := msg{agent: "sipvicious", callID: fmt.Sprint("own", n), extra: "Authorization: Digest nonce=\"n\"\r\n"}
+		send(g, at, outsidePhones, c.source, own.bytes())
 	}
-	if len(g.Bans().List(noon.Add(time.Minute))) != 0 {
-		t.Error("another port was never proven")
-	}
-	for n := range 2 {
-		send(g, noon.Add(time.Minute), outsidePhones, "192.0.2.66:5070", msg{agent: "sipvicious", callID: fmt.Sprint("scan", n)}.bytes())
-	}
-	if len(g.Bans().List(noon.Add(time.Minute))) != 1 {
-		t.Error("the port that answered is proven")
+	if len(g.Bans().List(at)) != 1 {
+		t.Error("what answers the challenge is proven")
 	}
 }
 

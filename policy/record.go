@@ -7,17 +7,20 @@ import (
 	"time"
 )
 
-// newRecord writes down a message and what became of it.
-func newRecord(at time.Duration, s *Subject, v *Verdict, rules *Rules) record {
-	r := record{
-		at: at, rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), alarm: rules.keyOf(v.Alarm), code: uint16(v.Code), port: s.Source.Port(),
+func fateOf(s *Subject, v *Verdict, rules *Rules) fate {
+	return fate{
+		rule: rules.keyOf(v.Rule), shadow: rules.keyOf(v.Shadow), alarm: rules.keyOf(v.Alarm), code: uint16(v.Code), port: s.Source.Port(),
 		method: s.Method, action: v.Action, cause: v.cause, transport: s.Transport, side: s.Side,
 		realm: s.Realm, response: !s.Request,
 		malformed: s.Malformed || s.Size > MaxMessageBytes,
 	}
+}
+
+// write writes down a message and what became of it. What it leaves of an older one's texts is beyond their lengths.
+func (r *record) write(at time.Duration, seq uint32, f fate, s *Subject) {
+	r.fate, r.at, r.seq = f, at, seq
 	r.userLen = uint8(copy(r.user[:], userOf(s.From)))
 	r.agentLen = uint8(copy(r.agent[:], trimSpace(s.Agents[0])))
-	return r
 }
 
 // userOf finds user@host in the raw value of a From field, for people to read. It is not trusted: a value that it
@@ -27,8 +30,11 @@ func userOf(from []byte) []byte {
 	if i := bytes.LastIndexByte(uri, '<'); i >= 0 {
 		uri = uri[i+1:]
 	}
-	if i := bytes.IndexAny(uri, ">;?"); i >= 0 {
-		uri = uri[:i]
+	for i, c := range uri {
+		if c == '>' || c == ';' || c == '?' {
+			uri = uri[:i]
+			break
+		}
 	}
 	if i := bytes.IndexByte(uri, ':'); i >= 0 {
 		uri = uri[i+1:]
@@ -40,7 +46,7 @@ func sortNewest(records []record) {
 	slices.SortFunc(records, func(a, b record) int { return cmp.Compare(b.seq, a.seq) })
 }
 
-func (r *record) refused() bool { return r.action == Drop || r.action == Reject }
+func (f *fate) refused() bool { return f.action == Drop || f.action == Reject }
 
 // printable makes a foreign text safe for a terminal and a log: bytes that are no printable ASCII become '?'.
 func printable(b []byte) string {

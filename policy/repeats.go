@@ -103,14 +103,20 @@ func (t *agedTable) with(now time.Duration, key uint64, f func(*agedKey) bool) b
 	s := t.set(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	k := s.find(now, t.life, current, key)
+	return k != nil && f(k)
+}
+
+// find is the living entry of a key, or nil. The lock is held.
+func (s *agedSet) find(now, life time.Duration, current int, key uint64) *agedKey {
 	for _, g := range [...]int{current, 1 - current} {
 		for i := range s.keys[g] {
-			if k := &s.values[g][i]; s.keys[g][i] == key && now-k.born < t.life {
-				return f(k)
+			if k := &s.values[g][i]; s.keys[g][i] == key && now-k.born < life {
+				return k
 			}
 		}
 	}
-	return false
+	return nil
 }
 
 // generation is the one that a key born now belongs to.
@@ -125,11 +131,26 @@ func (t *agedTable) put(now time.Duration, key uint64, value agedKey) {
 	s := t.set(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	g := t.generation(now)
+	s.put(now, t.life, t.generation(now), key, value)
+}
+
+// learn remembers a key from now on and reports true, unless it is alive already.
+func (t *agedTable) learn(now time.Duration, key uint64) bool {
+	s, g := t.set(key), t.generation(now)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.find(now, t.life, g, key) != nil {
+		return false
+	}
+	s.put(now, t.life, g, key, agedKey{})
+	return true
+}
+
+func (s *agedSet) put(now, life time.Duration, g int, key uint64, value agedKey) {
 	keys, values := &s.keys[g], &s.values[g]
 	victim := 0
 	for i := range keys {
-		if keys[i] == 0 || keys[i] == key || now-values[i].born >= t.life {
+		if keys[i] == 0 || keys[i] == key || now-values[i].born >= life {
 			victim = i
 			break
 		}

@@ -69,6 +69,8 @@ type Rules struct {
 	limits        []limit
 	wide          map[int32]bool // rate limits that a rule for one address would stand in place of
 	budget        limit          // of all strangers together
+	returning     limit          // of all strangers together at whose addresses phones were registered lately
+	urgent        limit          // emergency calls of one known peer that nothing stops
 	attention     uint64         // first messages of strangers that are looked at in an attentionWindow
 	answer        [2]bool
 	phones        phonesRules
@@ -185,6 +187,9 @@ func (r *Rules) compileStrangers(c *Config) {
 		burst = *s.Burst
 	}
 	r.budget = limit{key: keyOf("strangers"), rule: -1, text: text, rate: text.PerSecond(), burst: burst}
+	r.returning = r.budget
+	r.returning.key = keyOf("strangers", "returning")
+	r.urgent = urgentLimit
 	r.attention = max(attentionMost, uint64(attentionShare*r.budget.rate*attentionWindow.Seconds()))
 	r.phones.registrar = c.Phones.Registrar
 	switch c.Phones.Unregistered {

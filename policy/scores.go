@@ -105,6 +105,7 @@ type scoreTable struct {
 
 type scoreSet struct {
 	mu     sync.Mutex
+	tags   [scoreWays]uint32 // a hash of each key that was ever there; most look-ups go no further
 	scores [scoreWays]score
 }
 
@@ -120,18 +121,20 @@ func (t *scoreTable) with(now, window time.Duration, key scoreKey, make bool, f 
 	copy(b[:], key.source[:])
 	binary.LittleEndian.PutUint64(b[16:], key.id)
 	b[24] = byte(key.unit)
-	s := &t.sets[maphash.Bytes(t.seed, b[:])%uint64(len(t.sets))]
+	h := maphash.Bytes(t.seed, b[:])
+	s, tag := &t.sets[h%uint64(len(t.sets))], tagOf(h)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	found := s.find(key)
-	if found == nil && make {
-		if found = s.room(now, key.unit.proven()); found != nil {
-			*found = score{key: key, taken: true}
+	i := s.find(key, tag)
+	if i < 0 && make {
+		if i = s.room(now, key.unit.proven()); i >= 0 {
+			s.tags[i], s.scores[i] = tag, score{key: key, taken: true}
 		}
 	}
-	if found == nil {
+	if i < 0 {
 		return false
 	}
+	found := &s.scores[i]
 	found.advance(now, window)
 	f(found)
 	found.points = found.total().points()
@@ -141,29 +144,29 @@ func (t *scoreTable) with(now, window time.Duration, key scoreKey, make bool, f 
 	return true
 }
 
-func (s *scoreSet) find(key scoreKey) *score {
-	for i := range s.scores {
-		if o := &s.scores[i]; o.taken && o.key == key {
-			return o
+func (s *scoreSet) find(key scoreKey, tag uint32) int {
+	for i, t := range s.tags {
+		if o := &s.scores[i]; t == tag && o.taken && o.key == key {
+			return i
 		}
 	}
-	return nil
+	return -1
 }
 
-// room is the place that a new score takes: a free or a stale one, else of the unproven the one with the fewest points,
+// room is the place that a new score takes, or -1: a free or a stale one, else of the unproven the one with the fewest points,
 // else, only for a proven one, of the proven. So a flood of forged sources competes with itself alone.
-func (s *scoreSet) room(now time.Duration, proven bool) *score {
-	var best *score
+func (s *scoreSet) room(now time.Duration, proven bool) int {
+	best := -1
 	for i := range s.scores {
 		o := &s.scores[i]
 		if !o.taken || o.stale(now) {
-			return o
+			return i
 		}
 		if o.key.unit.proven() && !proven {
 			continue
 		}
-		if best == nil || o.weaker(best) {
-			best = o
+		if best < 0 || o.weaker(&s.scores[best]) {
+			best = i
 		}
 	}
 	return best

@@ -105,9 +105,10 @@ type SecurityLog struct {
 	window  time.Duration // when the window began
 	minute  time.Duration // when the minute began
 	started bool
-	left    int // lines left in the window
-	share   int // lines of this minute
-	used    int // of them
+	left    int                // lines left in the window
+	share   int                // lines of this minute
+	used    int                // of them
+	tags    [logSources]uint32 // a hash of the source in each place, 0: free; most look-ups go no further
 	sources [logSources]logSource
 	taken   int
 	others  uint64
@@ -117,9 +118,26 @@ type SecurityLog struct {
 // logSource is what this minute brought from one source.
 type logSource struct {
 	key        netip.Addr
-	last       LogLine // shape of the summary: the latest suppressed message
+	last       summary // the latest suppressed message
 	lines      int
 	suppressed uint64
+}
+
+// summary is the shape of a source's summary.
+type summary struct {
+	source    netip.Addr
+	code      int
+	side      nat.Side
+	realm     nat.Realm
+	transport nat.Transport
+	action    Action
+	cause     cause
+	method    Method
+}
+
+func (s *summary) line() LogLine {
+	return LogLine{placed: true, Source: netip.AddrPortFrom(s.source, 0), Side: s.side, Realm: s.realm, Transport: s.transport,
+		Action: s.action, Code: s.code, Reason: reason.All[s.cause], Method: s.method.String()}
 }
 
 func newSecurityLog(seed maphash.Seed, emit func(LogLine)) *SecurityLog {
@@ -148,8 +166,7 @@ func (l *SecurityLog) offer(age time.Duration, now time.Time, s *Subject, v *Ver
 		return
 	}
 	src.suppressed++
-	src.last = LogLine{placed: true, Source: netip.AddrPortFrom(s.Source.Addr(), 0), Side: s.Side, Realm: s.Realm,
-		Transport: s.Transport, Action: v.Action, Code: v.Code, Reason: v.Reason, Method: s.Method.String()}
+	src.last = summary{s.Source.Addr(), v.Code, s.Side, s.Realm, s.Transport, v.Action, v.cause, s.Method}
 }
 
 func lineOf(now time.Time, s *Subject, v *Verdict, r *Rules) LogLine {
@@ -211,7 +228,7 @@ func (l *SecurityLog) summarise(now time.Time) {
 		single = max(0, room-1) // the last line is for all the others
 	}
 	for _, s := range loud[:single] {
-		line := s.last
+		line := s.last.line()
 		line.At, line.Suppressed = now, s.suppressed
 		l.emit(line)
 	}
@@ -224,27 +241,28 @@ func (l *SecurityLog) summarise(now time.Time) {
 		l.left--
 		l.others = 0
 	}
+	clear(l.tags[:])
 	clear(l.sources[:])
 	l.taken = 0
 }
 
 // find is the place of a source in this minute, nil if there is none left.
 func (l *SecurityLog) find(key netip.Addr) *logSource {
-	b := key.As16()
-	i := maphash.Bytes(l.seed, b[:]) % logSources
-	for {
-		s := &l.sources[i]
-		switch {
-		case s.key == key:
-			return s
-		case !s.key.IsValid():
+	h := hashOf(l.seed, key)
+	tag := tagOf(h)
+	for i := h % logSources; ; i = (i + 1) % logSources {
+		switch s := &l.sources[i]; l.tags[i] {
+		case tag:
+			if s.key == key {
+				return s
+			}
+		case 0:
 			if l.taken >= logSources*3/4 {
 				return nil
 			}
 			l.taken++
-			s.key = key
+			l.tags[i], s.key = tag, key
 			return s
 		}
-		i = (i + 1) % logSources
 	}
 }

@@ -49,8 +49,8 @@ func (a *attention) over(at time.Duration, most uint64) bool {
 }
 
 // vouched remembers of a source that it has a leg in a call, and for a minute that it has been let through or challenged, so
-// that what belongs to that is looked at even in a flood. Sources that share an entry vouch for each other, which costs
-// nothing but time.
+// that what belongs to that is looked at even in a flood, and that Decide looks no further where nothing does. Sources that
+// share an entry vouch for each other, which costs nothing but time.
 type vouched struct {
 	seed    maphash.Seed
 	entries []voucher
@@ -94,7 +94,8 @@ func (v *vouched) leg(source netip.Addr, more int32) {
 
 func (v *voucher) holds(at time.Duration) bool {
 	since := v.since.Load()
-	return v.legs.Load() > 0 || since != 0 && uint32(at/time.Second)+1-since <= vouchedLife
+	// Readers' clocks differ by a little: one that is behind may see a second to come.
+	return v.legs.Load() > 0 || since != 0 && int32(uint32(at/time.Second)+1-since) <= vouchedLife
 }
 
 // Shed reports whether a datagram need not be looked at: it is counted and forgotten. Only strangers outside who come for

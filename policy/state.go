@@ -102,7 +102,7 @@ func (st *State) Install(now time.Time, r *Rules) {
 	st.installing.Lock()
 	defer st.installing.Unlock()
 	st.bans.forgive.Store(int64(r.bans.most))
-	st.limits.install(st.age(now), append([]limit{r.budget}, r.limits...))
+	st.limits.install(st.age(now), append([]limit{r.budget, r.returning, r.urgent}, r.limits...))
 	var old map[uint64]*ruleHits
 	if p := st.hits.Load(); p != nil {
 		old = *p

@@ -79,6 +79,9 @@ func (x *explainer) fixes() {
 	case reason.LimitExceeded:
 		x.fixLimit(a, add)
 	case reason.StrangersBudget:
+		if now.Realm == nat.Phones.String() && x.peers.phones.behind(x.st.age(x.now), x.address) > 0 {
+			add("strangers whose phones were registered lately share a budget of their own, as large as that of all others; it is used up, too")
+		}
 		add("raise policy.strangers.rate or burst; or add to policy.white_list: { range: %s, exempt: [limits] }", a)
 	case reason.Ban:
 		if now.Ban != nil {

@@ -22,6 +22,9 @@ func (t *trial) white() (string, bool) {
 	v := fresh()
 	t.spared = t.r.whiteList(t.s, &v)
 	if t.r.isEmergency(t.s) {
+		if !t.r.isUrgent(t.now, t.s, t.st) {
+			return fmt.Sprintf("an emergency call of a known peer, but over %s: a call like any other", t.r.urgent.quota(t.s.Behind)), false
+		}
 		t.spared |= exemptLimits | exemptCountries
 		return "an emergency call of a known peer: exempt from limits, countries", false
 	}
@@ -202,8 +205,12 @@ func (t *trial) budget() (string, bool) {
 	case !t.takesBudget():
 		return "silence costs nothing", false
 	}
-	text := fmt.Sprintf("%s burst %d", t.r.budget.text, t.r.budget.burst)
-	if b := t.st.limits.overflow(t.r.budget.key, false); b != nil {
+	budget := t.r.budgetOf(t.s.Behind)
+	text := budget.quota(1)
+	if t.s.Behind > 0 {
+		text = "of those whose phones were registered lately: " + text
+	}
+	if b := t.st.limits.overflow(budget.key, false); b != nil {
 		text += fmt.Sprintf(", %.1f left", math.Floor(b.left(t.st.age(t.now))*10)/10)
 	}
 	if t.v.cause == causeBudget {

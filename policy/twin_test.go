@@ -237,7 +237,7 @@ func (w *twin) chargeAll(m *twinMessage, exempt, spends bool) (said string, ok b
 // chargeAnswer charges an answer to a challenge to the buckets that stand beside those of requests.
 func (w *twin) chargeAnswer(m *twinMessage, rules []int, budget bool) bool {
 	over, taken := w.look(m, m.method, rules, "answers")
-	if over >= 0 || budget && !w.filled("strangers' answers", w.c.Strangers.Rate, *w.c.Strangers.Burst).take(m.now) {
+	if over >= 0 || budget && !w.filled(w.queue(m)+" answers", w.c.Strangers.Rate, *w.c.Strangers.Burst).take(m.now) {
 		return false
 	}
 	w.takeAll(taken)
@@ -349,7 +349,15 @@ func (w *twin) filled(name, text string, burst int) *idealBucket {
 }
 
 func (w *twin) spend(m *twinMessage) bool {
-	return w.filled("strangers", w.c.Strangers.Rate, *w.c.Strangers.Burst).take(m.now)
+	return w.filled(w.queue(m), w.c.Strangers.Rate, *w.c.Strangers.Burst).take(m.now)
+}
+
+// queue is whom a stranger shares his budget with.
+func (w *twin) queue(m *twinMessage) string {
+	if w.lately(m) > 0 {
+		return "returning"
+	}
+	return "strangers"
 }
 
 func TestGuardEqualsItsTwin(t *testing.T) {

@@ -132,9 +132,10 @@ func (m *agentMatcher) floatingMatch(value []byte) int32 {
 	}
 	for i := 0; i < len(value); {
 		c, next := unfold(value, i)
-		state = m.floating.step(state, c)
-		best = min(best, m.floating.accept[state].contains)
 		i = next
+		if state = m.floating.step(state, c); state != 0 { // nothing ends where nothing has begun
+			best = min(best, m.floating.accept[state].contains)
+		}
 	}
 	return best
 }

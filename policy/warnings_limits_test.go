@@ -17,7 +17,7 @@ func TestWarningsOfRateLimits(t *testing.T) {
 			{Name: "homes", Preset: "home"},
 			{Name: "again", Preset: "single-phone"},
 			{Name: "office", Range: []string{"192.0.2.0/24"}, Preset: "office:14", PerPhone: true},
-			{Name: "registers", Range: []string{"192.0.2.0/24"}, Limits: map[string]string{"REGISTER": "1/second", "MESSAGE": "1/second"}},
+			{Name: "registers", Range: []string{"192.0.2.0/24"}, Limits: map[string]string{"REGISTER": "1/second", "unparseable": "1/second"}},
 		}, []string{
 			`policy.rate_limits[1] "again" never decides: policy.rate_limits[0] "homes" covers its whole range and is before it in the file`,
 			`policy.rate_limits[3] "registers": REGISTER never decides: policy.rate_limits[2] "office" covers its whole range and is before it in the file`,

@@ -2,12 +2,10 @@ package sbc
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 	"time"
 
 	"sallyport/nat"
-	"sallyport/policy/toll"
 	"sallyport/sbc/call"
 	"sallyport/sbc/core"
 	"sallyport/sbc/event"
@@ -45,12 +43,6 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 // program that comes after, and the calls that the drain waits for are that phone's.
 func refreshes(ev *tu.Arrived) bool {
 	return ev.Msg.Method == "REGISTER" && ev.Peer.Kind == tu.KindPhone && !ev.Peer.Stranger
-}
-
-// emergency reports whether somebody who is known calls an emergency number: no drain, bound or rule stops that call.
-func (a *assembly) emergency(ev *tu.Arrived) bool {
-	return len(a.world.snap.Policy.Emergency) > 0 && ev.Msg.Method == "INVITE" && !ev.Peer.Stranger &&
-		slices.Contains(a.world.snap.Policy.Emergency, toll.Number(ev.Msg.URI.User))
 }
 
 // calledByToken reports whether the PBX asks for a phone's token. It may come by a listener that the configuration no
@@ -205,7 +197,8 @@ func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arriv
 
 func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	m := ev.Msg
-	if most := a.world.snap.Calls; most > 0 && len(a.calls) >= most && !a.emergency(ev) {
+	emergency := a.emergency(ev)
+	if a.full(emergency) {
 		return nil, core.Answer{Code: 503, Why: reason.NoCapacity, RetryAfter: 10}
 	}
 	if a.twice("INVITE", ev) {
@@ -223,6 +216,9 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 		return nil, answer
 	}
 	a.calls[id] = c
+	if emergency {
+		a.urgent.add(id, ev)
+	}
 	a.countToll(id, c)
 	if ev.Peer.Kind == tu.KindPhone {
 		a.phones.follow(ev.Peer.Token, id)

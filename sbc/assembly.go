@@ -23,6 +23,7 @@ type assembly struct {
 	phones   *phones
 	calls    map[tu.UserID]*call.Call
 	invites  map[tu.UserID]invite
+	urgent   urgent
 	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
 	rate     callRate
@@ -177,6 +178,7 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 	}
 	a.dropToll(id)
 	delete(a.calls, id)
+	a.urgent.drop(id)
 	a.phones.unfollow(id)
 	a.unwatch(id)
 	if in, ok := a.invites[id]; ok {

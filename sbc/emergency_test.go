@@ -44,3 +44,64 @@ func TestNothingStopsAnEmergencyCall(t *testing.T) {
 		}
 	})
 }
+
+// TestEmergencyCallsAreNoWayPastEveryBound: of one source outside eight at a time pass as such; the next one is a call like any
+// other, and the PBX has its own.
+func TestEmergencyCallsAreNoWayPastEveryBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newTollGate(t, `{ name: nobody calls, from: [phones, pbx] }`, "policy:", "emergency: { numbers: [ \"11200\" ] }\npolicy:")
+		defer g.close()
+		var ends [][2]*party
+		for n := range 8 {
+			caller, callee := g.answered(g.phone, g.dials(g.phone, "204", "11200"))
+			if caller == nil {
+				t.Fatalf("emergency call %d is refused", n+1)
+			}
+			ends = append(ends, [2]*party{caller, callee})
+		}
+		for range 3 {
+			if code := g.refused(g.phone, g.dials(g.phone, "204", "11200")); code != 403 {
+				t.Errorf("the ninth at a time meets %d, want what the rule on calls says", code)
+			}
+		}
+		for n := range 12 {
+			if caller, _ := g.answered(g.pbx, g.dials(g.pbx, "204", "11200")); caller == nil {
+				t.Fatalf("the PBX's emergency call %d is refused", n+1)
+			}
+		}
+		hangup(ends[0][0], ends[0][1])
+		time.Sleep(time.Minute)
+		if caller, _ := g.answered(g.phone, g.dials(g.phone, "204", "11200")); caller == nil {
+			t.Error("when one has ended the next is refused")
+		}
+		if code := g.refused(g.phone, g.dials(g.phone, "204", "11200")); code != 403 {
+			t.Errorf("one more meets %d", code)
+		}
+	})
+}
+
+// TestEmergencyCallsExceedTheCallsByATenth, at least by one, and no further.
+func TestEmergencyCallsExceedTheCallsByATenth(t *testing.T) {
+	for calls, beyond := range map[string]int{"4": 1, "20": 2} {
+		synctest.Test(t, func(t *testing.T) {
+			g := newTollGate(t, "", "policy:", "emergency: { numbers: [ \"11200\" ] }\nlimits: { calls: "+calls+" }\npolicy:")
+			defer g.close()
+			for {
+				if caller, _ := g.answered(g.pbx, g.dials(g.pbx, "204", "03012345")); caller == nil {
+					break
+				}
+			}
+			g.pbx.quiet(time.Second, "INVITE")
+			passed := 0
+			for range 5 {
+				if caller, _ := g.answered(g.phone, g.dials(g.phone, "204", "11200")); caller == nil {
+					break
+				}
+				passed++
+			}
+			if passed != beyond {
+				t.Errorf("with %s calls %d emergency calls pass beyond them, want %d", calls, passed, beyond)
+			}
+		})
+	}
+}

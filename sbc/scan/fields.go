@@ -1,6 +1,9 @@
 package scan
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"math/bits"
+)
 
 // isToken tells the bytes of a token (RFC 3261 §25.1).
 var isToken = func() (t [256]bool) {
@@ -19,8 +22,8 @@ func control(data []byte, at int) int {
 	)
 	for ; at+8 <= len(data); at += 8 {
 		x := binary.LittleEndian.Uint64(data[at:])
-		if (x-spaces)&^x&tops != 0 {
-			break
+		if low := (x - spaces) &^ x & tops; low != 0 {
+			return at + bits.TrailingZeros64(low)/8 // borrows run upwards: the lowest one is true
 		}
 	}
 	for at < len(data) && data[at] >= ' ' {

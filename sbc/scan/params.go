@@ -1,5 +1,7 @@
 package scan
 
+import "bytes"
+
 // skipQuoted returns the offset behind the quoted string that begins at i, or end if it never closes.
 func (v *View) skipQuoted(i, end uint32) uint32 {
 	for i++; i < end; i++ {
@@ -15,6 +17,16 @@ func (v *View) skipQuoted(i, end uint32) uint32 {
 
 // until returns the offset of the first byte stop outside quoted strings, or end.
 func (v *View) until(i, end uint32, stop byte) uint32 {
+	if i >= end {
+		return end
+	}
+	s := v.data[i:end]
+	if n := bytes.IndexByte(s, stop); n >= 0 {
+		s = s[:n]
+	}
+	if bytes.IndexByte(s, '"') < 0 { // nearly always
+		return i + uint32(len(s))
+	}
 	for i < end {
 		switch v.data[i] {
 		case stop:
@@ -48,8 +60,10 @@ func (v *View) param(list Span, sep byte, name string) Span {
 func (v *View) tag(value Span) Span {
 	at := v.until(value.Start, value.End, '<')
 	if at < value.End {
-		for at < value.End && v.data[at] != '>' {
-			at++
+		if n := bytes.IndexByte(v.data[at:value.End], '>'); n >= 0 {
+			at += uint32(n)
+		} else {
+			at = value.End
 		}
 	} else {
 		at = value.Start

@@ -210,7 +210,10 @@ func line(data []byte, at int) (end, next int, err error) {
 // field finds name and value of the header field at an offset, folded lines included (RFC 3261 §7.3.1).
 func field(data []byte, at int) (name, value Span, next int, err error) {
 	i := at
-	for i < len(data) && isToken[data[i]] {
+	for _, c := range data[at:] {
+		if !isToken[c] {
+			break
+		}
 		i++
 	}
 	name = Span{uint32(at), uint32(i)}
