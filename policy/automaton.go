@@ -14,6 +14,9 @@ func (a *automaton) prepare(patterns []agentPattern, chosen func(agentPattern) b
 			}
 		}
 	}
+	for c := byte('a'); c <= 'z'; c++ {
+		a.class[c+'A'-'a'] = a.class[c]
+	}
 	a.grow()
 }
 
@@ -82,7 +85,7 @@ func (a *automaton) link() (suffixes []int32) {
 	return fail
 }
 
-// step is the state behind one more byte; -1 is a dead end.
+// step is the state behind one more byte, in either case; -1 is a dead end.
 func (a *automaton) step(state int32, c byte) int32 {
 	return a.next[int(state)*a.width+int(a.class[c])]
 }

@@ -32,6 +32,7 @@ type blockTable struct {
 
 type blockSet struct {
 	mu   sync.Mutex
+	tags [blockWays]uint32 // a hash of each source; most look-ups go no further
 	ways [blockWays]block
 }
 
@@ -48,30 +49,31 @@ func (t *blockTable) init(seed maphash.Seed, capacity int) {
 	t.sets = make([]blockSet, max(1, capacity/blockWays))
 }
 
-func (t *blockTable) set(source [16]byte, port uint16) *blockSet {
+func (t *blockTable) set(source [16]byte, port uint16) (s *blockSet, tag uint32) {
 	var b [18]byte
 	copy(b[:], source[:])
 	binary.LittleEndian.PutUint16(b[16:], port)
-	return &t.sets[maphash.Bytes(t.seed, b[:])%uint64(len(t.sets))]
+	h := maphash.Bytes(t.seed, b[:])
+	return &t.sets[h%uint64(len(t.sets))], tagOf(h)
 }
 
 // add blocks a source until an age.
 func (t *blockTable) add(source netip.AddrPort, until time.Duration, counts tally) {
 	a := source.Addr().As16()
-	s := t.set(a, source.Port())
+	s, tag := t.set(a, source.Port())
 	s.mu.Lock()
-	victim := &s.ways[0]
+	victim := 0
 	for i := range s.ways {
 		b := &s.ways[i]
 		if b.source == a && b.port == source.Port() {
-			victim = b
+			victim = i
 			break
 		}
-		if b.until < victim.until {
-			victim = b
+		if b.until < s.ways[victim].until {
+			victim = i
 		}
 	}
-	*victim = block{a, source.Port(), until, counts}
+	s.tags[victim], s.ways[victim] = tag, block{a, source.Port(), until, counts}
 	s.mu.Unlock()
 	for {
 		latest := t.latest.Load()
@@ -87,11 +89,11 @@ func (t *blockTable) holds(now time.Duration, source netip.AddrPort) bool {
 		return false
 	}
 	a := source.Addr().As16()
-	s := t.set(a, source.Port())
+	s, tag := t.set(a, source.Port())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.ways {
-		if b := &s.ways[i]; b.source == a && b.port == source.Port() {
+		if b := &s.ways[i]; s.tags[i] == tag && b.source == a && b.port == source.Port() {
 			return now < b.until
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"hash/maphash"
 	"time"
 
 	"sallyport/nat"
@@ -67,25 +68,25 @@ func finish(s *Subject, v Verdict) Verdict {
 // isLive is step 1: a request of a live dialog from the address of its leg, or the answer to one of ours; the CANCEL or
 // ACK of a live INVITE, or a repeat of an admitted request from the same address.
 func (st *State) isLive(now time.Time, s *Subject) bool {
-	// Nothing that a stranger sends belongs to anything where he has no leg and nothing of his was let through lately.
-	if s.Malformed || s.Kind() == Stranger && !st.vouched.of(s.Key).holds(st.age(now)) {
+	if s.Malformed {
 		return false
 	}
-	a := s.Source.Addr()
+	a, near := s.Source.Addr(), st.vouched.at(st.hashOf(s))
+	legs := near.legs.Load() > 0
 	if !s.Request {
 		// A phone may answer the BYE of a call that has outlived its registration.
-		return len(s.FromTag) > 0 && (st.ownTag == nil || st.ownTag(s.FromTag)) && st.live.holds(s.FromTag, a)
+		return legs && len(s.FromTag) > 0 && (st.ownTag == nil || st.ownTag(s.FromTag)) && st.live.holds(s.FromTag, a)
 	}
 	// A REGISTER makes no dialog and is in none (RFC 3261 §10.2), whatever tag it carries.
-	if len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
+	if legs && len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
 		return true
 	}
 	if len(s.CallID) == 0 || len(s.Branch) == 0 {
 		return false
 	}
-	repeats := st.isRepeat(now, s)
+	repeats := near.mayHaveAdmitted(st.age(now), maphash.Bytes(st.seed, s.Branch)) && st.isRepeat(now, s)
 	// RFC 3261 §9.1, §17.1.1.3: CANCEL and the ACK of a refusal carry the INVITE's branch.
-	return repeats || (s.Method == MethodCancel || s.Method == MethodAck) && st.live.holdsInvite(s.CallID, s.Branch, a)
+	return repeats || legs && (s.Method == MethodCancel || s.Method == MethodAck) && st.live.holdsInvite(s.CallID, s.Branch, a)
 }
 
 // banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.

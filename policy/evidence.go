@@ -24,6 +24,10 @@ const (
 	// evidencePause is how often a refusal is written down of a source whose records of refusals are full and of which the
 	// latest says the same. All are counted.
 	evidencePause = 100 * time.Millisecond
+
+	// placePause is how often a set that is full of sources which are not idle gives one of them up. Where more come again
+	// and again than there is room for, all the rest would only wipe each other out.
+	placePause = 100 * time.Millisecond
 )
 
 // record is one message of a source, of fixed size and without pointers.
@@ -101,6 +105,7 @@ type dossierSet struct {
 	mu       sync.Mutex
 	tags     [evidenceWays]uint32 // a hash of the source of each dossier, 0: free; a packet rarely needs to look further
 	ranks    [evidenceWays]rank
+	given    time.Duration // when it last gave a source up that was not idle
 	dossiers []dossier
 }
 
@@ -138,10 +143,11 @@ func (e *evidence) table(known bool) *dossierTable {
 }
 
 // with calls f under lock with the dossier of a source, making room for it if need be. The second argument is the
-// dossier's records. A stranger who finds all places taken gets one when he comes again: a flood of forged sources, one
-// packet each, then costs little and wipes nothing out, while an honest device that is refused repeats itself.
-func (e *evidence) with(known bool, source netip.Addr, now time.Duration, f func(*dossier, []record)) {
-	t, n, key, tag := e.lock(known, source)
+// dossier's records. A stranger who finds all places taken gets one when he comes again, unless too many do: a flood of
+// forged sources, one packet each, then costs little and wipes nothing out, while an honest device that is refused repeats
+// itself. The hash is hashOf the source.
+func (e *evidence) with(known bool, source netip.Addr, h uint64, now time.Duration, f func(*dossier, []record)) {
+	t, n, key, tag := e.lock(known, source, h)
 	s := &t.sets[n]
 	defer s.mu.Unlock()
 	i := s.find(key, tag)
@@ -149,7 +155,12 @@ func (e *evidence) with(known bool, source netip.Addr, now time.Duration, f func
 		if len(t.once) > 0 && !slices.Contains(s.tags[:], 0) && t.mark(n, tag) {
 			return
 		}
-		i = s.victim(now)
+		if i = s.victim(now); s.tags[i] != 0 && !s.ranks[i].idle(now) {
+			if s.given != 0 && now-s.given < placePause {
+				return
+			}
+			s.given = now
+		}
 		s.tags[i] = tag
 		s.dossiers[i] = dossier{source: key, taken: true, first: now, last: now}
 	}
@@ -173,7 +184,7 @@ func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
 // look calls f with the dossier of a source if there is one.
 func (e *evidence) look(known bool, source netip.Addr, f func(*dossier, []record)) bool {
-	t, n, key, tag := e.lock(known, source)
+	t, n, key, tag := e.lock(known, source, hashOf(e.seed, source))
 	s := &t.sets[n]
 	defer s.mu.Unlock()
 	i := s.find(key, tag)
@@ -184,9 +195,8 @@ func (e *evidence) look(known bool, source netip.Addr, f func(*dossier, []record
 }
 
 // lock locks the set that a source belongs to.
-func (e *evidence) lock(known bool, source netip.Addr) (t *dossierTable, set int, key [16]byte, tag uint32) {
+func (e *evidence) lock(known bool, source netip.Addr, h uint64) (t *dossierTable, set int, key [16]byte, tag uint32) {
 	t, key = e.table(known), source.As16()
-	h := hashOf(e.seed, source)
 	set, tag = int(h%uint64(len(t.sets))), tagOf(h)
 	t.sets[set].mu.Lock()
 	return t, set, key, tag
@@ -223,9 +233,10 @@ func (s *dossierSet) victim(now time.Duration) int {
 	return best
 }
 
+func (r rank) idle(now time.Duration) bool { return now-r.last > evidenceIdle }
+
 func (r rank) less(o rank, now time.Duration) bool {
-	idle, otherIdle := now-r.last > evidenceIdle, now-o.last > evidenceIdle
-	if idle != otherIdle {
+	if idle := r.idle(now); idle != o.idle(now) {
 		return idle
 	}
 	return r.seen < o.seen || r.seen == o.seen && r.last < o.last

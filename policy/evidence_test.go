@@ -80,6 +80,54 @@ func TestRecordsKeepWhatWasRefusedFromWhatWasNot(t *testing.T) {
 	}
 }
 
+// TestAFloodOfOneSourceIsWrittenDownNowAndThen: all is counted; once its records are full, a source that says the same again
+// and again gets one record in a while, and one as soon as anything is different.
+func TestAFloodOfOneSourceIsWrittenDownNowAndThen(t *testing.T) {
+	g := newGuard(t, &Config{DenyUserAgents: []UserAgentConfig{{Match: "evil"}}})
+	at := func(ms int) time.Time { return noon.Add(time.Duration(ms) * time.Millisecond) }
+	for n := range 1000 {
+		send(g, at(n), outsidePhones, "192.0.2.66:5060", msg{method: "OPTIONS", branch: fmt.Sprint("z9hG4bK", n)}.bytes())
+	}
+	x := explainOf(g, at(1000), "192.0.2.66")
+	const room = strangerRecords - strangerRecords/4
+	if x.Seen.Refused != 1000 || x.Seen.Methods["OPTIONS"] != 1000 || !x.Seen.Last.Equal(at(999)) || len(x.Last) != room {
+		t.Fatalf("%d records, %+v", len(x.Last), x.Seen)
+	}
+	if newest := x.Last[0].At; at(999).Sub(newest) >= evidencePause {
+		t.Errorf("the newest record is of %v", newest)
+	}
+	if oldest, next := x.Last[room-1].At, x.Last[0].At.Sub(x.Last[1].At); !oldest.Before(at(room)) || next != evidencePause {
+		t.Errorf("the oldest record is of %v, the newest two %v apart", oldest, next)
+	}
+	send(g, at(1000), outsidePhones, "192.0.2.66:5060", msg{agent: "evil"}.bytes())
+	send(g, at(1000), outsidePhones, "192.0.2.66:5061", msg{agent: "evil"}.bytes())
+	x = explainOf(g, at(1000), "192.0.2.66")
+	if x.Seen.Refused != 1002 || x.Last[0].Port != 5061 || x.Last[1].Rule != "evil" || x.Last[1].Port != 5060 {
+		t.Errorf("%+v", x.Last[:2])
+	}
+}
+
+// TestMoreRepeatedSourcesThanRoom: where more sources come again and again than there is room for, a few keep their place.
+func TestMoreRepeatedSourcesThanRoom(t *testing.T) {
+	g := newGuard(t, &Config{})
+	st := g.state
+	room := len(st.evidence.strangers.sets) * evidenceWays
+	for round := range 20 {
+		for n := range uint32(4 * room) {
+			send(g, noon.Add(time.Duration(round)*time.Millisecond), outsidePhones, addr4(0x20000000+n).String(), msg{}.bytes())
+		}
+	}
+	kept := 0
+	for n := range uint32(4 * room) {
+		if x := explainOf(g, noon.Add(time.Second), addr4(0x20000000+n).String()); x.Seen != nil && x.Seen.Refused > 10 {
+			kept++
+		}
+	}
+	if kept < room/2 {
+		t.Errorf("%d of %d places are kept for long", kept, room)
+	}
+}
+
 func TestForeignTextIsCutAndHarmless(t *testing.T) {
 	g := newGuard(t, &Config{})
 	data := strings.Replace(string(msg{agent: strings.Repeat("A\x1b[31m"[:1], 100)}.bytes()), "sip:204@example.com",

@@ -140,8 +140,11 @@ func (st *State) admit(now time.Time, s *Subject) {
 	}
 	id := identify(st.seed, s)
 	st.repeats.put(st.age(now), uint64(id), agedKey{text: st.textOf(s)})
-	// A phone's as well: its next repeat may be a stranger's.
-	st.vouched.add(st.age(now), s.Key)
+	x := st.vouched.at(st.hashOf(s))
+	x.admit(st.age(now), maphash.Bytes(st.seed, s.Branch))
+	if s.Kind() == Stranger {
+		x.add(st.age(now))
+	}
 }
 
 // keep counts rules and writes evidence: all that was refused, and the requests that were not.
@@ -159,10 +162,10 @@ func (g *Guard) keep(now time.Time, s *Subject, v *Verdict, r *Rules, known bool
 		return
 	}
 	at := g.state.age(now)
-	g.state.evidence.with(known, s.Key, at, func(d *dossier, records []record) {
+	g.state.evidence.with(known, s.Key, g.state.hashOf(s), at, func(d *dossier, records []record) {
 		d.note(at, s, v, r, records)
 	})
 	if log := g.log.Load(); log != nil {
-		log.offer(at, now, s, v, r)
+		log.offer(at, now, g.state.hashOf(s), s, v, r)
 	}
 }

@@ -182,19 +182,25 @@ func (r *Rules) listedAt(s *Subject) (said [3]listed) {
 }
 
 // whiteList is step 2: which checks the source is spared.
-func (r *Rules) whiteList(s *Subject, v *Verdict) (spared exempt) {
+func (r *Rules) whiteList(s *Subject, v *Verdict) exempt {
 	rule := int32(0)
 	s.listed = r.listedAt(s)
 	for i := range s.listed {
-		said := &s.listed[i][s.Realm]
-		spared |= said.exempt
 		if rule == 0 {
-			rule = said.white
+			rule = s.listed[i][s.Realm].white
 		}
 	}
 	if rule != 0 {
 		v.because(causeWhite)
 		v.Rule = rule - 1
+	}
+	return s.spared()
+}
+
+// spared is what the white list spares the source that whiteList has looked up.
+func (s *Subject) spared() (spared exempt) {
+	for i := range s.listed {
+		spared |= s.listed[i][s.Realm].exempt
 	}
 	return spared
 }

@@ -27,6 +27,12 @@ type offender struct {
 // they come back after an outage, the one with a wrong password must not shut out the others.
 func (d directory) standing(now time.Duration, a netip.Addr) PeerKind {
 	kind := Stranger
+	if a.Is4() && !d.peers.known(a) {
+		if d.phones.behind(now, a) > 0 {
+			kind = Phone
+		}
+		return kind
+	}
 	for side := nat.Outside; side <= nat.Inside; side++ {
 		for realm := nat.Phones; realm <= nat.Trunks; realm++ {
 			p := d.peers.find(side, realm, a)
@@ -95,7 +101,7 @@ func (g *Guard) judge(p *Packet, s *Subject, v *Verdict, r *Rules, peers directo
 	if what == scanner && o.kind == Phone && v.cause == causeMessage {
 		return // what an administrator does not want his own phones to say is no attack
 	}
-	o.spared = r.exemptions(s.Realm, s.Source.Addr())&exemptBans != 0
+	o.spared = s.spared()&exemptBans != 0
 	id, cseq := maphash.Bytes(g.state.seed, s.CallID), s.CSeq
 	if len(s.CallID) == 0 {
 		id, cseq = maphash.Bytes(g.state.seed, p.Data[:min(len(p.Data), 512)]), 0
@@ -209,6 +215,14 @@ func (g *Guard) offendName(now time.Time, r *Rules, o *offender) {
 // sentence does what full points come to: a ban, a block, or an alarm.
 func (g *Guard) sentence(now time.Time, r *Rules, o *offender, what offence, u unit, sum *tally) (alarm bool) {
 	c, age := &g.state.conduct, g.state.age(now)
+	if u == unitPort && !r.bans.shadow {
+		length := min(r.bans.first, mostBlock)
+		c.blocks.add(o.source, age+length, *sum)
+		c.counts.blocks.Add(1)
+		if log := g.log.Load(); log == nil || !log.affords(age, now, EventBlocked, g.rules.Load().log) {
+			return false // a flood makes many blocks: no line is put into words in vain
+		}
+	}
 	line := LogLine{Event: EventBlocked, Text: what.String(), Points: sum.points(), Of: r.bans.points, Evidence: sum.String(),
 		By: byEvidence, Shadow: r.bans.shadow, Ban: o.source.String()}
 	switch {
@@ -229,10 +243,7 @@ func (g *Guard) sentence(now time.Time, r *Rules, o *offender, what offence, u u
 		}
 		g.tell(now, o, line)
 	case u == unitPort:
-		length := min(r.bans.first, mostBlock)
-		line.Until = now.Add(length)
-		c.blocks.add(o.source, age+length, *sum)
-		c.counts.blocks.Add(1)
+		line.Until = now.Add(min(r.bans.first, mostBlock))
 		g.tell(now, o, line)
 	default:
 		g.ban(now, r, o, what, u, sum)

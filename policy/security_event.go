@@ -128,6 +128,23 @@ func (l *SecurityLog) event(age time.Duration, now time.Time, line LogLine, rule
 	l.emit(line)
 }
 
+// affords reports whether this minute has room for the line of an event, which must not be an alarm. Where it has none, the
+// event is counted; else event takes the line.
+func (l *SecurityLog) affords(age time.Duration, now time.Time, kind Event, rules logRules) bool {
+	if rules.most == 0 || !rules.classes[classBanned] {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.roll(age, now, rules)
+	budget := &l.events[kind]
+	if budget.lines < eventsMost[kind] {
+		return true
+	}
+	budget.suppressed++
+	return false
+}
+
 // summariseEvents says at a minute's end how many events had no line.
 func (l *SecurityLog) summariseEvents(now time.Time) {
 	for e := range l.events {

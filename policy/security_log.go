@@ -144,15 +144,15 @@ func newSecurityLog(seed maphash.Seed, emit func(LogLine)) *SecurityLog {
 	return &SecurityLog{seed: seed, emit: emit}
 }
 
-// offer takes note of a verdict and writes its line if there is room for it.
-func (l *SecurityLog) offer(age time.Duration, now time.Time, s *Subject, v *Verdict, r *Rules) {
+// offer takes note of a verdict and writes its line if there is room for it. h is hashOf the source.
+func (l *SecurityLog) offer(age time.Duration, now time.Time, h uint64, s *Subject, v *Verdict, r *Rules) {
 	if !r.log.classes[classOf(v)] || r.log.most == 0 {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.roll(age, now, r.log)
-	src := l.find(s.Key)
+	src := l.find(s.Key, h)
 	if src == nil {
 		l.others++
 		return
@@ -246,9 +246,8 @@ func (l *SecurityLog) summarise(now time.Time) {
 	l.taken = 0
 }
 
-// find is the place of a source in this minute, nil if there is none left.
-func (l *SecurityLog) find(key netip.Addr) *logSource {
-	h := hashOf(l.seed, key)
+// find is the place of a source in this minute, nil if there is none left. h is hashOf the source.
+func (l *SecurityLog) find(key netip.Addr, h uint64) *logSource {
 	tag := tagOf(h)
 	for i := h % logSources; ; i = (i + 1) % logSources {
 		switch s := &l.sources[i]; l.tags[i] {

@@ -49,8 +49,8 @@ func (a *attention) over(at time.Duration, most uint64) bool {
 }
 
 // vouched remembers of a source that it has a leg in a call, and for a minute that it has been let through or challenged, so
-// that what belongs to that is looked at even in a flood, and that Decide looks no further where nothing does. Sources that
-// share an entry vouch for each other, which costs nothing but time.
+// that what belongs to that is looked at even in a flood. Decide asks it, too, before it looks for a call or a request that
+// a message may belong to. Sources that share an entry vouch for each other, which costs nothing but time.
 type vouched struct {
 	seed    maphash.Seed
 	entries []voucher
@@ -59,11 +59,15 @@ type vouched struct {
 type voucher struct {
 	legs  atomic.Int32
 	since atomic.Uint32 // the second in which it was let through or challenged, from 1; 0: never
+	known atomic.Uint64 // branches of its requests that were let through: the latest second << 40 | a bit for each
 }
 
 const (
 	vouchedEntries = 1 << 16
 	vouchedLife    = 64 // seconds: a transaction, and the one that answers its challenge
+	admittedLife   = uint64(repeatLife/time.Second) + 1
+	branchBits     = 40
+	secondMask     = 1<<(64-branchBits) - 1
 )
 
 func (v *vouched) init(seed maphash.Seed) {
@@ -76,13 +80,51 @@ func hashOf(seed maphash.Seed, key netip.Addr) uint64 {
 	return maphash.Bytes(seed, a[:])
 }
 
-func (v *vouched) of(source netip.Addr) *voucher {
-	return &v.entries[hashOf(v.seed, SourceKey(source))%vouchedEntries]
+func (v *vouched) of(source netip.Addr) *voucher { return v.at(hashOf(v.seed, SourceKey(source))) }
+
+// at is the entry of a source by hashOf its key.
+func (v *vouched) at(h uint64) *voucher { return &v.entries[h%vouchedEntries] }
+
+// hashOf is the hash of a message's source, computed once.
+func (st *State) hashOf(s *Subject) uint64 {
+	if s.hash == 0 {
+		s.hash = hashOf(st.seed, s.Key)
+	}
+	return s.hash
 }
 
 // add notes that a source has been let through or challenged.
 func (v *vouched) add(at time.Duration, source netip.Addr) {
-	v.of(source).since.Store(uint32(at/time.Second) + 1)
+	v.of(source).add(at)
+}
+
+func (v *voucher) add(at time.Duration) { v.since.Store(uint32(at/time.Second) + 1) }
+
+// admit notes the branch of a request that was let through, by a hash of it.
+func (v *voucher) admit(at time.Duration, branch uint64) {
+	for {
+		old := v.known.Load()
+		next := uint64(at/time.Second)<<branchBits | 1<<(branch%branchBits)
+		if v.recent(at, old) {
+			next |= old & (1<<branchBits - 1)
+		}
+		if v.known.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+// mayHaveAdmitted is false where no request of this branch was let through lately. It is right to say so of nearly every
+// message of a flood, which then costs no look at the requests of all sources.
+func (v *voucher) mayHaveAdmitted(at time.Duration, branch uint64) bool {
+	known := v.known.Load()
+	return known&(1<<(branch%branchBits)) != 0 && v.recent(at, known)
+}
+
+// recent reports whether a transaction of that second may still last. Readers' clocks differ by a little.
+func (v *voucher) recent(at time.Duration, known uint64) bool {
+	const skew = 16
+	return (uint64(at/time.Second)+skew-known>>branchBits)&secondMask <= admittedLife+skew
 }
 
 // leg notes a leg more or less at a source.
@@ -110,7 +152,7 @@ func (g *Guard) Shed(now time.Time, i *nat.Interface, source netip.AddrPort) boo
 	a := source.Addr().Unmap().WithZone("")
 	key := SourceKey(a)
 	h := hashOf(st.seed, key)
-	if st.vouched.entries[h%vouchedEntries].holds(at) || g.excepted(h, at, r, i.Realm, a) || !st.evidence.first(h) {
+	if st.vouched.at(h).holds(at) || g.excepted(h, at, r, i.Realm, a) || !st.evidence.first(h) {
 		return false
 	}
 	st.counters.shed(i)

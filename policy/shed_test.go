@@ -175,3 +175,31 @@ func TestShedAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", a)
 	}
 }
+
+// TestAdmittedBranchesAreNeverMissed: an entry may take a branch for one that was let through, but for the life of a
+// transaction never one that was for another.
+func TestAdmittedBranchesAreNeverMissed(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var v voucher
+		now, admitted := time.Duration(rapid.Int64Range(0, int64(400*24*time.Hour)).Draw(t, "age")), map[uint64]time.Duration{}
+		for range rapid.IntRange(1, 40).Draw(t, "steps") {
+			now += time.Duration(rapid.Int64Range(0, int64(20*time.Second)).Draw(t, "step"))
+			branch := rapid.Uint64Range(0, 100).Draw(t, "branch")
+			if rapid.Bool().Draw(t, "admit") {
+				v.admit(now, branch)
+				admitted[branch] = now
+			}
+			behind := max(0, now-time.Duration(rapid.IntRange(0, 2000).Draw(t, "behind"))*time.Millisecond)
+			for branch, at := range admitted {
+				if now-at < repeatLife && !v.mayHaveAdmitted(behind, branch) {
+					t.Fatalf("branch %d, let through %v ago, is unknown", branch, now-at)
+				}
+			}
+		}
+	})
+	var v voucher
+	v.admit(0, 1)
+	if v.mayHaveAdmitted(0, 2) || v.mayHaveAdmitted(2*repeatLife, 1) || (&voucher{}).mayHaveAdmitted(0, 0) {
+		t.Error("an entry knows what it cannot know")
+	}
+}

@@ -130,9 +130,13 @@ func (m *agentMatcher) floatingMatch(value []byte) int32 {
 	if len(m.floating.accept) == 1 {
 		return best // no such pattern
 	}
-	for i := 0; i < len(value); {
-		c, next := unfold(value, i)
-		i = next
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		if c == '\r' || c == '\n' {
+			var next int
+			c, next = unfold(value, i)
+			i = next - 1
+		}
 		if state = m.floating.step(state, c); state != 0 { // nothing ends where nothing has begun
 			best = min(best, m.floating.accept[state].contains)
 		}
