@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/nat"
 	"sallyport/policy/geo"
 )
 
@@ -120,7 +121,7 @@ func parseSpan(text string) (span, error) {
 	if err != nil {
 		return span{}, err
 	}
-	return span{p.Addr(), lastOf(p)}, nil
+	return span{p.Addr(), nat.LastOf(p)}, nil
 }
 
 // parseAddr reads a literal address, unmapped and without a zone.
@@ -153,29 +154,6 @@ func parsePrefix(text string) (netip.Prefix, error) {
 			text, p.Masked(), p.Bits())
 	}
 	return p, nil
-}
-
-// lastOf is the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	if p.Addr().Is4() {
-		b := p.Addr().As4()
-		setBits(b[:], p.Bits())
-		return netip.AddrFrom4(b)
-	}
-	b := p.Addr().As16()
-	setBits(b[:], p.Bits())
-	return netip.AddrFrom16(b)
-}
-
-// setBits sets all bits from one on.
-func setBits(b []byte, from int) {
-	for i := range b {
-		if keep := from - 8*i; keep <= 0 {
-			b[i] = 0xff
-		} else if keep < 8 {
-			b[i] |= 0xff >> keep
-		}
-	}
 }
 
 // whole reports whether the span is a whole address family, which is the same as `any` for it.
@@ -215,14 +193,14 @@ func (s span) appendPrefixes(out []netip.Prefix) []netip.Prefix {
 		length := a.BitLen()
 		for length > 0 {
 			p := netip.PrefixFrom(a, length-1)
-			if p.Masked().Addr() != a || s.last.Less(lastOf(p)) {
+			if p.Masked().Addr() != a || s.last.Less(nat.LastOf(p)) {
 				break
 			}
 			length--
 		}
 		p := netip.PrefixFrom(a, length)
 		out = append(out, p)
-		a = lastOf(p).Next()
+		a = nat.LastOf(p).Next()
 	}
 	return out
 }
@@ -267,7 +245,7 @@ func (r addressRange) prefixes() []netip.Prefix {
 func (r addressRange) covers(p netip.Prefix) (w width, named, ok bool) {
 	w = widest
 	for _, s := range r.spans {
-		if !s.contains(p.Addr()) || !s.contains(lastOf(p)) {
+		if !s.contains(p.Addr()) || !s.contains(nat.LastOf(p)) {
 			continue
 		}
 		if sw := s.width(); !ok || sw.less(w) {

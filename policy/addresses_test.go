@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"sallyport/nat"
 	"sallyport/policy/geo"
 )
 
@@ -110,7 +111,7 @@ func TestSpanPrefixesHoldExactlyTheSpan(t *testing.T) {
 			if p != p.Masked() || p.Addr() != next {
 				t.Fatalf("%v does not go on at %s", prefixes, next)
 			}
-			next = lastOf(p).Next()
+			next = nat.LastOf(p).Next()
 		}
 		if next != s.last.Next() {
 			t.Fatalf("%v ends before %s", prefixes, s.last)
@@ -124,7 +125,7 @@ func TestSpanPrefixesHoldExactlyTheSpan(t *testing.T) {
 func TestWidthOrdersIPv6(t *testing.T) {
 	widthOf := func(p string) width {
 		q := netip.MustParsePrefix(p)
-		return span{q.Addr(), lastOf(q)}.width()
+		return span{q.Addr(), nat.LastOf(q)}.width()
 	}
 	order := []string{"2001:db8::1/128", "2001:db8::/65", "2001:db8::/64", "2001:db8::/63", "2001:db8::/32", "::/0"}
 	for i := range order[1:] {

@@ -237,13 +237,6 @@ func (x *site) lately(now time.Duration) int {
 	return int(n)
 }
 
-// addresses is how many addresses have bindings.
-func (p *phones) addresses() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.used
-}
-
 // known reports whether phones are registered at a source address.
 func (p *phones) known(source netip.Addr) bool { return p.at(source) > 0 }
 

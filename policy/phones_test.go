@@ -42,8 +42,8 @@ func TestPhonesAreKnownByAddress(t *testing.T) {
 	meets(outsidePhones, "198.51.100.77:5060", "drop not-registered")
 	g.RemovePhone(a) // one too many is nothing
 	g.AddPhone(netip.Addr{})
-	if g.Phones() != 0 || g.phones.addresses() != 0 {
-		t.Errorf("%d phones at %d addresses", g.Phones(), g.phones.addresses())
+	if g.Phones() != 0 || g.phones.used != 0 {
+		t.Errorf("%d phones at %d addresses", g.Phones(), g.phones.used)
 	}
 	g.AddPhone(a)
 	meets(outsidePhones, "198.51.100.77:5060", "allow allow")

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"sallyport/nat"
 )
 
 // limitWarnings looks for rate limits that are legal and probably not meant.
@@ -132,7 +134,7 @@ func winsAt(a, b addressRange, p netip.Prefix, first bool) bool {
 		return false
 	}
 	low := netip.PrefixFrom(p.Addr(), p.Bits()+1)
-	high := netip.PrefixFrom(lastOf(low).Next(), p.Bits()+1)
+	high := netip.PrefixFrom(nat.LastOf(low).Next(), p.Bits()+1)
 	return winsAt(a, b, low, first) && winsAt(a, b, high, first)
 }
 

@@ -19,6 +19,8 @@ import (
 	"strings"
 
 	"github.com/gaissmai/bart"
+
+	"sallyport/nat"
 )
 
 // The bounds of what a list may say.
@@ -237,23 +239,13 @@ func parseRange(first, last string) ([]netip.Prefix, bool) {
 		p := netip.PrefixFrom(a, a.BitLen())
 		for p.Bits() > 0 {
 			wider := netip.PrefixFrom(a, p.Bits()-1)
-			if wider.Masked().Addr() != a || b.Less(lastOf(wider)) {
+			if wider.Masked().Addr() != a || b.Less(nat.LastOf(wider)) {
 				break
 			}
 			p = wider
 		}
 		list = append(list, p)
-		a = lastOf(p).Next()
+		a = nat.LastOf(p).Next()
 	}
 	return list, true
-}
-
-// lastOf is the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+
+	"sallyport/nat"
 )
 
 // The bounds of what is read.
@@ -53,17 +55,7 @@ func (b *builder) add(first, last netip.Addr, code Code, line int) error {
 // addPrefix takes one prefix.
 func (b *builder) addPrefix(p netip.Prefix, code Code, line int) error {
 	p = p.Masked()
-	return b.add(p.Addr(), lastOf(p), code, line)
-}
-
-// lastOf is the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
+	return b.add(p.Addr(), nat.LastOf(p), code, line)
 }
 
 // database sorts what was collected. The builder is of no use afterwards.

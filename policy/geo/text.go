@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"sallyport/nat"
 )
 
 // readText reads a text database: comma-separated ranges (tor's geoip and geoip6, DB-IP, IP2Location), prefixes with a
@@ -135,7 +137,7 @@ func (t *textReader) row(line string) error {
 		}
 		// Prefixes nest or lie apart, so that a list of them may name a wide one and exceptions from it.
 		t.b.nested = true
-		return t.addRow(p.Masked().Addr(), lastOf(p.Masked()), fields[1])
+		return t.addRow(p.Masked().Addr(), nat.LastOf(p.Masked()), fields[1])
 	}
 	first, last, err := ends(fields)
 	switch {

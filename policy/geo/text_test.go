@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"sallyport/nat"
 )
 
 const torText = `# This file has been converted from a location database.
@@ -208,7 +210,7 @@ func TestNestedPrefixesEqualANaiveSearch(t *testing.T) {
 			if err := b.addPrefix(p, code, line); err != nil {
 				t.Fatal(err)
 			}
-			list = append(list, entry{number(p.Addr()), number(lastOf(p)), code, line})
+			list = append(list, entry{number(p.Addr()), number(nat.LastOf(p)), code, line})
 		}
 		d, err := b.database()
 		if err != nil {

@@ -3,6 +3,8 @@ package config
 import (
 	"net/netip"
 	"strings"
+
+	"sallyport/nat"
 )
 
 // Range is a set of neighbouring addresses: a CIDR prefix, one address, "start-end" (both included), or "any", which is
@@ -57,7 +59,7 @@ func (r *Range) prefix(s string) error {
 		return badValue("write "+p.Masked().String()+" for the network or "+p.Addr().String()+" for the one address",
 			"%q has bits set beyond its length", s)
 	}
-	*r = Range{first: p.Addr(), last: lastOf(p)}
+	*r = Range{first: p.Addr(), last: nat.LastOf(p)}
 	return nil
 }
 
@@ -119,7 +121,7 @@ func (r Range) Prefixes() []netip.Prefix {
 	for at := r.first; ; {
 		p := widest(at, r.last)
 		out = append(out, p)
-		end := lastOf(p)
+		end := nat.LastOf(p)
 		if end == r.last {
 			return out
 		}
@@ -132,22 +134,12 @@ func widest(first, last netip.Addr) netip.Prefix {
 	best := netip.PrefixFrom(first, first.BitLen())
 	for bits := first.BitLen() - 1; bits >= 0; bits-- {
 		p := netip.PrefixFrom(first, bits)
-		if p.Masked().Addr() != first || last.Less(lastOf(p)) {
+		if p.Masked().Addr() != first || last.Less(nat.LastOf(p)) {
 			break
 		}
 		best = p
 	}
 	return best
-}
-
-// lastOf is the highest address of a prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
 
 // MarshalText writes the range as String does.
@@ -163,7 +155,7 @@ func (r Range) String() string {
 	case r.first == r.last:
 		return r.first.String()
 	}
-	if p := widest(r.first, r.last); lastOf(p) == r.last {
+	if p := widest(r.first, r.last); nat.LastOf(p) == r.last {
 		return p.String()
 	}
 	return r.first.String() + "-" + r.last.String()

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"sallyport/nat"
 )
 
 func TestRange(t *testing.T) {
@@ -77,11 +79,11 @@ func TestRangeAgreesWithItsPrefixes(t *testing.T) {
 		if n := r.first.BitLen(); len(prefixes) > max(2*n-2, 1) {
 			t.Fatalf("%s has %d prefixes", r, len(prefixes))
 		}
-		if prefixes[0].Addr() != r.first || lastOf(prefixes[len(prefixes)-1]) != r.last {
+		if prefixes[0].Addr() != r.first || nat.LastOf(prefixes[len(prefixes)-1]) != r.last {
 			t.Fatalf("%s: %v does not span it", r, prefixes)
 		}
 		for i, p := range prefixes {
-			if p.Masked() != p || i > 0 && lastOf(prefixes[i-1]).Next() != p.Addr() {
+			if p.Masked() != p || i > 0 && nat.LastOf(prefixes[i-1]).Next() != p.Addr() {
 				t.Fatalf("%s: %v has a gap, an overlap or loose bits at %d", r, prefixes, i)
 			}
 		}
