@@ -2,10 +2,12 @@ package media_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -13,11 +15,29 @@ import (
 
 	"sallyport/media"
 	"sallyport/media/epoll"
+	"sallyport/media/process"
 	"sallyport/media/sim"
+	"sallyport/media/steer"
 	"sallyport/nat"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// socketVariable makes the test binary a media process on that socket.
+const socketVariable = "SALLYPORT_MEDIA_SOCKET"
+
+func TestMain(m *testing.M) {
+	if socket := os.Getenv(socketVariable); socket != "" {
+		err := process.Become()
+		if err == nil {
+			err = process.Serve(context.Background(), process.ServeOptions{Socket: socket, Build: "test", Follow: true})
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // own is a loopback address that no other run of these tests uses.
 func own(kind byte) netip.Addr {
@@ -55,6 +75,8 @@ type rig struct {
 	// send puts a datagram on the wire; next waits for one at a peer.
 	send func(from string, to netip.AddrPort, payload []byte)
 	next func(at string) (from netip.AddrPort, payload []byte)
+	// settled returns when what was pointed is in force; nil: it is at once.
+	settled func()
 }
 
 func (r *rig) at(d door) netip.AddrPort {
@@ -66,6 +88,9 @@ func (r *rig) point(side nat.Side, w media.Want) {
 	r.t.Helper()
 	if err := r.plane.Point(r.id, side, w); err != nil {
 		r.t.Fatal(err)
+	}
+	if r.settled != nil {
+		r.settled()
 	}
 }
 
@@ -116,7 +141,31 @@ func simRig(t *testing.T) *rig {
 	return r
 }
 
-func epollRig(t *testing.T) *rig {
+func epollRig(t *testing.T) *rig { return socketRig(t, epoll.New(epoll.Options{}), 20100) }
+
+func steerRig(t *testing.T) *rig {
+	if err := steer.Probe(); err != nil {
+		t.Skip(err)
+	}
+	return socketRig(t, steer.New(steer.Options{}), 20200)
+}
+
+// processRig is a relay in another process: the test binary, started anew.
+func processRig(t *testing.T) *rig {
+	socket := filepath.Join(t.TempDir(), "media.sock")
+	t.Setenv(socketVariable, socket)
+	b := process.New(process.Options{Socket: socket, Build: "test", Program: os.Args[0]})
+	r := socketRig(t, b, 20300)
+	r.settled = func() {
+		if err := b.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return r
+}
+
+// socketRig has real sockets for peers.
+func socketRig(t *testing.T, b media.Backend, first uint16) *rig {
 	sockets := make(map[string]*net.UDPConn)
 	for name, at := range peers {
 		c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(at))
@@ -127,7 +176,7 @@ func epollRig(t *testing.T) *rig {
 		sockets[name] = c
 	}
 	r := &rig{t: t}
-	r.reserve(epoll.New(epoll.Options{}), 20100)
+	r.reserve(b, first)
 	r.send = func(from string, to netip.AddrPort, payload []byte) {
 		if _, err := sockets[from].WriteToUDPAddrPort(payload, to); err != nil {
 			t.Fatal(err)
@@ -286,7 +335,7 @@ var backendCases = []struct {
 }
 
 func TestBackends(t *testing.T) {
-	for name, rigOf := range map[string]func(*testing.T) *rig{"sim": simRig, "epoll": epollRig} {
+	for name, rigOf := range map[string]func(*testing.T) *rig{"sim": simRig, "epoll": epollRig, "steer": steerRig, "process": processRig} {
 		for _, c := range backendCases {
 			t.Run(fmt.Sprintf("%s/%s", name, c.name), func(t *testing.T) {
 				r := rigOf(t)

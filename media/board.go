@@ -1,50 +1,51 @@
 package media
 
 import (
-	"net/netip"
-	"runtime"
+	"errors"
+	"fmt"
+	"iter"
 	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"sallyport/nat"
 )
 
-// Rejection is why a datagram was not relayed.
-type Rejection uint8
-
-// The rejections, a closed list: they index LegStats.Rejected and Gauges.Rejected.
-const (
-	Accepted          Rejection = iota // not rejected
-	RejectedStray                      // on a free port
-	RejectedSource                     // from outside the candidates, or another port of one once the leg is locked
-	RejectedOwn                        // from a port of our own pool that the SDP did not name
-	RejectedLearn                      // from a candidate that is not proven yet
-	RejectedJunk                       // no RTP, RTCP or whole header
-	RejectedSTUN                       // STUN: no ICE was negotiated
-	RejectedDTLS                       // DTLS: no DTLS-SRTP was negotiated
-	RejectedPort                       // RTCP on an RTP port without rtcp-mux, or on the RTCP port with it
-	RejectedDirection                  // the leg may not be heard, or the other may not hear (hold)
-	RejectedNowhere                    // the other leg has no destination yet
-	RejectedUnsent                     // the kernel refused to send it
-	RejectedInternal                   // the engine failed on it: a bug, to be reported
-
-	rejections
-)
-
-// NumRejections is the length of the closed list.
-const NumRejections = int(rejections)
-
-var rejectionNames = [...]string{"accepted", "stray", "source", "own-port", "unproven", "junk", "stun", "dtls",
-	"wrong-port", "direction", "no-destination", "unsent", "internal"}
-
-// String is the rejection's name in metrics and CDRs.
-func (r Rejection) String() string { return rejectionNames[r%rejections] }
-
-// Board is what the engine publishes and signalling reads: counters of each leg, totals, and when a free port was last
-// disturbed. One thread writes; any may read.
+// Board is what the engine publishes and signalling reads: counters of each leg, totals, which legs are in use, and when
+// a free port was last disturbed. Each leg has one thread that writes; any may read.
+//
+// It lies over a region of memory of a fixed layout without pointers, so that the region may be shared between
+// processes: the media process has it for writing, signalling for reading. Numbers are in the machine's own order.
 type Board struct {
 	// Base is the zero of the engine's clock. It carries a monotonic reading.
-	Base   time.Time
-	cells  []cell
-	totals [rejections]atomic.Uint64
+	Base  time.Time
+	head  *head
+	cells []cell
+}
+
+// BoardVersion is the version of the region's layout; it changes with any change of head or cell.
+const BoardVersion = 1
+
+const boardMagic = 0x53616c6c79426f64
+
+// maxRejections is the room for rejections in the region, so that a new one does not change its layout.
+const maxRejections = 16
+
+// Ports that share a line of the processor's cache would slow each other down.
+const cacheLine = 64
+
+// head is the region's beginning. All but totals is written before the region is shared.
+type head struct {
+	magic     uint64
+	version   uint32
+	cellSize  uint32
+	legs      uint32
+	pairs     uint32
+	first     uint32
+	_         uint32
+	monotonic int64 // CLOCK_MONOTONIC at the zero of the engine's clock, in nanoseconds
+	_         [24]byte
+	totals    [maxRejections]atomic.Uint64
 }
 
 // cell is the published state of one leg, three cache lines, of which a relayed packet touches the first. Writes that
@@ -62,18 +63,157 @@ type cell struct {
 
 	remoteHi   atomic.Uint64
 	remoteLo   atomic.Uint64
+	since      atomic.Int64  // engine clock of the first command of this generation
 	remotePort atomic.Uint32 // bit 16: latched
 	changes    atomic.Uint32
 	latches    atomic.Uint32
-	rejected   [rejections]atomic.Uint32
-	_          [48]byte
+	use        atomic.Uint32
+	peer       atomic.Int32
+	_          uint32
+	rejected   [maxRejections]atomic.Uint32
+	_          [16]byte
 }
 
 const latchedBit = 1 << 16
 
-// NewBoard makes the board of a table.
+// What a port is used for.
+const (
+	useFree uint32 = iota
+	useOutside
+	useInside
+	useMissing // another program holds it
+)
+
+const headSize = int(unsafe.Sizeof(head{}))
+
+// BoardSize is the length of a layout's region in bytes.
+func BoardSize(layout Layout) int { return headSize + layout.Legs()*int(unsafe.Sizeof(cell{})) }
+
+// NewBoard makes the board of a table in memory of this process alone.
 func NewBoard(layout Layout, base time.Time) *Board {
-	return &Board{Base: base, cells: make([]cell, layout.Legs())}
+	room := make([]byte, BoardSize(layout)+cacheLine)
+	skip := -int(uintptr(unsafe.Pointer(&room[0]))) & (cacheLine - 1)
+	return LayBoard(room[skip:][:BoardSize(layout)], layout, base, 0)
+}
+
+// LayBoard lays a board over a zeroed region of BoardSize bytes, aligned to a cache line. monotonic is CLOCK_MONOTONIC
+// at base, in nanoseconds.
+func LayBoard(region []byte, layout Layout, base time.Time, monotonic int64) *Board {
+	b := over(region, layout.Legs())
+	b.Base = base
+	h := b.head
+	h.magic, h.version, h.cellSize = boardMagic, BoardVersion, uint32(unsafe.Sizeof(cell{}))
+	h.legs, h.pairs, h.first, h.monotonic = uint32(layout.Legs()), uint32(layout.Pairs), uint32(layout.First), monotonic
+	return b
+}
+
+// ViewBoard looks at a region that another process writes; the region may be mapped for reading only. now is this
+// moment, monotonic the same one by CLOCK_MONOTONIC.
+func ViewBoard(region []byte, layout Layout, now time.Time, monotonic int64) (*Board, error) {
+	if len(region) < BoardSize(layout) {
+		return nil, fmt.Errorf("media: the shared table has %d bytes, %d are needed: both processes must be of one build", len(region), BoardSize(layout))
+	}
+	b := over(region, layout.Legs())
+	h := b.head
+	switch {
+	case h.magic != boardMagic:
+		return nil, errors.New("media: the shared memory is no table of legs")
+	case h.version != BoardVersion, h.cellSize != uint32(unsafe.Sizeof(cell{})):
+		return nil, fmt.Errorf("media: the shared table has layout %d, this program knows %d: both processes must be of one build", h.version, BoardVersion)
+	case h.legs != uint32(layout.Legs()), h.pairs != uint32(layout.Pairs), h.first != uint32(layout.First):
+		return nil, fmt.Errorf("media: the shared table is of %d legs from port %d, not of %d from %d", h.legs, h.first, layout.Legs(), layout.First)
+	}
+	b.Base = now.Add(-time.Duration(monotonic - h.monotonic))
+	return b, nil
+}
+
+// over has no opinion on what the region holds. Its alignment is the caller's affair: memory that was mapped is aligned
+// to a page.
+func over(region []byte, legs int) *Board {
+	start := unsafe.Pointer(&region[0])
+	return &Board{
+		head:  (*head)(start),
+		cells: unsafe.Slice((*cell)(unsafe.Add(start, headSize)), legs),
+	}
+}
+
+// SetMissing marks a port that another program holds.
+func (b *Board) SetMissing(leg int) { b.cells[leg].use.Store(useMissing) }
+
+// Missing lists the legs whose ports other programs hold.
+func (b *Board) Missing() (legs []int) {
+	for i := range b.cells {
+		if b.cells[i].use.Load() == useMissing {
+			legs = append(legs, i)
+		}
+	}
+	return legs
+}
+
+// Holding is an RTP leg that is in use.
+type Holding struct {
+	Leg, Peer  int
+	Side       nat.Side
+	Generation uint32
+	Since      time.Time // of its first command
+	Seen       time.Time // the last accepted datagram on it or its RTCP leg; zero: none
+	Latches    uint32
+}
+
+// Holdings are the legs in use, in the order of the table.
+func (b *Board) Holdings() iter.Seq[Holding] {
+	return func(yield func(Holding) bool) {
+		for leg := 0; leg < len(b.cells); leg += 2 {
+			if h, ok := b.holding(leg); ok && !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+// HoldingsOf are those of some RTP legs that are in use.
+func (b *Board) HoldingsOf(legs ...int) iter.Seq[Holding] {
+	return func(yield func(Holding) bool) {
+		for _, leg := range legs {
+			if h, ok := b.holding(leg); ok && !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+func (b *Board) holding(leg int) (h Holding, ok bool) {
+	c := &b.cells[leg]
+	use := c.use.Load()
+	if use != useOutside && use != useInside {
+		return h, false
+	}
+	h = Holding{
+		Leg: leg, Peer: int(c.peer.Load()), Side: nat.Outside, Generation: c.generation.Load(),
+		Since: b.Base.Add(time.Duration(c.since.Load())), Latches: c.latches.Load(),
+	}
+	if use == useInside {
+		h.Side = nat.Inside
+	}
+	if at := max(c.seen.Load(), b.cells[leg+1].seen.Load()); at != 0 {
+		h.Seen = b.Base.Add(time.Duration(at))
+	}
+	// What was read of a leg that changed meanwhile belongs together by chance only.
+	return h, c.use.Load() == use && c.generation.Load() == h.Generation && h.Peer >= 0 && h.Peer+1 < len(b.cells) && h.Peer&1 == 0
+}
+
+// held reports whether a leg is in use by a generation.
+func (b *Board) held(leg int, generation uint32) bool {
+	use := b.cells[leg].use.Load()
+	return (use == useOutside || use == useInside) && b.cells[leg].generation.Load() == generation
+}
+
+// newest is the highest generation on the board.
+func (b *Board) newest() (generation uint32) {
+	for i := range b.cells {
+		generation = max(generation, b.cells[i].generation.Load())
+	}
+	return generation
 }
 
 // frame runs a group of writes that a reader sees whole or not at all.
@@ -84,9 +224,10 @@ func (c *cell) frame(write func()) {
 }
 
 // reset starts the figures of a new stream.
-func (c *cell) reset(generation uint32) {
+func (c *cell) reset(now int64, generation uint32) {
 	c.frame(func() {
 		c.generation.Store(generation)
+		c.since.Store(now)
 		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo} {
 			v.Store(0)
 		}
@@ -102,6 +243,16 @@ func (c *cell) reset(generation uint32) {
 	})
 }
 
+// serve publishes that a leg is in use.
+func (c *cell) serve(peer int32, f flags) {
+	use := useOutside
+	if f&flagInside != 0 {
+		use = useInside
+	}
+	c.peer.Store(peer)
+	c.use.Store(use)
+}
+
 // setRemote publishes where the leg sends to.
 func (c *cell) setRemote(p Endpoint, latched bool) {
 	c.frame(func() {
@@ -114,105 +265,4 @@ func (c *cell) setRemote(p Endpoint, latched bool) {
 		c.remoteLo.Store(p.lo)
 		c.remotePort.Store(port)
 	})
-}
-
-// snapshot is a leg's published state at one moment.
-type snapshot struct {
-	packets, control   uint64
-	bytes, sent        uint64
-	seen, lost, jitter int64
-	changes, latches   uint32
-	remote             Endpoint
-	latched            bool
-	rejected           [rejections]uint64
-}
-
-// read takes a snapshot. It reports false if the leg shows another generation: no command of the stream has been
-// applied yet. The writer's frames are a few stores long, so the loop ends.
-func (b *Board) read(leg int, generation uint32) (s snapshot, ok bool) {
-	c := &b.cells[leg]
-	for {
-		turn := c.turn.Load()
-		if turn&1 == 0 {
-			s, ok = c.load(), c.generation.Load() == generation
-			if c.turn.Load() == turn {
-				return s, ok
-			}
-		}
-		runtime.Gosched() // the writer may wait for our processor
-	}
-}
-
-func (c *cell) load() (s snapshot) {
-	port := c.remotePort.Load()
-	s = snapshot{
-		packets: c.packets.Load(), control: c.control.Load(), bytes: c.bytes.Load(), sent: c.sent.Load(),
-		seen: c.seen.Load(), lost: c.lost.Load(), jitter: c.jitter.Load(),
-		changes: c.changes.Load(), latches: c.latches.Load(),
-		remote:  Endpoint{c.remoteHi.Load(), c.remoteLo.Load(), uint16(port)},
-		latched: port&latchedBit != 0,
-	}
-	for i := range s.rejected {
-		s.rejected[i] = uint64(c.rejected[i].Load())
-	}
-	return s
-}
-
-// stray is when a port was last disturbed, and zero if it never was.
-func (b *Board) stray(leg int) time.Time {
-	if at := b.cells[leg].seen.Load(); at != 0 {
-		return b.Base.Add(time.Duration(at))
-	}
-	return time.Time{}
-}
-
-// LegStats are the relay's figures of one side of a stream: what its peer sent, and what was sent to it.
-type LegStats struct {
-	Packets     uint64                // RTP accepted from the peer (other datagrams on a leg without header checks)
-	Bytes       uint64                // of those, UDP payload
-	Control     uint64                // RTCP accepted from the peer
-	Sent        uint64                // relayed to the peer, RTP and RTCP
-	Lost        uint64                // RFC 3550 §A.3, all SSRCs together
-	Jitter      time.Duration         // RFC 3550 §A.8
-	Rejected    [NumRejections]uint64 // RTP and RTCP port together, by Rejection
-	SSRCChanges uint32
-	Latches     uint32         // how often a source was locked
-	Remote      netip.AddrPort // where RTP is sent to; invalid: nowhere yet
-	Latched     bool           // Remote was learned or confirmed by packets
-	Ported      bool           // … and has another port than the SDP named
-	LastSeen    time.Time      // last accepted datagram; zero: none
-}
-
-// RejectedTotal is the sum over all rejections.
-func (s *LegStats) RejectedTotal() (n uint64) {
-	for _, v := range s.Rejected {
-		n += v
-	}
-	return n
-}
-
-// stats joins the RTP and the RTCP leg of a side.
-func (b *Board) stats(leg int, generation uint32) (s LegStats) {
-	rtp, ok := b.read(leg, generation)
-	if !ok {
-		return s
-	}
-	s = LegStats{
-		Packets: rtp.packets, Control: rtp.control, Bytes: rtp.bytes, Sent: rtp.sent, Lost: uint64(max(0, rtp.lost)),
-		Jitter: time.Duration(rtp.jitter >> 4), SSRCChanges: rtp.changes, Latches: rtp.latches,
-		Remote: rtp.remote.AddrPort(), Latched: rtp.latched, Rejected: rtp.rejected,
-	}
-	seen := rtp.seen
-	if rtcp, ok := b.read(leg+1, generation); ok {
-		s.Control += rtcp.control
-		s.Sent += rtcp.sent
-		seen = max(seen, rtcp.seen)
-		for i, n := range rtcp.rejected {
-			s.Rejected[i] += n
-		}
-	}
-	if seen != 0 {
-		s.LastSeen = b.Base.Add(time.Duration(seen))
-	}
-	return s
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
 	"sallyport/nat"
 )
@@ -20,7 +21,17 @@ type Config struct {
 	DSCP int
 	// ReceiveBuffer is asked for each socket, in bytes; 0 means 64 KiB, a second of ordinary audio.
 	ReceiveBuffer int
+	// Workers is how many threads share the calls; 0 means 1. A range too narrow to be shared has one.
+	Workers int
+	// LowLatency relays each packet as soon as it comes. Otherwise a process that does nothing but media gathers those of
+	// half a millisecond while it has little to do, which saves a third of its processor time.
+	LowLatency bool
+	// Silence is how long a call whose signalling is gone may be silent before its ports are freed; 0 means 60 s.
+	Silence time.Duration
 }
+
+// MaxWorkers bounds Config.Workers.
+const MaxWorkers = 64
 
 // Validate reports what the administrator must change. All errors are joined.
 func (c Config) Validate() error {
@@ -43,6 +54,12 @@ func (c Config) Validate() error {
 	if c.ReceiveBuffer < 0 {
 		errs = append(errs, fmt.Errorf("media: receive buffer of %d bytes: use 0 for the default", c.ReceiveBuffer))
 	}
+	if c.Workers < 0 || c.Workers > MaxWorkers {
+		errs = append(errs, fmt.Errorf("media: %d workers: use 1 to %d, or 0 for the default", c.Workers, MaxWorkers))
+	}
+	if c.Silence < 0 {
+		errs = append(errs, fmt.Errorf("media: silence of %v: use 0 for the default", c.Silence))
+	}
 	return errors.Join(errs...)
 }
 
@@ -55,7 +72,7 @@ func (c Config) layout() Layout {
 		Addresses: [2]netip.Addr{c.Addresses[0].Unmap(), c.Addresses[1].Unmap()},
 		First:     first, Blocks: 2,
 		Pairs: max(0, (int(c.Last)-first+1)/2),
-		DSCP:  c.DSCP, ReceiveBuffer: c.ReceiveBuffer,
+		DSCP:  c.DSCP, ReceiveBuffer: c.ReceiveBuffer, LowLatency: c.LowLatency, Silence: c.Silence,
 	}
 	if c.Shared() {
 		l.Blocks = 1
@@ -63,8 +80,15 @@ func (c Config) layout() Layout {
 	if l.ReceiveBuffer == 0 {
 		l.ReceiveBuffer = 64 << 10
 	}
+	if l.Silence == 0 {
+		l.Silence = time.Minute
+	}
+	l.Workers = c.workers(l)
 	return l
 }
+
+// workers is how many threads share the calls. Each needs pairs for more than one call of its own.
+func (c Config) workers(l Layout) int { return max(1, min(c.Workers, l.Pairs*l.Blocks/4)) }
 
 // Layout is the shape of the leg table, which Plane, Engine and back end must agree on. Legs are numbered by port: one
 // block for each bind address, the even numbers RTP, the odd ones RTCP.
@@ -75,10 +99,24 @@ type Layout struct {
 	Blocks        int           // 2, or 1 where both sides share an address
 	DSCP          int
 	ReceiveBuffer int
+	Workers       int // at least 1
+	LowLatency    bool
+	Silence       time.Duration // Config.Silence
 }
 
 // Legs is the length of the table.
 func (l Layout) Legs() int { return l.Blocks * l.Pairs * 2 }
+
+// Worker is the worker that a leg belongs to. Calls are shared by pair number, and both legs of a call, on either side,
+// have one worker.
+func (l Layout) Worker(leg int) int { return leg / 2 % l.Pairs % max(1, l.Workers) }
+
+// serves reports whether a command is for legs of the table, both of one worker.
+func (l Layout) serves(c *Command) bool {
+	legs := int32(l.Legs())
+	return c.Leg >= 0 && c.Leg+1 < legs && c.Peer >= 0 && c.Peer+1 < legs && (c.Leg|c.Peer)&1 == 0 &&
+		l.Worker(int(c.Leg)) == l.Worker(int(c.Peer))
+}
 
 // Local is the address that a leg is bound to.
 func (l Layout) Local(leg int) netip.AddrPort {

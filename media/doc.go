@@ -1,10 +1,14 @@
 // Package media is the relay engine: it carries the audio of a call from one side to the other, and nothing else.
 //
 // It has two halves that share no pointer. The Plane is what signalling holds: the port pool, the wanted state of every
-// stream, the media timeout. The Engine is what a worker thread holds: a table of legs of fixed size, without pointers,
+// stream, the media timeout. The Engine is what worker threads hold: a table of legs of fixed size, without pointers,
 // indexed by port, and one pure function, Packet, that says for each datagram where it goes. Between them travel
 // Commands, each the whole wanted state of one leg, harmless to repeat, and a Board of published counters. A back end
-// (media/epoll, media/sim) owns the Engine and the sockets.
+// (media/epoll, media/steer, media/sim) owns the Engine and the sockets; media/process puts it into a process of its own.
+//
+// Either half may be lost while the other goes on. A new engine is filled from the Plane, and what the old Board counted
+// and had proven is kept. A new Plane finds on the Board which legs an earlier one left in use, and hands out none of their
+// ports until the engine has freed them.
 //
 // The engine knows addresses and packet headers. It knows no SIP and no SDP, transcodes nothing, keeps no packet, and
 // answers none: a datagram is relayed to the one address that signalling vouched for, or dropped and counted.

@@ -2,8 +2,8 @@ package media
 
 import "time"
 
-// Engine is the leg table and what happens to it. It belongs to one thread; only its Board may be read by others. It
-// opens no socket and reads no clock: a back end hands in datagrams, commands and the time.
+// Engine is the leg table and what happens to it. Each leg belongs to one thread, its worker; only the Board may be read by
+// others. It opens no socket and reads no clock: a back end hands in datagrams, commands and the time.
 //
 // Times are nanoseconds since the Base of the Board.
 type Engine struct {
@@ -13,14 +13,20 @@ type Engine struct {
 	own   [2]Endpoint
 	first uint16
 	ports uint16
+	share Layout // which worker a leg belongs to
 }
 
 // NewEngine makes the table of a layout; base is the zero of its clock.
 func NewEngine(layout Layout, base time.Time) *Engine {
+	return NewEngineOn(layout, NewBoard(layout, base))
+}
+
+// NewEngineOn makes the table of a layout that publishes on a board.
+func NewEngineOn(layout Layout, board *Board) *Engine {
 	e := &Engine{
 		legs:  make([]leg, layout.Legs()),
 		rules: make([]rule, layout.Legs()),
-		board: NewBoard(layout, base),
+		board: board, share: layout,
 		first: uint16(layout.First), ports: uint16(layout.Pairs * 2),
 	}
 	for side, a := range layout.Addresses {
@@ -32,16 +38,18 @@ func NewEngine(layout Layout, base time.Time) *Engine {
 // Board is what the engine publishes.
 func (e *Engine) Board() *Board { return e.board }
 
-// Apply carries out a command. It is idempotent.
+// Apply carries out a command. It is idempotent. One for legs that the layout does not have, or that belong to two
+// workers, is ignored.
 func (e *Engine) Apply(now int64, c *Command) {
-	if c.Leg < 0 || int(c.Leg)+1 >= len(e.legs) || c.Peer < 0 || int(c.Peer)+1 >= len(e.legs) || (c.Leg|c.Peer)&1 != 0 {
+	if !e.share.serves(c) {
 		return
 	}
 	if c.Free {
 		// A late Free of an earlier stream does not touch the present one; one that overtook others ends them as well.
 		for i := c.Leg; i <= c.Leg+1; i++ {
-			if int32(c.Generation-e.legs[i].generation) >= 0 {
+			if int32(c.Generation-e.legs[i].generation) >= 0 && e.legs[i].state != stateFree {
 				e.legs[i].state = stateFree
+				e.board.cells[i].use.Store(useFree)
 			}
 		}
 		return
@@ -56,8 +64,9 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	fresh := l.state == stateFree || l.generation != c.Generation
 	if fresh {
 		*l, *r = leg{generation: c.Generation}, rule{}
-		e.board.cells[i].reset(c.Generation)
+		e.board.cells[i].reset(now, c.Generation)
 	}
+	e.board.cells[i].serve(c.Peer, f)
 	if !exact.usable() && !fresh {
 		// An old hold (RFC 3264 §8.4: 0.0.0.0) or a stream switched off. The directions say what is relayed; where the peer
 		// is remains known, so that a resume is heard from its first packet.
@@ -79,6 +88,10 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	case renewed && l.state == stateLocked:
 		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
 		r.permit = true
+	}
+	if known := c.learned[i&1]; fresh && c.mode != Off && known.usable() && r.candidate(known) && !e.isOwn(known) {
+		// The engine that proved it is gone; signalling still vouches for its address, so nobody waits for a proof again.
+		e.lock(now, i, l, r, known)
 	}
 	if answered && l.state == stateLocked {
 		// While it rang, a neighbour behind the same NAT had all the time in the world. Now the phone speaks: where the

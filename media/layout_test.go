@@ -24,13 +24,19 @@ func TestTablesArePlain(t *testing.T) {
 		}
 		return true
 	}
-	for _, row := range []any{leg{}, rule{}, cell{}, Command{}} {
+	for _, row := range []any{leg{}, rule{}, cell{}, head{}, Command{}} {
 		if !plain(reflect.TypeOf(row)) {
 			t.Errorf("%T holds pointers", row)
 		}
 	}
 	if size := reflect.TypeFor[cell]().Size(); size%64 != 0 {
 		t.Errorf("a cell has %d bytes", size)
+	}
+	if size := reflect.TypeFor[head]().Size(); size%cacheLine != 0 {
+		t.Errorf("the head has %d bytes", size)
+	}
+	if NumRejections > maxRejections {
+		t.Errorf("%d rejections, the shared table has room for %d: raise BoardVersion with it", NumRejections, maxRejections)
 	}
 	if size := reflect.TypeFor[leg]().Size(); size > 128 {
 		t.Errorf("a leg has %d bytes", size)

@@ -13,7 +13,7 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 	l, c := &e.legs[i], &e.board.cells[i]
 	if l.state == stateFree {
 		c.seen.Store(now) // the pool gives the port more rest
-		e.board.totals[RejectedStray].Add(1)
+		e.board.head.totals[RejectedStray].Add(1)
 		return Verdict{Why: RejectedStray}
 	}
 	if l.is(flagControl) && l.is(flagMux) {
@@ -56,11 +56,11 @@ func (e *Engine) Unsent(v Verdict) {
 }
 
 // Failed counts a datagram or command on which the engine panicked; the back end goes on with the next.
-func (e *Engine) Failed() { e.board.totals[RejectedInternal].Add(1) }
+func (e *Engine) Failed() { e.board.head.totals[RejectedInternal].Add(1) }
 
 func (e *Engine) reject(i int, why Rejection) Verdict {
 	e.board.cells[i].rejected[why].Add(1)
-	e.board.totals[why].Add(1)
+	e.board.head.totals[why].Add(1)
 	return Verdict{Why: why}
 }
 

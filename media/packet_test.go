@@ -21,9 +21,9 @@ type bare struct {
 	now    int64
 }
 
-func (b *bare) Open(l media.Layout) (*media.Board, []netip.AddrPort, error) {
+func (b *bare) Open(l media.Layout, _ media.Listener) (*media.Board, error) {
 	b.layout, b.engine, b.now = l, media.NewEngine(l, time.Unix(1e9, 0)), 1e9
-	return b.engine.Board(), nil, nil
+	return b.engine.Board(), nil
 }
 func (b *bare) Post(c media.Command) { b.engine.Apply(b.now, &c) }
 func (b *bare) Close() error         { return nil }

@@ -11,19 +11,31 @@ import (
 	"sallyport/nat"
 )
 
-// ID names a reserved stream: its number and generation. The zero ID names none, and no ID is used twice.
+// ID names a reserved stream: its number and generation. The zero ID names none. No ID is used twice by one Plane, nor
+// while a stream that an earlier run of signalling left has it.
 type ID uint64
 
-// Backend is what carries datagrams for an engine: it owns the engine, the sockets and the thread. Plane and back end
+// Backend is what carries datagrams for an engine: it owns the engine, the sockets and the threads. Plane and back end
 // exchange nothing but these messages and the Board, so that a back end may stand in another process.
 type Backend interface {
-	// Open binds every port of the layout. Ports that other programs hold are no error: they are returned.
-	Open(Layout) (board *Board, missing []netip.AddrPort, err error)
+	// Open binds every port of the layout. Ports that other programs hold are no error: the Board tells them, and which
+	// legs are in use already, left by an earlier run of signalling.
+	Open(Layout, Listener) (*Board, error)
 	// Post hands a command over. It does not wait; commands for one leg arrive in order, a later one may replace an
 	// earlier one.
 	Post(Command)
-	// Close ends the thread and gives the ports back. Post does nothing afterwards.
+	// Close ends the threads and gives the ports back. Post does nothing afterwards. What has been published can still be
+	// read.
 	Close() error
+}
+
+// Listener hears of what happens to a back end in another process. Others have nothing to say.
+type Listener struct {
+	// Renewed says that the engine or the way to it is another one; commands that had not arrived are lost. Its Board takes
+	// the place of the one before, which nobody reads any more once Renewed has returned true.
+	Renewed func(*Board) bool
+	// Hinted says that a Sweep would find something.
+	Hinted func()
 }
 
 // Plane is what signalling holds of the relay: the port pool, the wanted state of every stream and the media timeout.
@@ -31,16 +43,21 @@ type Backend interface {
 type Plane struct {
 	layout  Layout
 	backend Backend
-	board   *Board
-	missing []netip.AddrPort
+	hinted  chan struct{}
 
 	mu         sync.Mutex
+	board      *Board
+	missing    []netip.AddrPort
+	gone       map[int]bool // their pairs
 	closed     bool
-	pools      [2]*pool // by nat.Side; the same one twice where the sides share an address
-	streams    []stream // by the outside pair
-	byPair     []int32  // pair → stream, or none
+	pools      [2][]*pool // by nat.Side and worker; the same ones twice where the sides share an address
+	streams    []stream   // by the outside pair
+	byPair     []int32    // pair → stream, or none
+	orphans    map[ID]orphan
+	orphaned   map[int]int // pair → orphans that hold it
 	reserved   int
 	highWater  int
+	renewals   int
 	generation uint32
 	latest     time.Time // the latest time handed in, for the gauges
 }
@@ -53,7 +70,12 @@ type stream struct {
 	want       [2]Want
 	pointed    [2]bool
 	watch      watch
+	earlier    *[2]LegStats // what engines before the present one counted; nil: there was none
 }
+
+func (s *stream) id() ID { return idOf(s.pair[nat.Outside], s.generation) }
+
+func idOf(outside int, generation uint32) ID { return ID(generation)<<32 | ID(outside+1) }
 
 // New opens every socket of the range through the back end. seed orders the pool: the same seed gives the same ports.
 func New(cfg Config, b Backend, seed int64) (*Plane, error) {
@@ -61,40 +83,76 @@ func New(cfg Config, b Backend, seed int64) (*Plane, error) {
 		return nil, err
 	}
 	layout := cfg.layout()
-	board, missing, err := b.Open(layout)
-	if err != nil {
-		return nil, err
-	}
 	p := &Plane{
-		layout: layout, backend: b, board: board, missing: missing,
+		layout: layout, backend: b, hinted: make(chan struct{}, 1), orphans: make(map[ID]orphan), orphaned: make(map[int]int),
 		streams: make([]stream, layout.Blocks*layout.Pairs),
 		byPair:  make([]int32, layout.Blocks*layout.Pairs),
 	}
 	for i := range p.byPair {
 		p.byPair[i] = none
 	}
-	gone := make(map[int]bool, len(missing))
-	for _, at := range missing {
-		if leg, ok := layout.Leg(at); ok {
-			gone[leg/2] = true
-		}
+	p.mu.Lock() // the back end may lose its process before it has been looked at
+	defer p.mu.Unlock()
+	board, err := b.Open(layout, Listener{Renewed: p.renewed, Hinted: p.hint})
+	if err != nil {
+		return nil, err
 	}
+	p.board = board
+	p.lookForMissing()
 	rnd := rand.New(rand.NewPCG(uint64(seed), 0x6d65646961))
 	for block := range layout.Blocks {
-		p.pools[block] = newPool(block*layout.Pairs, layout.Pairs, gone, rnd)
+		for worker := range layout.Workers {
+			count := (layout.Pairs - worker + layout.Workers - 1) / layout.Workers
+			p.pools[block] = append(p.pools[block], newPool(block*layout.Pairs+worker, layout.Workers, count, p.gone, rnd))
+		}
 	}
 	if layout.Blocks == 1 {
 		p.pools[nat.Inside] = p.pools[nat.Outside]
 	}
-	if p.Gauges().Free == 0 { // each side may have kept ports, and yet no call a pair on both
+	if p.free() == 0 { // each side may have kept ports, and yet no call a pair on both
+		p.closed = true
 		return nil, errors.Join(fmt.Errorf("media: no call finds ports on both sides, %d of %d-%d are in use by other programs: "+
-			"choose another media.ports", len(missing), cfg.First, cfg.Last), b.Close())
+			"choose another media.ports", len(p.missing), cfg.First, cfg.Last), p.shut())
 	}
+	p.adopt()
 	return p, nil
 }
 
+// shut closes the back end without the lock, which the back end may be waiting for in another goroutine.
+func (p *Plane) shut() error {
+	p.mu.Unlock()
+	defer p.mu.Lock()
+	return p.backend.Close()
+}
+
+// lookForMissing reads which ports are held by other programs.
+func (p *Plane) lookForMissing() {
+	legs := p.board.Missing()
+	p.missing, p.gone = make([]netip.AddrPort, 0, len(legs)), make(map[int]bool, len(legs))
+	for _, leg := range legs {
+		p.missing = append(p.missing, p.layout.Local(leg))
+		p.gone[leg/2] = true
+	}
+}
+
+// hint wakes whoever waits for Hinted.
+func (p *Plane) hint() {
+	select {
+	case p.hinted <- struct{}{}:
+	default: // he has not looked since the last one
+	}
+}
+
+// Hinted is readable when a Sweep would find something, as far as the back end tells. It saves waiting for the second to
+// end; whoever never looks loses nothing.
+func (p *Plane) Hinted() <-chan struct{} { return p.hinted }
+
 // Missing lists the ports that were left out because another program holds them.
-func (p *Plane) Missing() []netip.AddrPort { return p.missing }
+func (p *Plane) Missing() []netip.AddrPort {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.missing
+}
 
 // Reserve takes a pair of ports on each side and returns the RTP addresses they are bound to, by nat.Side. It fails
 // with ErrNoPorts if the pool is empty.
@@ -105,26 +163,75 @@ func (p *Plane) Reserve(now time.Time) (id ID, local [2]netip.AddrPort, err erro
 	if p.closed {
 		return 0, local, ErrClosed
 	}
-	outside, ok := p.pools[nat.Outside].take(now, p.disturbed)
+	outside, inside, ok := p.take(now)
 	if !ok {
-		return 0, local, ErrNoPorts
-	}
-	inside, ok := p.pools[nat.Inside].take(now, p.disturbed)
-	if !ok {
-		p.pools[nat.Outside].untake(outside)
 		return 0, local, ErrNoPorts
 	}
 	if p.generation++; p.generation == 0 {
 		p.generation++
 	}
-	p.streams[outside] = stream{generation: p.generation, live: true, pair: [2]int{outside, inside}}
+	s := &p.streams[outside]
+	*s = stream{generation: p.generation, live: true, pair: [2]int{outside, inside}}
 	p.byPair[outside], p.byPair[inside] = int32(outside), int32(outside)
 	p.reserved++
 	p.highWater = max(p.highWater, p.reserved)
-	for side, pair := range p.streams[outside].pair {
-		local[side] = p.layout.Local(pair * 2)
+	return s.id(), p.local(s.pair), nil
+}
+
+// take takes a pair on each side from the worker that has the most left.
+func (p *Plane) take(now time.Time) (outside, inside int, ok bool) {
+	worker := 0
+	for w := range p.pools[nat.Outside] {
+		if p.room(w) > p.room(worker) {
+			worker = w
+		}
 	}
-	return ID(p.generation)<<32 | ID(outside+1), local, nil
+	if p.room(worker) == 0 {
+		return 0, 0, false
+	}
+	outside, ok = p.pools[nat.Outside][worker].take(now, p.disturbed)
+	if !ok {
+		return 0, 0, false
+	}
+	if inside, ok = p.pools[nat.Inside][worker].take(now, p.disturbed); !ok {
+		p.pools[nat.Outside][worker].untake(outside)
+	}
+	return outside, inside, ok
+}
+
+// room is how many streams a worker's ports are enough for.
+func (p *Plane) room(worker int) int {
+	if p.layout.Blocks == 1 {
+		return p.pools[nat.Outside][worker].free / 2
+	}
+	return min(p.pools[nat.Outside][worker].free, p.pools[nat.Inside][worker].free)
+}
+
+func (p *Plane) free() (n int) {
+	for worker := range p.pools[nat.Outside] {
+		n += p.room(worker)
+	}
+	return n
+}
+
+// poolOf is the pool that a pair belongs to.
+func (p *Plane) poolOf(pair int) *pool {
+	return p.pools[pair/p.layout.Pairs][p.layout.Worker(pair*2)]
+}
+
+// give gives a pair back, unless somebody else has it.
+func (p *Plane) give(now time.Time, pair int) {
+	if !p.gone[pair] && p.byPair[pair] == none && p.orphaned[pair] == 0 {
+		p.poolOf(pair).put(now, pair)
+	}
+}
+
+// local are the RTP addresses of a stream's pairs.
+func (p *Plane) local(pair [2]int) (at [2]netip.AddrPort) {
+	for side, n := range pair {
+		at[side] = p.layout.Local(n * 2)
+	}
+	return at
 }
 
 // Owner finds the stream that holds a port of ours. It reports true for every address of the range; the ID is zero if
@@ -140,7 +247,7 @@ func (p *Plane) Owner(at netip.AddrPort) (id ID, ours bool) {
 	if n == none || !p.streams[n].live {
 		return 0, true
 	}
-	return ID(p.streams[n].generation)<<32 | ID(n+1), true
+	return p.streams[n].id(), true
 }
 
 // disturbed is when a datagram last arrived on either port of a pair.
@@ -187,7 +294,7 @@ func (p *Plane) Point(id ID, side nat.Side, w Want) error {
 	s.watch.change(s.pointed[side], &s.want[side], &w)
 	w.Sources = append([]netip.Prefix(nil), w.Sources...)
 	s.want[side], s.pointed[side] = w, true
-	p.backend.Post(w.command(s.pair[side]*2, s.pair[side.Other()]*2, s.generation))
+	p.backend.Post(w.command(side, s.pair[side]*2, s.pair[side.Other()]*2, s.generation))
 	return nil
 }
 
@@ -218,81 +325,85 @@ func (p *Plane) checkOwn(s *stream, side nat.Side, w Want) error {
 	return nil
 }
 
-// Release gives the ports back. An id that is not reserved is ignored: a release may be repeated.
+// Release gives the ports back. An id that is not reserved is ignored: a release may be repeated. The ports of a call that
+// an earlier run of signalling left come back once the engine has freed them.
 func (p *Plane) Release(now time.Time, id ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.latest = now
 	s := p.find(id)
 	if s == nil {
+		if o, ok := p.orphans[id]; ok && !p.closed {
+			p.postFree(o.pair, o.generation)
+		}
 		return
 	}
-	for side, pair := range s.pair {
+	p.postFree(s.pair, s.generation)
+	for _, pair := range s.pair {
 		p.byPair[pair] = none
-		p.backend.Post(Command{Leg: int32(pair * 2), Peer: int32(s.pair[1-side] * 2), Generation: s.generation, Free: true})
-		p.pools[side].put(now, pair)
+		p.give(now, pair)
 	}
 	*s = stream{}
 	p.reserved--
+}
+
+func (p *Plane) postFree(pair [2]int, generation uint32) {
+	for side := range pair {
+		p.backend.Post(Command{Leg: int32(pair[side] * 2), Peer: int32(pair[1-side] * 2), Generation: generation, Free: true})
+	}
 }
 
 // Stats returns the figures of a stream, by nat.Side. It reports false once the stream has been released.
 func (p *Plane) Stats(id ID) (legs [2]LegStats, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.find(id)
-	if s == nil {
-		return legs, false
+	if s := p.find(id); s != nil {
+		return p.figures(s), true
 	}
-	for side, pair := range s.pair {
+	if o, ok := p.orphans[id]; ok {
+		return p.figuresOf(o.pair, o.generation), true
+	}
+	return legs, false
+}
+
+// figures joins what the board shows with what was counted before.
+func (p *Plane) figures(s *stream) [2]LegStats {
+	legs := p.figuresOf(s.pair, s.generation)
+	for side := range legs {
 		l := &legs[side]
-		*l = p.board.stats(pair*2, s.generation)
+		if s.earlier != nil {
+			l.add(&s.earlier[side])
+		}
 		l.Ported = l.Latched && s.pointed[side] && s.want[side].RTP.Port() != l.Remote.Port()
 	}
-	return legs, true
+	return legs
+}
+
+func (p *Plane) figuresOf(pair [2]int, generation uint32) (legs [2]LegStats) {
+	for side, n := range pair {
+		legs[side] = p.board.stats(n*2, generation)
+	}
+	return legs
 }
 
 // Refill sends the wanted state of every leg again: a back end that lost its table has it back.
 func (p *Plane) Refill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.refill(func(*stream, int, *Command) {})
+}
+
+func (p *Plane) refill(more func(s *stream, side int, c *Command)) {
 	for i := range p.streams {
 		s := &p.streams[i]
 		for side := range s.want {
 			if s.live && s.pointed[side] && !p.closed {
-				p.backend.Post(s.want[side].command(s.pair[side]*2, s.pair[1-side]*2, s.generation))
+				c := s.want[side].command(nat.Side(side), s.pair[side]*2, s.pair[1-side]*2, s.generation)
+				more(s, side, &c)
+				p.backend.Post(c)
 			}
 		}
 	}
-}
-
-// Gauges are the relay's figures as a whole.
-type Gauges struct {
-	Reserved, Free int // streams that hold ports; streams that could still get some
-	Resting        int // free pairs that were given back less than two seconds ago
-	HighWater      int // most streams at once since the start
-	Missing        int // ports held by other programs
-	Strays         uint64
-	Rejected       [NumRejections]uint64
-}
-
-// Gauges returns the present figures.
-func (p *Plane) Gauges() (g Gauges) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	g.Reserved, g.HighWater, g.Missing = p.reserved, p.highWater, len(p.missing)
-	outside, inside := p.pools[nat.Outside], p.pools[nat.Inside]
-	g.Free, g.Resting = min(outside.free, inside.free), outside.resting(p.latest)
-	if outside == inside {
-		g.Free = outside.free / 2
-	} else {
-		g.Resting += inside.resting(p.latest)
-	}
-	for i := range g.Rejected {
-		g.Rejected[i] = p.board.totals[i].Load()
-	}
-	g.Strays = g.Rejected[RejectedStray]
-	return g
 }
 
 // Close gives all ports back to the machine. Figures can still be read.
@@ -303,5 +414,5 @@ func (p *Plane) Close() error {
 		return nil
 	}
 	p.closed = true
-	return p.backend.Close()
+	return p.shut()
 }

@@ -18,24 +18,25 @@ const (
 // every operation takes constant time. It is pure: the caller says when a pair was last disturbed.
 type pool struct {
 	first      int // number of the pool's first pair in the table
+	step       int // from one pair of the pool to the next: workers share a range in turns
 	next, prev []int32
 	freed      []time.Time
 	head, tail int32
 	free       int
 }
 
-// newPool makes a pool of count pairs numbered from first, those of missing left out, in random order: the next port
+// newPool makes a pool of count pairs, each step'th from first, those of missing left out, in random order: the next port
 // is not to be guessed.
-func newPool(first, count int, missing map[int]bool, rnd *rand.Rand) *pool {
+func newPool(first, step, count int, missing map[int]bool, rnd *rand.Rand) *pool {
 	p := &pool{
-		first: first, head: none, tail: none,
+		first: first, step: step, head: none, tail: none,
 		next: make([]int32, count), prev: make([]int32, count), freed: make([]time.Time, count),
 	}
 	for i := range count {
 		p.next[i] = takenMarker
 	}
 	for _, i := range rnd.Perm(count) {
-		if !missing[first+i] {
+		if !missing[p.pair(int32(i))] {
 			p.push(int32(i))
 		}
 	}
@@ -45,7 +46,7 @@ func newPool(first, count int, missing map[int]bool, rnd *rand.Rand) *pool {
 // take removes the pair that has rested longest among those that are rested and silent. If there is none, rest gives
 // way first, silence last.
 func (p *pool) take(now time.Time, disturbed func(pair int) time.Time) (pair int, ok bool) {
-	silent := func(i int32) bool { return now.Sub(disturbed(p.first+int(i))) >= silentFor }
+	silent := func(i int32) bool { return now.Sub(disturbed(p.pair(i))) >= silentFor }
 	for range min(lookAt, p.free) {
 		i := p.head
 		if now.Sub(p.freed[i]) < restFor {
@@ -53,7 +54,7 @@ func (p *pool) take(now time.Time, disturbed func(pair int) time.Time) (pair int
 		}
 		p.remove(i)
 		if silent(i) {
-			return p.first + int(i), true
+			return p.pair(i), true
 		}
 		// Somebody still sends there: its rest begins anew.
 		p.freed[i] = now
@@ -71,23 +72,41 @@ func (p *pool) take(now time.Time, disturbed func(pair int) time.Time) (pair int
 		return 0, false
 	}
 	p.remove(best)
-	return p.first + int(best), true
+	return p.pair(best), true
 }
 
 // put gives a pair back. It reports false for one that is not out.
 func (p *pool) put(now time.Time, pair int) bool {
-	i := pair - p.first
-	if i < 0 || i >= len(p.next) || p.next[i] != takenMarker {
+	i, ok := p.index(pair)
+	if !ok || p.next[i] != takenMarker {
 		return false
 	}
 	p.freed[i] = now
-	p.push(int32(i))
+	p.push(i)
 	return true
+}
+
+// withdraw takes a pair out of turn. One that is out already stays out.
+func (p *pool) withdraw(pair int) {
+	if i, ok := p.index(pair); ok && p.next[i] != takenMarker {
+		p.remove(i)
+	}
+}
+
+// pair is the number in the table of a place in the pool, index the reverse.
+func (p *pool) pair(i int32) int { return p.first + int(i)*p.step }
+
+func (p *pool) index(pair int) (i int32, ok bool) {
+	n := pair - p.first
+	if n < 0 || n%p.step != 0 || n/p.step >= len(p.next) {
+		return 0, false
+	}
+	return int32(n / p.step), true
 }
 
 // untake gives a pair back as if it had never been out.
 func (p *pool) untake(pair int) {
-	i := int32(pair - p.first)
+	i, _ := p.index(pair)
 	p.next[i], p.prev[i] = p.head, none
 	if p.head == none {
 		p.tail = i

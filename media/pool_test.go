@@ -16,7 +16,7 @@ func testPool(count int, missing ...int) *pool {
 	for _, m := range missing {
 		gone[m] = true
 	}
-	return newPool(100, count, gone, rand.New(rand.NewPCG(1, 2)))
+	return newPool(100, 1, count, gone, rand.New(rand.NewPCG(1, 2)))
 }
 
 func TestPoolOrderIsRandomAndReplays(t *testing.T) {

@@ -14,16 +14,18 @@ const (
 	Silent  HintKind = iota // nothing came from either side for the stream's Timeout, or Hold
 	Resumed                 // a silent stream is heard again
 	Latched                 // a leg locked a source
+	Freed                   // a stream that an earlier run of signalling left has ended
 )
 
 // String is the kind's name in logs.
-func (k HintKind) String() string { return [...]string{"silent", "resumed", "latched"}[k%3] }
+func (k HintKind) String() string { return [...]string{"silent", "resumed", "latched", "freed"}[k%4] }
 
 // Hint is word from the relay about one stream.
 type Hint struct {
 	ID   ID
 	Kind HintKind
-	Side nat.Side // of Latched
+	Side nat.Side     // of Latched
+	Last *[2]LegStats // of Freed: the last figures, by nat.Side
 }
 
 // watch is the media timeout of one stream.
@@ -72,7 +74,7 @@ func (p *Plane) Sweep(now time.Time) (hints []Hint) {
 		if !s.live {
 			continue
 		}
-		id := ID(s.generation)<<32 | ID(i+1)
+		id := s.id()
 		seen := s.watch.since
 		for side, pair := range s.pair {
 			at, latches, ok := p.board.glance(pair*2, s.generation)
@@ -89,7 +91,7 @@ func (p *Plane) Sweep(now time.Time) (hints []Hint) {
 		}
 		hints = s.silence(now, seen, id, hints)
 	}
-	return hints
+	return p.reclaim(now, hints)
 }
 
 // silence compares the last sign of life with the limit.

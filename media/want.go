@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 	"time"
+
+	"sallyport/nat"
 )
 
 // MaxSources bounds Want.Sources: eight early dialogs and eight configured ranges.
@@ -89,8 +91,9 @@ type Command struct {
 	Generation uint32 // of the stream; a new one starts the leg afresh
 	Free       bool   // the leg is a free port again; nothing below counts
 
-	rtp, rtcp Endpoint // exact destinations, fallback applied
-	fallback  Endpoint // address only
+	rtp, rtcp Endpoint    // exact destinations, fallback applied
+	learned   [2]Endpoint // what an earlier engine had locked, RTP and RTCP; counts on a fresh leg only
+	fallback  Endpoint    // address only
 	sources   [MaxSources]network
 	nsources  uint8
 	mode      Mode
@@ -109,10 +112,11 @@ const (
 	flagReceive
 	flagControl // an RTCP leg
 	flagFinal
+	flagInside // the peer is inside
 )
 
 // command renders a checked Want.
-func (w *Want) command(leg, peer int, generation uint32) Command {
+func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command {
 	c := Command{
 		Leg: int32(leg), Peer: int32(peer), Generation: generation,
 		mode: w.Latch, payloads: w.Payloads, clock: w.Clock, epoch: w.Epoch,
@@ -136,7 +140,7 @@ func (w *Want) command(leg, peer int, generation uint32) Command {
 	for _, f := range []struct {
 		on  bool
 		bit flags
-	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}} {
+	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}, {side == nat.Inside, flagInside}} {
 		if f.on {
 			c.flags |= f.bit
 		}

@@ -30,8 +30,11 @@ func (s *SBC) announce() {
 			zap.String("node", f.Transport.String()+" "+f.Bind.String()), zap.String("src", f.Advertised.String()))
 	}
 	g := s.plane.Gauges()
-	s.log.Info(fmt.Sprintf("media ports %d-%d, back end epoll: %d streams at a time",
-		snap.Media.FirstPort, snap.Media.LastPort, g.Free))
+	s.log.Info(fmt.Sprintf("media ports %d-%d, back end %s: %d streams at a time",
+		snap.Media.FirstPort, snap.Media.LastPort, backendName(s.opt.Relay), g.Free))
+	if g.Orphans > 0 {
+		s.log.Warn(fmt.Sprintf("%d calls of before this start still have audio; their media ports come back when they are silent", g.Orphans))
+	}
 	if missing := s.plane.Missing(); len(missing) > 0 {
 		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s; free them or move media.ports",
 			len(missing), missing[0]))

@@ -221,15 +221,8 @@ func (s *SBC) openGuard(w *world) error {
 }
 
 func (s *SBC) openRelay(snap *config.Snapshot) error {
-	m := &snap.Media
-	cfg := media.Config{First: m.FirstPort, Last: m.LastPort, DSCP: int(m.DSCP)}
-	for side := range cfg.Addresses {
-		if len(m.Addresses[side]) > 0 {
-			cfg.Addresses[side] = m.Addresses[side][0]
-		}
-	}
 	seed := int64(s.opt.Key[0]) | int64(s.opt.Key[1])<<8 | int64(s.opt.Key[2])<<16 | int64(s.opt.Key[3])<<24
-	plane, err := media.New(cfg, s.opt.Relay, seed)
+	plane, err := media.New(relayConfig(snap, s.opt.Relay), s.opt.Relay, seed)
 	switch {
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Errorf("media: %w\n  hint: not an address of this machine: set outside.address and inside.address to its own; "+
@@ -237,7 +230,7 @@ func (s *SBC) openRelay(snap *config.Snapshot) error {
 	case err != nil:
 		return fmt.Errorf("media: %w", err)
 	}
-	s.plane, s.relayed = plane, *m
+	s.plane, s.relayed = plane, snap.Media
 	return nil
 }
 
@@ -289,15 +282,13 @@ func (s *SBC) tick(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.plane.Hinted():
+			s.sweep()
+			continue
 		case <-t.C:
 		}
-		now := s.now()
-		s.guard.Tick(now)
-		for _, h := range s.plane.Sweep(now) {
-			if h.Kind == media.Silent || h.Kind == media.Resumed {
-				_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
-			}
-		}
+		s.guard.Tick(s.now())
+		s.sweep()
 		_ = s.core.Post(func(now time.Time) {
 			s.assembly.forget()
 			s.assembly.complain(now)
@@ -305,6 +296,15 @@ func (s *SBC) tick(ctx context.Context) {
 			s.assembly.tickTolls(now)
 		})
 		s.closeUnused(ctx)
+	}
+}
+
+// sweep tells calls what has happened to their media.
+func (s *SBC) sweep() {
+	for _, h := range s.plane.Sweep(s.now()) {
+		if h.Kind == media.Silent || h.Kind == media.Resumed {
+			_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
+		}
 	}
 }
 

@@ -1,49 +1,138 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"sallyport/sbc"
+	"sallyport/sbc/api"
 )
 
-// newMedia is the engine alone in a process of its own, under a fixed load: what its processor time is measured on. It
-// is hidden: nobody's calls run through it.
+// newMedia is the media process. With the hidden flags it is the engine alone under a fixed load, what its processor time
+// is measured on: nobody's calls run through that.
 func newMedia() *cobra.Command {
-	var load sbc.RelayLoad
-	var bind, peers [2]string
-	var first, last uint16
+	var o sbc.MediaProcess
+	var load fixedLoad
 	cmd := &cobra.Command{
-		Use: "media", Short: "The relay engine alone, under a fixed load, until standard input ends", Hidden: true, Args: cobra.NoArgs,
+		Use: "media", Short: "Carry the audio of calls for sbc run, in a process of its own", Args: cobra.NoArgs,
+		Long: "Carry the audio of calls for sbc run, in a process of its own, so that audio goes on while sbc run restarts.\n" +
+			"It learns its ports from sbc run, which starts it where no service manager does.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			load.Config.First, load.Config.Last = first, last
-			for side := range bind {
-				a, err := netip.ParseAddr(bind[side])
-				if err != nil {
-					return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside and --inside addresses of this machine", err)}
-				}
-				p, err := netip.ParseAddrPort(peers[side])
-				if err != nil {
-					return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside-peer and --inside-peer as address:port", err)}
-				}
-				load.Config.Addresses[side], load.Peers[side] = a, p
+			if cmd.Flags().Changed("streams") {
+				return load.serve(cmd)
 			}
-			if err := sbc.ServeRelay(cmd.Context(), load, os.Stdin, cmd.OutOrStdout()); err != nil {
-				return &exitError{code: exitFailed, err: err}
-			}
-			return nil
+			return serveMedia(cmd, o)
 		},
 	}
-	f := cmd.Flags()
-	f.IntVar(&load.Streams, "streams", 250, "streams to set up")
-	f.StringVar(&bind[0], "outside", "127.0.1.1", "bind address outside")
-	f.StringVar(&bind[1], "inside", "127.0.2.1", "bind address inside")
-	f.StringVar(&peers[0], "outside-peer", "127.16.0.1:4000", "first generator address outside")
-	f.StringVar(&peers[1], "inside-peer", "127.17.0.1:4000", "first generator address inside")
-	f.Uint16Var(&first, "first", 30000, "first port")
-	f.Uint16Var(&last, "last", 31001, "last port")
+	cmd.Flags().StringVar(&o.Socket, "socket", "", "socket `path` for sbc run; default: media.sock in the runtime directory")
+	cmd.Flags().BoolVar(&o.Follow, "follow", false, "end once sbc run is gone and no call is left")
+	load.bind(cmd)
 	return cmd
+}
+
+func serveMedia(cmd *cobra.Command, o sbc.MediaProcess) error {
+	o.Build = version
+	o.Say = func(text string) { fmt.Fprintln(cmd.ErrOrStderr(), text) }
+	if o.Socket == "" {
+		var err error
+		if o.Socket, _, err = mediaSocket(api.Places("", os.Getenv)); err != nil {
+			return &exitError{code: exitUsage, err: err}
+		}
+	}
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := sbc.ServeMedia(ctx, o); err != nil {
+		return &exitError{code: exitFailed, err: err}
+	}
+	return nil
+}
+
+// relayOf is the relay that sbc run uses: in a process of its own, beside the admin socket. The media process of another
+// instance is not asked for: an *api.InUseError says that there is one.
+func relayOf(ctx context.Context, named string, log *zap.Logger) (sbc.Relay, error) {
+	socket, place, err := mediaSocket(api.Places(named, os.Getenv))
+	program, programErr := os.Executable()
+	if err := errors.Join(err, programErr); err != nil {
+		log.Warn("media is relayed by this process itself: audio stops when it restarts", zap.Error(err))
+		return nil, nil
+	}
+	if _, err := api.Dial(ctx, []string{place}); err == nil {
+		return nil, &api.InUseError{Path: place}
+	}
+	return sbc.NewRelay(sbc.RelayOptions{
+		Socket: socket, Version: version, Log: log,
+		Program: program, Argv0: os.Args[0], Arguments: []string{"media", "--follow", "--socket", socket},
+	}), nil
+}
+
+// mediaSocket is the place of the media process's socket: beside the admin socket, in the first directory that can be
+// written. An admin socket of another name has a media process of its own.
+func mediaSocket(places []string) (socket, place string, err error) {
+	var errs []error
+	for _, place = range places {
+		dir, name := filepath.Split(place)
+		err := os.MkdirAll(filepath.Clean(dir), 0o750)
+		if err == nil {
+			err = unix.Access(filepath.Clean(dir), unix.W_OK|unix.X_OK)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", filepath.Clean(dir), err))
+			continue
+		}
+		if name == "sbc.sock" {
+			return filepath.Join(dir, "media.sock"), place, nil
+		}
+		return place + ".media", place, nil
+	}
+	return "", "", fmt.Errorf("no place for the media process's socket: %w\n  hint: make a runtime directory for the user that runs sbc", errors.Join(errs...))
+}
+
+// fixedLoad is a load of streams between given addresses.
+type fixedLoad struct {
+	sbc.RelayLoad
+	local, peers [2]string
+	first, last  uint16
+}
+
+func (l *fixedLoad) bind(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.IntVar(&l.Streams, "streams", 250, "streams to set up")
+	f.StringVar(&l.local[0], "outside", "127.0.1.1", "bind address outside")
+	f.StringVar(&l.local[1], "inside", "127.0.2.1", "bind address inside")
+	f.StringVar(&l.peers[0], "outside-peer", "127.16.0.1:4000", "first generator address outside")
+	f.StringVar(&l.peers[1], "inside-peer", "127.17.0.1:4000", "first generator address inside")
+	f.Uint16Var(&l.first, "first", 30000, "first port")
+	f.Uint16Var(&l.last, "last", 31001, "last port")
+	for _, name := range []string{"follow", "streams", "outside", "inside", "outside-peer", "inside-peer", "first", "last"} {
+		_ = f.MarkHidden(name) // it fails for a flag that does not exist
+	}
+}
+
+func (l *fixedLoad) serve(cmd *cobra.Command) error {
+	l.Config.First, l.Config.Last = l.first, l.last
+	for side := range l.local {
+		a, err := netip.ParseAddr(l.local[side])
+		if err != nil {
+			return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside and --inside addresses of this machine", err)}
+		}
+		p, err := netip.ParseAddrPort(l.peers[side])
+		if err != nil {
+			return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside-peer and --inside-peer as address:port", err)}
+		}
+		l.Config.Addresses[side], l.Peers[side] = a, p
+	}
+	if err := sbc.ServeRelay(cmd.Context(), l.RelayLoad, os.Stdin, cmd.OutOrStdout()); err != nil {
+		return &exitError{code: exitFailed, err: err}
+	}
+	return nil
 }

@@ -55,13 +55,9 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	if err != nil {
 		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
 	}
-	// Most of what the gate holds are tables without pointers, which a collection does not look at. Collecting sooner than
-	// usual costs next to nothing and keeps the memory in use small and warm.
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(40)
-	}
-	gate, err := sbc.New(snap, sbc.Options{Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans,
-		StateDir: snap.StateDir})
+	gate, err := newGate(cmd.Context(), snap, sbc.Options{
+		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, StateDir: snap.StateDir,
+	})
 	if err != nil {
 		return &exitError{code: exitUsage, err: snap.Placed(err)}
 	}
@@ -85,6 +81,20 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	close(gone)
 	helpers.Wait()
 	return nil
+}
+
+// newGate opens what the configuration asks for, media in a process of its own.
+func newGate(ctx context.Context, snap *config.Snapshot, opt sbc.Options) (*sbc.SBC, error) {
+	// Most of what the gate holds are tables without pointers, which a collection does not look at. Collecting sooner than
+	// usual costs next to nothing and keeps the memory in use small and warm.
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(40)
+	}
+	var err error
+	if opt.Relay, err = relayOf(ctx, snap.Socket, opt.Log); err != nil {
+		return nil, err
+	}
+	return sbc.New(snap, opt)
 }
 
 // serve opens the admin socket; the function it returns answers on it until the context ends.

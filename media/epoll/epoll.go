@@ -1,9 +1,9 @@
 //go:build linux
 
 // Package epoll is the relay's unprivileged back end: one raw non-blocking socket for each port of the range, all opened
-// at the start, and one locked thread that waits for them (level-triggered), receives one datagram for each event, asks
-// the engine and sends. Between a datagram's arrival and its departure lie two system calls and no allocation, lock or
-// channel.
+// at the start, and locked threads that wait for them (level-triggered), receive one datagram for each event, ask the
+// engine and send. Between a datagram's arrival and its departure lie two system calls and no allocation, lock or channel.
+// Calls are shared among the threads by pair number: both legs of one have the same thread.
 //
 // Sockets stay unconnected, even towards a locked peer: a connected socket would save a tenth of the send, but the
 // kernel would answer strangers with ICMP errors, rejected datagrams could not be counted, and a NAT that rebinds would
@@ -11,13 +11,14 @@
 //
 // Within the program's own process (Options.Process false) the wait is an ordinary system call, so that the scheduler
 // and the collector are not held up. In a process that does nothing but media it is a raw one: Serve, and its caller's
-// environment (GODEBUG=asyncpreemptoff=1), see to the rest.
+// environment (GODEBUG=asyncpreemptoff=1), see to the rest. There a thread with little to do also gathers the packets of
+// half a millisecond before it looks again, for waking up costs more than relaying; with much to do it never sleeps, and
+// where the layout asks for low latency it never does.
 package epoll
 
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -30,63 +31,109 @@ import (
 type Options struct {
 	// Process says that this process does nothing but media: the wait keeps the scheduler's processor.
 	Process bool
+	// Board makes the board that the engine publishes on, over memory that other processes see; nil: one of its own. base
+	// is the zero of the engine's clock.
+	Board func(layout media.Layout, base time.Time) (*media.Board, error)
 }
 
 // Backend implements media.Backend.
 type Backend struct {
 	options Options
-	queue   queue
-	worker  *worker
-	done    chan struct{}
+	layout  media.Layout
+	engine  *media.Engine
+	workers []*worker
+	fds     []int32 // by leg; -1: not ours
+	running sync.WaitGroup
 	close   sync.Once
 }
 
 // New makes a back end; Open starts it.
 func New(options Options) *Backend { return &Backend{options: options} }
 
+// String is what the start-up line calls it.
+func (b *Backend) String() string { return "epoll" }
+
 // Open implements media.Backend. A port in use is missing; any other failure to bind is an error.
-func (b *Backend) Open(layout media.Layout) (*media.Board, []netip.AddrPort, error) {
-	if b.worker != nil {
-		return nil, nil, errors.New("media/epoll: already open: use one back end for each plane")
+func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
+	if b.workers != nil {
+		return nil, errors.New("media/epoll: already open: use one back end for each plane")
 	}
 	if err := checkLimit(layout.Legs()); err != nil {
-		return nil, nil, err
-	}
-	w := &worker{raw: b.options.Process, fds: make([]int32, layout.Legs()), queue: &b.queue}
-	for i := range w.fds {
-		w.fds[i] = -1
-	}
-	missing, err := w.open(layout)
-	if err != nil {
-		w.shut()
-		return nil, nil, err
+		return nil, err
 	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
-	w.base = time.Now().Add(-time.Second)
-	w.engine = media.NewEngine(layout, w.base)
-	b.queue.open(w.wakeFD, layout.Legs())
-	b.worker, b.done = w, make(chan struct{})
-	go func() {
-		defer close(b.done)
-		w.run()
-	}()
-	return w.engine.Board(), missing, nil
+	base := time.Now().Add(-time.Second)
+	board := b.options.Board
+	if board == nil {
+		board = func(media.Layout, time.Time) (*media.Board, error) { return media.NewBoard(layout, base), nil }
+	}
+	published, err := board(layout, base)
+	if err != nil {
+		return nil, err
+	}
+	b.layout, b.engine, b.fds = layout, media.NewEngineOn(layout, published), make([]int32, layout.Legs())
+	for i := range b.fds {
+		b.fds[i] = -1
+	}
+	for range max(1, layout.Workers) {
+		b.workers = append(b.workers, newWorker(b))
+	}
+	if err := b.bind(); err != nil {
+		b.shut()
+		b.workers = nil
+		return nil, err
+	}
+	for _, w := range b.workers {
+		w.queue.open(w.wakeFD, layout.Legs())
+		b.running.Go(w.run)
+	}
+	return published, nil
 }
 
 // Post implements media.Backend.
-func (b *Backend) Post(c media.Command) { b.queue.post(c) }
+func (b *Backend) Post(c media.Command) {
+	if leg := int(c.Leg); leg >= 0 && leg < len(b.fds) {
+		b.workers[b.layout.Worker(leg)].queue.post(c)
+	}
+}
+
+// Settle returns when every command posted so far has been carried out. It does not wait for datagrams.
+func (b *Backend) Settle() {
+	var settled []<-chan struct{}
+	for _, w := range b.workers {
+		settled = append(settled, w.queue.settle())
+	}
+	for _, s := range settled {
+		<-s
+	}
+}
 
 // Close implements media.Backend.
 func (b *Backend) Close() error {
 	b.close.Do(func() {
-		if b.worker == nil {
-			return
+		for _, w := range b.workers {
+			w.queue.stop()
 		}
-		b.queue.stop()
-		<-b.done
-		b.worker.shut()
+		b.running.Wait()
+		b.shut()
 	})
 	return nil
+}
+
+// shut closes every descriptor. The workers have ended, or never began.
+func (b *Backend) shut() {
+	for _, w := range b.workers {
+		closeAll(int32(w.pollFD), int32(w.wakeFD))
+	}
+	closeAll(b.fds...)
+}
+
+func closeAll(fds ...int32) {
+	for _, fd := range fds {
+		if fd >= 0 {
+			_ = unix.Close(int(fd))
+		}
+	}
 }
 
 // spareFiles are left for the rest of the program when the limit of descriptors is judged.

@@ -3,8 +3,6 @@
 package epoll
 
 import (
-	"bufio"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -178,7 +176,7 @@ func TestMark(t *testing.T) {
 		if err != nil {
 			t.Skipf("no %s here: %v", c.address, err)
 		}
-		for _, fd := range b.worker.fds {
+		for _, fd := range b.fds {
 			if v, err := unix.GetsockoptInt(int(fd), c.level, c.name); err != nil || v != c.value {
 				t.Errorf("%s: mark %#x: %v", c.address, v, err)
 			}
@@ -210,7 +208,9 @@ func TestUnsendableIsCounted(t *testing.T) {
 func TestConcurrentSignalling(t *testing.T) {
 	a, aAt := listen(t, own(6)+":0")
 	b, bAt := listen(t, own(7)+":0")
-	p := plane(t, testConfig(own(5), 23500), Options{})
+	cfg := testConfig(own(5), 23500)
+	cfg.Workers = 2
+	p := plane(t, cfg, Options{})
 	id, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
@@ -258,9 +258,9 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 	}
 	_, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
 	// The thread ends, the sockets stay: the test does its work step by step.
-	b.queue.stop()
-	<-b.done
-	w := b.worker
+	w := b.workers[0]
+	w.queue.stop()
+	b.running.Wait()
 	leg := int32(local[nat.Outside].Port() - 23600)
 	before := relayed(w)
 	if n := testing.AllocsPerRun(200, func() {
@@ -274,8 +274,65 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 	if relayed(w) == before {
 		t.Error("nothing was relayed")
 	}
-	w.shut()
+	b.shut()
 	b.close.Do(func() {})
+}
+
+// Packets are gathered as long as that brings some together, never after a large batch, and never where each is to be
+// relayed at once.
+func TestGathering(t *testing.T) {
+	a, aAt := listen(t, own(6)+":0")
+	_, bAt := listen(t, own(7)+":0")
+	b := New(Options{Process: true})
+	p, err := media.New(testConfig(own(5), 23800), b, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ports [2][2]netip.AddrPort
+	for i := range ports {
+		_, ports[i] = call(t, p, [2]netip.AddrPort{aAt, bAt})
+	}
+	w := b.workers[0]
+	w.queue.stop()
+	b.running.Wait()
+	defer func() {
+		b.shut()
+		b.close.Do(func() {})
+	}()
+	if !w.raw || !w.patient {
+		t.Fatal("a process of its own does not gather")
+	}
+	w.hear() // the ring of the stop
+	arrive := func(n int) {
+		for i := range n {
+			if _, err := a.WriteToUDPAddrPort(packet, ports[i][nat.Outside]); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	take := func(n int) {
+		for i := range n {
+			w.relay(int64(time.Second), w.events[i].Fd)
+		}
+	}
+	for _, c := range []struct {
+		name               string
+		last, eager        int
+		arrive, then, left int // what lies there, what the wait gives, eager afterwards
+	}{
+		{"two together", 1, 0, 2, 2, 0},
+		{"one alone", 1, 0, 1, 1, eagerFor},
+		{"not tried", 1, 5, 2, 2, 4},
+		{"after a large batch", fewPackets, 0, 1, 1, 0},
+		{"after silence", 0, 0, 1, 1, 0},
+	} {
+		w.last, w.eager = c.last, c.eager
+		arrive(c.arrive)
+		n := w.wait()
+		if take(n); n != c.then || w.last != n || w.eager != c.left {
+			t.Errorf("%s: %d packets, eager for %d", c.name, n, w.eager)
+		}
+	}
 }
 
 // relayed counts what the relay did with datagrams, by the port that the last one was sent from.
@@ -298,7 +355,7 @@ func TestEngineFailure(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := be.worker.watch(fd, 1<<20); err != nil {
+	if err := be.workers[0].watch(fd, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	for limit := time.Now().Add(5 * time.Second); p.Gauges().Rejected[media.RejectedInternal] == 0; {
@@ -328,7 +385,7 @@ func TestQueueIsBounded(t *testing.T) {
 		q.post(media.Command{Leg: -1})
 	}
 	for range 2 {
-		list, stopped := q.take()
+		list, _, stopped := q.take()
 		if len(list) > 4 || stopped {
 			t.Fatalf("%d commands, stopped %v", len(list), stopped)
 		}
@@ -339,33 +396,12 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 	}
 	q.post(media.Command{Leg: 1, Generation: 7})
-	if list, _ := q.take(); len(list) != 1 || list[0].Generation != 7 {
+	if list, _, _ := q.take(); len(list) != 1 || list[0].Generation != 7 {
 		t.Fatalf("after a take: %v", list)
 	}
 	q.stop()
 	q.post(media.Command{})
-	if list, stopped := q.take(); len(list) != 0 || !stopped {
+	if list, _, stopped := q.take(); len(list) != 0 || !stopped {
 		t.Fatal("a stopped queue took a command")
-	}
-}
-
-// The engine alone in a process of its own relays every packet of a small load, and the floor of the benchmark as well.
-func TestServe(t *testing.T) {
-	for _, role := range []string{"engine", "floor"} {
-		r := relayFor(t, role, 10, 5)
-		if r.lost != 0 || r.perPacket <= 0 {
-			t.Errorf("%s: %+v", role, r)
-		}
-	}
-}
-
-func TestServeErrors(t *testing.T) {
-	load := benchLoad(os.Getpid(), 2, [2]uint16{4000, 4002})
-	load.Streams = 3
-	if _, err := load.point(plane(t, load.Config, Options{}), io.Discard); err == nil || !strings.Contains(err.Error(), "stream 3 of 3") {
-		t.Errorf("more streams than ports: %v", err)
-	}
-	if err := (&generator{}).meet(bufio.NewScanner(strings.NewReader("nonsense line\n")), load.Peers); err == nil {
-		t.Error("the generator believes anything")
 	}
 }

@@ -1,6 +1,6 @@
 //go:build linux
 
-package epoll
+package epoll_test
 
 import (
 	"encoding/binary"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/epoll"
 )
 
 // floor is the raw-syscall relay that the engine is measured against: the same sockets, the same recvfrom and sendto, a
@@ -33,9 +34,9 @@ type hop struct {
 const stopIndex = -1
 
 // runFloor serves a load as Serve does, with the same words on in and out.
-func runFloor(load Load, in io.Reader, out io.Writer) error {
+func runFloor(load epoll.Load, in io.Reader, out io.Writer) error {
 	debug.SetGCPercent(-1)
-	debug.SetMemoryLimit(memoryLimit)
+	debug.SetMemoryLimit(epoll.MemoryLimit)
 	runtime.GOMAXPROCS(2)
 	poll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -52,19 +53,19 @@ func runFloor(load Load, in io.Reader, out io.Writer) error {
 	if err := unix.EpollCtl(poll, unix.EPOLL_CTL_ADD, stop, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: stopIndex}); err != nil {
 		return err
 	}
-	start := ProcessorTime()
+	start := epoll.ProcessorTime()
 	fmt.Fprintln(out, "ready")
 	go func() {
 		_, _ = io.Copy(io.Discard, in)
 		_, _ = unix.Write(stop, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}()
 	f.run()
-	fmt.Fprintf(out, "cpu %d packets %d\n", (ProcessorTime() - start).Nanoseconds(), f.packets)
+	fmt.Fprintf(out, "cpu %d packets %d\n", (epoll.ProcessorTime() - start).Nanoseconds(), f.packets)
 	return nil
 }
 
 // open binds both sides' ports in the order of the range; RTCP ports are not used by the load.
-func (f *floor) open(load Load, out io.Writer) error {
+func (f *floor) open(load epoll.Load, out io.Writer) error {
 	layout := media.Layout{ReceiveBuffer: 64 << 10, DSCP: load.Config.DSCP}
 	peers := load.Peers
 	for n := range load.Streams {
@@ -72,7 +73,7 @@ func (f *floor) open(load Load, out io.Writer) error {
 		var local [2]netip.AddrPort
 		for side, a := range load.Config.Addresses {
 			local[side] = netip.AddrPortFrom(a, load.Config.First+uint16(2*n))
-			fd, err := bind(local[side], layout)
+			fd, err := epoll.Bind(local[side], layout)
 			if err != nil {
 				return err
 			}
@@ -99,11 +100,11 @@ func (f *floor) open(load Load, out io.Writer) error {
 
 func (f *floor) run() {
 	runtime.LockOSThread()
-	var events [batch]unix.EpollEvent
-	buf := make([]byte, largest)
+	var events [epoll.Batch]unix.EpollEvent
+	buf := make([]byte, epoll.Largest)
 	var from unix.RawSockaddrInet4
 	for !f.stopped {
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(f.poll), uintptr(unsafe.Pointer(&events[0])), batch, uintptr(rawWait), 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(f.poll), uintptr(unsafe.Pointer(&events[0])), epoll.Batch, uintptr(epoll.RawWait), 0, 0)
 		if errno != 0 {
 			continue
 		}
@@ -114,7 +115,7 @@ func (f *floor) run() {
 				continue
 			}
 			size := uint32(unsafe.Sizeof(from))
-			got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), largest, 0,
+			got, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&buf[0])), epoll.Largest, 0,
 				uintptr(unsafe.Pointer(&from)), uintptr(unsafe.Pointer(&size)))
 			if errno != 0 {
 				continue

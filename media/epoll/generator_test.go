@@ -1,6 +1,6 @@
 //go:build linux
 
-package epoll
+package epoll_test
 
 import (
 	"encoding/binary"

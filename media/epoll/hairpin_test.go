@@ -21,11 +21,14 @@ func TestHairpin(t *testing.T) {
 	}{
 		"one address":  {own(8), Options{}},
 		"two":          {own(9), Options{}},
-		"two, process": {own(9), Options{Process: true}},
+		"two, process": {own(9), Options{Process: true}}, // and two workers
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := testConfig(own(8), 23500)
 			cfg.Addresses[nat.Inside] = netip.MustParseAddr(c.inside)
+			if c.options.Process {
+				cfg.Workers = 2
+			}
 			p := plane(t, cfg, c.options)
 			var phones, reports [2]*net.UDPConn
 			var at, reportsAt [2]netip.AddrPort

@@ -26,6 +26,7 @@ type queue struct {
 	wake    int     // eventfd
 	opened  bool
 	stopped bool
+	settled chan struct{} // closed when what is pending now has been carried out; nil: nobody asks
 }
 
 func (q *queue) open(wake, legs int) {
@@ -69,8 +70,26 @@ func (q *queue) ring() {
 	_, _ = unix.Write(q.wake, one[:])
 }
 
-// take returns the commands so far, valid until the next take.
-func (q *queue) take() (commands []media.Command, stopped bool) {
+// settle rings; the channel is closed when every command so far has been carried out, or nobody will.
+func (q *queue) settle() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.settled == nil {
+		q.settled = make(chan struct{})
+	}
+	settled := q.settled
+	if !q.opened || q.stopped {
+		close(settled)
+		q.settled = nil
+		return settled
+	}
+	q.waiting.Store(true)
+	q.ring()
+	return settled
+}
+
+// take returns the commands so far, valid until the next take, and what is to be closed when they have been carried out.
+func (q *queue) take() (commands []media.Command, settled chan struct{}, stopped bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	commands = q.pending
@@ -79,5 +98,6 @@ func (q *queue) take() (commands []media.Command, stopped bool) {
 	}
 	q.pending, q.spare = q.spare[:0], commands
 	q.waiting.Store(q.stopped)
-	return commands, q.stopped
+	settled, q.settled = q.settled, nil
+	return commands, settled, q.stopped
 }

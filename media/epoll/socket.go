@@ -12,60 +12,68 @@ import (
 	"sallyport/media"
 )
 
-// open binds every port of the layout and hands the sockets to a new epoll instance. A pair of which one port is in use
-// is left out whole.
-func (w *worker) open(layout media.Layout) (missing []netip.AddrPort, err error) {
-	w.pollFD, w.wakeFD = -1, -1
-	if w.pollFD, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, fmt.Errorf("media/epoll: epoll instance: %w", err)
-	}
-	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return nil, fmt.Errorf("media/epoll: event descriptor: %w", err)
-	}
-	if err := w.watch(w.wakeFD, wakeIndex); err != nil {
-		return nil, err
-	}
-	bound := 0
-	for leg := 0; leg < layout.Legs(); leg += 2 {
-		held, err := w.openPair(layout, leg)
-		if err != nil {
-			return nil, err
+// bind opens every port of the layout, each on its worker's epoll instance. A pair of which one port is in use is left out
+// whole.
+func (b *Backend) bind() error {
+	for _, w := range b.workers {
+		if err := w.open(); err != nil {
+			return err
 		}
-		missing = append(missing, held...)
+	}
+	bound, board := 0, b.engine.Board()
+	for leg := 0; leg < len(b.fds); leg += 2 {
+		held, err := b.openPair(leg)
+		if err != nil {
+			return err
+		}
+		for _, i := range held {
+			board.SetMissing(i)
+		}
 		if len(held) == 0 {
 			bound++
 		}
 	}
 	if bound == 0 {
-		return nil, fmt.Errorf("media/epoll: every port pair of %d-%d is in use by other programs: choose another media.ports",
-			layout.First, layout.First+2*layout.Pairs-1)
+		return fmt.Errorf("media/epoll: every port pair of %d-%d is in use by other programs: choose another media.ports (%w)",
+			b.layout.First, b.layout.First+2*b.layout.Pairs-1, unix.EADDRINUSE)
 	}
-	return missing, nil
+	return nil
 }
 
-func (w *worker) openPair(layout media.Layout, leg int) (held []netip.AddrPort, err error) {
+// open makes what a worker waits on.
+func (w *worker) open() (err error) {
+	if w.pollFD, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return fmt.Errorf("media/epoll: epoll instance: %w", err)
+	}
+	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return fmt.Errorf("media/epoll: event descriptor: %w", err)
+	}
+	return w.watch(w.wakeFD, wakeIndex)
+}
+
+func (b *Backend) openPair(leg int) (held []int, err error) {
 	for i := leg; i <= leg+1; i++ {
-		at := layout.Local(i)
-		fd, err := bind(at, layout)
+		fd, err := bind(b.layout.Local(i), b.layout)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
-			held = append(held, at)
+			held = append(held, i)
 		case err != nil:
 			return nil, err
 		default:
-			w.fds[i] = int32(fd)
+			b.fds[i] = int32(fd)
 		}
 	}
+	w := b.workers[b.layout.Worker(leg)]
 	for i := leg; i <= leg+1; i++ {
-		if w.fds[i] < 0 {
+		if b.fds[i] < 0 {
 			continue
 		}
 		if held != nil {
-			_ = unix.Close(int(w.fds[i]))
-			w.fds[i] = -1
+			closeAll(b.fds[i])
+			b.fds[i] = -1
 			continue
 		}
-		if err := w.watch(int(w.fds[i]), int32(i)); err != nil {
+		if err := w.watch(int(b.fds[i]), int32(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -117,13 +125,4 @@ func as4(a netip.Addr) (b [4]byte) {
 		b = a.As4()
 	}
 	return b
-}
-
-// shut closes every descriptor. The worker has ended, or never began.
-func (w *worker) shut() {
-	for _, fd := range append([]int32{int32(w.pollFD), int32(w.wakeFD)}, w.fds...) {
-		if fd >= 0 {
-			_ = unix.Close(int(fd))
-		}
-	}
 }

@@ -19,18 +19,26 @@ const (
 	rawWait   = 100 // ms: bounds how long a stop of the world waits for a raw wait
 	lazyWait  = 200 // ms: how long commands may wait while nothing arrives
 	largest   = 2048
+
+	fewPackets = 64 // a batch below this leaves time to gather the next one
+	together   = 2  // a gathered batch below this did not pay for the sleep
+	eagerFor   = 32 // batches without gathering, then
+	gather     = 500 * time.Microsecond
 )
 
 // worker is the thread's whole state. Everything a system call points into is part of it, so nothing is allocated and
 // nothing moves.
 type worker struct {
-	raw    bool
-	pollFD int
-	wakeFD int
-	fds    []int32 // by leg; -1: not ours
-	queue  *queue
-	engine *media.Engine
-	base   time.Time
+	raw     bool
+	patient bool // gathers packets while there are few
+	last    int  // size of the last batch
+	eager   int  // batches until gathering is tried again
+	pollFD  int
+	wakeFD  int
+	fds     []int32 // by leg, of all workers; -1: not ours
+	queue   queue
+	engine  *media.Engine
+	base    time.Time
 
 	events [batch]unix.EpollEvent
 	buf    [largest]byte
@@ -38,12 +46,24 @@ type worker struct {
 	fromN  uint32
 	to4    unix.RawSockaddrInet4
 	to6    unix.RawSockaddrInet6
+	rest   unix.Timespec
+}
+
+func newWorker(b *Backend) *worker {
+	return &worker{
+		raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
+		fds: b.fds, engine: b.engine, base: b.engine.Board().Base,
+	}
 }
 
 // run is the thread: it ends when the queue is stopped.
 func (w *worker) run() {
 	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	w.to4.Family, w.to6.Family = unix.AF_INET, unix.AF_INET6
+	if w.patient {
+		// Else the kernel may let a sleep last 50 µs longer. Where it refuses, sleeps are as they are.
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+	}
 	for !w.serve() {
 	}
 }
@@ -79,7 +99,15 @@ func (w *worker) serve() (stopped bool) {
 // hand-over, which costs more than relaying a packet.
 func (w *worker) wait() int {
 	if w.raw {
-		return w.poll(unix.RawSyscall6, rawWait)
+		if w.patient && w.last > 0 && w.last < fewPackets {
+			w.last = w.gathered()
+		} else {
+			w.last = 0
+		}
+		if w.last == 0 {
+			w.last = w.poll(unix.RawSyscall6, rawWait)
+		}
+		return w.last
 	}
 	if n := w.poll(unix.RawSyscall6, 0); n > 0 {
 		return n
@@ -97,6 +125,28 @@ func (w *worker) poll(call syscall6, ms int) int {
 	return int(n)
 }
 
+// gathered is what arrives until the next half millisecond, at the cost of one wake-up; 0: nothing, or it was not tried.
+// Where that brings no two packets together, as with very few calls, or with packets that come in bunches anyway, waiting
+// for each is cheaper, and is what is done for a while.
+func (w *worker) gathered() int {
+	if w.eager > 0 {
+		w.eager--
+		return 0
+	}
+	w.sleep()
+	n := w.poll(unix.RawSyscall6, 0)
+	if n < together {
+		w.eager = eagerFor
+	}
+	return n
+}
+
+// sleep lasts until the next half millisecond.
+func (w *worker) sleep() {
+	w.rest = unix.NsecToTimespec(int64(gather - time.Since(w.base)%gather))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&w.rest)), 0, 0)
+}
+
 // hear takes the ring of the eventfd.
 func (w *worker) hear() {
 	var count [8]byte
@@ -105,7 +155,10 @@ func (w *worker) hear() {
 
 // commands carries out what signalling wants.
 func (w *worker) commands(now int64) (stopped bool) {
-	list, stopped := w.queue.take()
+	list, settled, stopped := w.queue.take()
+	if settled != nil {
+		defer close(settled)
+	}
 	for i := range list {
 		w.engine.Apply(now, &list[i])
 	}

@@ -36,6 +36,9 @@ type Backend struct {
 	engine *media.Engine // nil while not open
 }
 
+// String is what the start-up line calls it.
+func (b *Backend) String() string { return "sim" }
+
 // New makes a back end. clock nil means time.Now, which is virtual inside a bubble; held are ports that "another
 // program" holds.
 func New(clock func() time.Time, deliver Deliver, held ...netip.AddrPort) *Backend {
@@ -50,21 +53,20 @@ func New(clock func() time.Time, deliver Deliver, held ...netip.AddrPort) *Backe
 }
 
 // Open implements media.Backend.
-func (b *Backend) Open(layout media.Layout) (*media.Board, []netip.AddrPort, error) {
+func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.engine != nil {
-		return nil, nil, errors.New("media/sim: already open: use one back end for each plane")
+		return nil, errors.New("media/sim: already open: use one back end for each plane")
 	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
 	b.layout, b.engine = layout, media.NewEngine(layout, b.clock().Add(-time.Second))
-	var missing []netip.AddrPort
 	for leg := range layout.Legs() {
-		if at := layout.Local(leg); b.held[at] {
-			missing = append(missing, at)
+		if b.held[layout.Local(leg)] {
+			b.engine.Board().SetMissing(leg)
 		}
 	}
-	return b.engine.Board(), missing, nil
+	return b.engine.Board(), nil
 }
 
 func (b *Backend) now() int64 { return int64(b.clock().Sub(b.engine.Board().Base)) }

@@ -1,0 +1,105 @@
+//go:build linux
+
+package process
+
+import (
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+// lookEvery is how often the table is looked at: for hints, and for orphans that have fallen silent.
+const lookEvery = 250 * time.Millisecond
+
+// look tells the session what has happened to its legs and frees orphans that are silent. over says that nobody needs
+// this process any more, greeted that somebody ever did.
+func (s *server) look(now time.Time) (over, greeted bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	greeted = s.last > 0
+	if s.relay == nil {
+		return s.abandoned(), greeted
+	}
+	if s.session == nil && s.options.Follow {
+		s.relay.backend.Settle() // what the last one said is to show
+	}
+	r, used := s.relay, false
+	var hints []hint
+	for h := range r.board.Holdings() {
+		used = true
+		o := &r.owners[h.Leg/2]
+		seen := r.lastHeard(h)
+		switch {
+		case o.orphaned.IsZero():
+			hints = o.news(hints, h, now.Sub(seen) >= r.layout.Silence)
+		case now.Sub(o.orphaned) >= r.layout.Silence && now.Sub(seen) >= r.layout.Silence:
+			s.say("the call on port %d is over: nothing has come for %v, and nobody has asked for it", r.layout.Local(h.Leg).Port(), r.layout.Silence)
+			r.free(h)
+			hints = append(hints, hint{media.Freed, uint32(h.Leg), h.Generation})
+		}
+	}
+	if s.session == nil {
+		return !used && s.abandoned() || s.unreachable(), greeted
+	}
+	for ; len(hints) > 0; hints = hints[min(perPacket, len(hints)):] {
+		offer(s.session.conn, hintDatagram(hints[:min(perPacket, len(hints))]))
+	}
+	return false, greeted
+}
+
+// lastHeard is when anything came for a call, on either side; a call that never heard anything counts from its beginning.
+func (r *relay) lastHeard(h media.Holding) time.Time {
+	last := h.Since
+	for o := range r.board.HoldingsOf(h.Leg, h.Peer) {
+		if o.Generation == h.Generation && o.Seen.After(last) {
+			last = o.Seen
+		}
+	}
+	return last
+}
+
+// news are the hints about a leg in use.
+func (o *owner) news(hints []hint, h media.Holding, silent bool) []hint {
+	tell := func(k media.HintKind) { hints = append(hints, hint{k, uint32(h.Leg), h.Generation}) }
+	if h.Latches != o.latches {
+		o.latches = h.Latches
+		tell(media.Latched)
+	}
+	if silent != o.silent {
+		o.silent = silent
+		if silent {
+			tell(media.Silent)
+		} else {
+			tell(media.Resumed)
+		}
+	}
+	return hints
+}
+
+// abandoned reports whether a process that follows has nobody to follow.
+func (s *server) abandoned() bool { return s.options.Follow && s.session == nil }
+
+// unreachable reports whether a process that follows has lost its place: nobody can greet it any more, and it would keep
+// the ports from whoever takes its place.
+func (s *server) unreachable() bool {
+	if !s.options.Follow {
+		return false
+	}
+	inode, err := inodeOf(s.options.Socket)
+	return err != nil || inode != s.inode
+}
+
+// offer sends a datagram if there is room for it. What is lost the other side's sweep finds in the table.
+func offer(c *net.UnixConn, b []byte) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = raw.Write(func(fd uintptr) bool {
+		_ = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		return true
+	})
+}

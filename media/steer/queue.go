@@ -1,0 +1,103 @@
+//go:build linux
+
+package steer
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+// queue carries commands to the worker. It holds at most one for each leg, the latest, so it is bounded by the table.
+//
+// A command does not wake the worker, which would cost more than the command: the worker takes the commands before the
+// datagrams of each wait, so a datagram that comes after a Point meets the leg that was pointed, and silence is the
+// same whenever it is pointed. Many commands ring, and the wait ends by itself a few times a second.
+type queue struct {
+	waiting atomic.Bool // something is pending, or the queue is stopped
+
+	mu      sync.Mutex
+	pending []media.Command
+	spare   []media.Command
+	place   []int32 // by leg: index in pending + 1
+	wake    int     // eventfd
+	opened  bool
+	stopped bool
+	settled chan struct{} // closed when what is pending now has been carried out; nil: nobody asks
+}
+
+func (q *queue) open(wake, legs int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wake, q.place, q.opened = wake, make([]int32, legs), true
+}
+
+func (q *queue) post(c media.Command) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.opened || q.stopped || c.Leg < 0 || int(c.Leg) >= len(q.place) {
+		return
+	}
+	if at := q.place[c.Leg]; at != 0 {
+		q.pending[at-1] = c
+		return
+	}
+	q.pending = append(q.pending, c)
+	q.place[c.Leg] = int32(len(q.pending))
+	q.waiting.Store(true)
+	if len(q.pending) == ringAt {
+		q.ring()
+	}
+}
+
+// ringAt is how many commands wake the worker.
+const ringAt = 64
+
+func (q *queue) stop() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stopped = true
+	q.waiting.Store(true)
+	q.ring()
+}
+
+// ring wakes the worker. The counter of an eventfd cannot overflow here: the worker reads it before each take.
+func (q *queue) ring() {
+	one := [8]byte{1}
+	_, _ = unix.Write(q.wake, one[:])
+}
+
+// settle rings; the channel is closed when every command so far has been carried out, or nobody will.
+func (q *queue) settle() <-chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.settled == nil {
+		q.settled = make(chan struct{})
+	}
+	settled := q.settled
+	if !q.opened || q.stopped {
+		close(settled)
+		q.settled = nil
+		return settled
+	}
+	q.waiting.Store(true)
+	q.ring()
+	return settled
+}
+
+// take returns the commands so far, valid until the next take, and what is to be closed when they have been carried out.
+func (q *queue) take() (commands []media.Command, settled chan struct{}, stopped bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	commands = q.pending
+	for i := range commands {
+		q.place[commands[i].Leg] = 0
+	}
+	q.pending, q.spare = q.spare[:0], commands
+	q.waiting.Store(q.stopped)
+	settled, q.settled = q.settled, nil
+	return commands, settled, q.stopped
+}

@@ -1,0 +1,203 @@
+//go:build linux
+
+package steer
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+// receiveBuffer is asked for each worker's socket: all calls share it, where the kernel's default is for one.
+const receiveBuffer = 8 << 20
+
+// sendBuffer is asked for each raw socket, for the same reason.
+const sendBuffer = 4 << 20
+
+// vacant tells which port pairs no other program holds, by trying to bind each port and asking who hears it, and which
+// legs are in use. A pair of which one port is in use is left out whole.
+func vacant(layout media.Layout) (free, held []int, err error) {
+	ask := newInquiry()
+	defer ask.close()
+	for pair := range layout.Blocks * layout.Pairs {
+		clear := true
+		for leg := pair * 2; leg <= pair*2+1; leg++ {
+			at := layout.Local(leg)
+			fd, err := bind(at)
+			switch {
+			case errors.Is(err, unix.EADDRINUSE):
+				held, clear = append(held, leg), false
+			case err != nil:
+				return nil, nil, err
+			default:
+				_ = unix.Close(fd)
+				if ask.taken(at) {
+					held, clear = append(held, leg), false
+				}
+			}
+		}
+		if clear {
+			free = append(free, pair)
+		}
+	}
+	if len(free) == 0 {
+		return nil, nil, fmt.Errorf("media/steer: every port pair of %d-%d is in use by other programs: choose another media.ports",
+			layout.First, layout.First+2*layout.Pairs-1)
+	}
+	return free, held, nil
+}
+
+// bind opens a UDP socket on an address of ours.
+func bind(at netip.AddrPort) (fd int, err error) {
+	fd, err = unix.Socket(family(at.Addr()), unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("media/steer: socket for %v: %w", at, err)
+	}
+	if at.Addr().Is6() {
+		err = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	if err == nil {
+		err = unix.Bind(fd, sockaddr(at))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("media/steer: binding %v: %w", at, err)
+	}
+	return fd, nil
+}
+
+// options sets socket options one after the other until one fails.
+type options struct {
+	fd  int
+	err error
+}
+
+func (o *options) set(level, name, value int) {
+	if o.err == nil {
+		o.err = unix.SetsockoptInt(o.fd, level, name, value)
+	}
+}
+
+// buffer asks for a buffer beyond the system's limit, and takes what it gets.
+func (o *options) buffer(force, name, size int) {
+	if unix.SetsockoptInt(o.fd, unix.SOL_SOCKET, force, size) != nil {
+		o.set(unix.SOL_SOCKET, name, size)
+	}
+}
+
+// mark sets the traffic class. On a raw socket the header that we write counts; the option gives the packet its priority
+// in the queues of this machine, as on an ordinary socket.
+func (o *options) mark(v6 bool, dscp int) {
+	if v6 {
+		o.set(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2) // RFC 2474 §3: the upper six bits
+		return
+	}
+	o.set(unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
+}
+
+// openIntake opens the socket that receives for all ports of a family. It is bound to one of them, so that it needs no
+// further address, is heard by nobody else, and shows in the lists of open ports.
+func openIntake(at netip.AddrPort, layout media.Layout) (fd int, err error) {
+	if fd, err = bind(at); err != nil {
+		return -1, err
+	}
+	o := options{fd: fd}
+	o.buffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, max(receiveBuffer, layout.ReceiveBuffer))
+	o.mark(at.Addr().Is6(), layout.DSCP)
+	if at.Addr().Is6() {
+		o.set(unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, 1)
+	} else {
+		o.set(unix.IPPROTO_IP, unix.IP_RECVORIGDSTADDR, 1)
+	}
+	if o.err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("media/steer: receiving socket on %v: %w", at, o.err)
+	}
+	return fd, nil
+}
+
+// openSink opens the socket that takes a flood and keeps nothing of it.
+func openSink(at netip.AddrPort) (fd int, err error) {
+	if fd, err = bind(at); err != nil {
+		return -1, err
+	}
+	if err := keepNothing(fd); err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("media/steer: filter of a socket: %w", err)
+	}
+	return fd, nil
+}
+
+// keepNothing has the kernel drop what arrives at a socket before it is queued.
+func keepNothing(fd int) error {
+	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{
+		Len: 1, Filter: &unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
+	})
+}
+
+// dropped is how many datagrams the kernel has dropped at a socket, modulo 2^32.
+func dropped(fd int) uint32 {
+	var v [unix.SK_MEMINFO_VARS]uint32
+	size := uint32(unsafe.Sizeof(v))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+		uintptr(unsafe.Pointer(&v)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return 0
+	}
+	return v[unix.SK_MEMINFO_DROPS]
+}
+
+// openOutlet opens the raw socket that sends for all ports of an address. It is bound to that address, so that routes
+// are chosen by it (ip rule from …), as for an ordinary socket.
+func openOutlet(a netip.Addr, layout media.Layout) (fd int, err error) {
+	// IPPROTO_RAW: whole packets with their IP header, on both families.
+	fd, err = unix.Socket(family(a), unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+	if err != nil {
+		return -1, fmt.Errorf("media/steer: raw socket: %w", err)
+	}
+	o := options{fd: fd}
+	o.buffer(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer)
+	o.mark(a.Is6(), layout.DSCP)
+	if o.err == nil {
+		o.err = keepNothing(fd) // of packets of protocol 255, which such a socket hears
+	}
+	if o.err == nil {
+		o.err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(a, 0)))
+	}
+	if o.err != nil {
+		_ = unix.Close(fd)
+		return -1, fmt.Errorf("media/steer: raw socket on %v: %w", a, o.err)
+	}
+	return fd, nil
+}
+
+// hops is the system's default time to live.
+func hops(fd int, v6 bool) byte {
+	level, name := unix.IPPROTO_IP, unix.IP_TTL
+	if v6 {
+		level, name = unix.IPPROTO_IPV6, unix.IPV6_UNICAST_HOPS
+	}
+	if v, err := unix.GetsockoptInt(fd, level, name); err == nil && v > 0 && v < 256 {
+		return byte(v)
+	}
+	return 64
+}
+
+func family(a netip.Addr) int {
+	if a.Is4() {
+		return unix.AF_INET
+	}
+	return unix.AF_INET6
+}
+
+func sockaddr(at netip.AddrPort) unix.Sockaddr {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
+}

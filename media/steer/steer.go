@@ -1,0 +1,236 @@
+//go:build linux
+
+// Package steer is the relay's back end for machines that allow it: no descriptor for each port, and two system calls
+// for a batch of datagrams instead of two for each.
+//
+// An eBPF program of type sk_lookup steers every UDP datagram for the relay's addresses and port range to the socket of a
+// worker. The worker, a locked thread, takes up to 64 at a time (recvmmsg), finds the leg by the datagram's destination,
+// asks the engine, writes IP and UDP header in front of what is accepted, and sends the batch through one raw socket for
+// each address (sendmmsg). Between a datagram's arrival and its departure lies no allocation, lock or channel. IPv4 and
+// IPv6 are served alike. The program ends with the process: nothing is pinned.
+//
+// Calls are shared among workers, waits are chosen and packets are gathered as media/epoll does it.
+//
+// What differs from media/epoll:
+//
+//   - Ports are not bound. Another program may bind a port of the range later and will hear nothing on it; those bound
+//     before are left to their owners. Keep the range out of the kernel's own choice: net.ipv4.ip_local_reserved_ports.
+//     A connected UDP socket of another program goes before the steering, as it goes before any listener.
+//   - The calls of a worker share one receive buffer, of 8 MiB, which is asked for beyond net.core.rmem_max. What a pair of
+//     ports gets beyond 1,900 datagrams a second the kernel drops and counts (Flooded), so that a flood of some ports
+//     does not take the others' audio.
+//   - A raw socket hears no ICMP: a peer whose port is closed is not noticed, as on media/epoll's unconnected sockets.
+//     What routers say of the path's size is heeded by the kernel.
+//   - Packets carry "don't fragment". A datagram too long for its path is sent through an ordinary socket, which has the
+//     kernel cut it. Fragments that arrive are joined by the kernel before they are steered.
+//   - Where two programs steer the same port, the first one keeps it; Open asks the kernel (sock_diag) and reports it as
+//     missing.
+//
+// It needs CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and Linux 5.9: Probe says what is missing. It opens no other socket,
+// pins nothing and changes no setting of the machine.
+//
+// RFC 768 (UDP, checksum), RFC 791 and RFC 8200 (headers), RFC 1071 (Internet checksum), RFC 6864 (identification of
+// packets that are not fragmented).
+package steer
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+// Options are the back end's own settings.
+type Options struct {
+	// Process says that this process does nothing but media: the wait keeps the scheduler's processor.
+	Process bool
+	// Board makes the board that the engine publishes on, over memory that other processes see; nil: one of its own. base
+	// is the zero of the engine's clock.
+	Board func(layout media.Layout, base time.Time) (*media.Board, error)
+}
+
+// Backend implements media.Backend.
+type Backend struct {
+	options  Options
+	limit    int // of a pair in a window
+	layout   media.Layout
+	engine   *media.Engine
+	steering *steering
+	workers  []*worker
+	bound    map[int]int // sockets by the leg whose port they are bound to; fixed once the threads run
+	threads  sync.WaitGroup
+	opened   atomic.Bool // Post may see the workers
+	close    sync.Once
+
+	mu    sync.Mutex
+	sinks [2]sink // by family
+}
+
+// sink is the socket that takes the floods on the ports of a family.
+type sink struct {
+	fd   int
+	open bool
+	last uint32 // what it had dropped when it was last asked
+}
+
+func (s *sink) dropped() uint32 {
+	if s.open {
+		s.last = dropped(s.fd)
+	}
+	return s.last
+}
+
+// New makes a back end; Open starts it.
+func New(options Options) *Backend { return &Backend{options: options, limit: perWindow} }
+
+// String is what the start-up line calls it.
+func (b *Backend) String() string { return "steer" }
+
+// Open implements media.Backend, in the network namespace of the calling thread. A port in use is missing. Where the
+// machine does not allow steering, the error is ErrUnavailable, in the words of Probe.
+func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
+	if b.workers != nil {
+		return nil, errors.New("media/steer: already open: use one back end for each plane")
+	}
+	// Time zero of the engine means "never", so its clock starts a second ahead.
+	base := time.Now().Add(-time.Second)
+	board, err := b.board(layout, base)
+	if err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread() // sockets and program in one namespace
+	defer runtime.UnlockOSThread()
+	b.layout, b.engine, b.bound = layout, media.NewEngineOn(layout, board), make(map[int]int)
+	held, err := b.open()
+	if err != nil {
+		b.shut()
+		b.workers = nil
+		return nil, explain(err)
+	}
+	for _, leg := range held {
+		board.SetMissing(leg)
+	}
+	b.opened.Store(true)
+	for _, w := range b.workers {
+		b.threads.Go(w.run)
+	}
+	return board, nil
+}
+
+func (b *Backend) board(layout media.Layout, base time.Time) (*media.Board, error) {
+	if b.options.Board != nil {
+		return b.options.Board(layout, base)
+	}
+	return media.NewBoard(layout, base), nil
+}
+
+// open opens the sockets and begins to steer. held are the legs whose ports are in use.
+func (b *Backend) open() (held []int, err error) {
+	free, held, err := vacant(b.layout)
+	if err != nil {
+		return nil, err
+	}
+	n := max(1, b.layout.Workers)
+	if b.steering, err = newSteering(b.layout, 2*n+2, 2*n, b.limit); err != nil {
+		return nil, err
+	}
+	for number := range n {
+		w, err := newWorker(number, b)
+		b.workers = append(b.workers, w)
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, pair := range free {
+		if err := b.openSink(pair, 2*n); err != nil {
+			return nil, err
+		}
+		if err := b.workers[b.layout.Worker(pair*2)].admit(pair, b.steering); err != nil {
+			return nil, err
+		}
+	}
+	return held, b.steering.attach()
+}
+
+// openSink opens the sink of a pair's family, at its RTCP port, if there is none yet. first is the place of that of IPv4.
+func (b *Backend) openSink(pair, first int) error {
+	at, family := b.layout.Local(pair*2+1), 0
+	if at.Addr().Is6() {
+		family = 1
+	}
+	if b.sinks[family].open {
+		return nil
+	}
+	fd, err := openSink(at)
+	if err != nil {
+		return err
+	}
+	b.sinks[family] = sink{fd: fd, open: true}
+	b.bound[pair*2+1] = fd
+	return b.steering.socket(first+family, fd)
+}
+
+// Flooded is how many datagrams were dropped because their port pair had too many, modulo 2^32.
+func (b *Backend) Flooded() (n uint32) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.sinks {
+		n += b.sinks[i].dropped()
+	}
+	return n
+}
+
+// shut gives everything back, the steering first. No thread runs.
+func (b *Backend) shut() {
+	b.steering.close()
+	for _, w := range b.workers {
+		w.shut()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.sinks {
+		if s := &b.sinks[i]; s.open {
+			s.dropped()
+			_ = unix.Close(s.fd)
+			s.open = false
+		}
+	}
+}
+
+// Post implements media.Backend.
+func (b *Backend) Post(c media.Command) {
+	if b.opened.Load() && c.Leg >= 0 && int(c.Leg) < b.layout.Legs() {
+		b.workers[b.layout.Worker(int(c.Leg))].queue.post(c)
+	}
+}
+
+// Settle returns when every command posted so far has been carried out. It does not wait for datagrams.
+func (b *Backend) Settle() {
+	if !b.opened.Load() {
+		return
+	}
+	var settled []<-chan struct{}
+	for _, w := range b.workers {
+		settled = append(settled, w.queue.settle())
+	}
+	for _, s := range settled {
+		<-s
+	}
+}
+
+// Close implements media.Backend.
+func (b *Backend) Close() error {
+	b.close.Do(func() {
+		for _, w := range b.workers {
+			w.queue.stop()
+		}
+		b.threads.Wait()
+		b.shut()
+	})
+	return nil
+}

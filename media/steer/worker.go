@@ -1,0 +1,278 @@
+//go:build linux
+
+package steer
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+)
+
+const (
+	wakeIndex = -1  // the eventfd's place in an event, where intakes have their number
+	rawWait   = 100 // ms: bounds how long a stop of the world waits for a raw wait
+	lazyWait  = 200 // ms: how long commands may wait while nothing arrives
+
+	gather     = 500 * time.Microsecond // while batches are not full
+	timerSlack = 1000                   // ns
+)
+
+// worker is the whole state of a thread.
+type worker struct {
+	number  int
+	raw     bool
+	patient bool // gathers packets while there are few
+	pollFD  int
+	wakeFD  int
+	layout  media.Layout
+	atlas   atlas
+	queue   queue
+	bound   map[int]int   // Backend.bound
+	engine  *media.Engine // shared: each leg has one worker
+	base    time.Time
+
+	events  [4]unix.EpollEvent
+	last    int       // datagrams of the last round
+	intakes [2]intake // by family
+	outlets [2]outlet // by block
+	rest    unix.Timespec
+	refused func(media.Verdict, []byte, unix.Errno)
+}
+
+func newWorker(number int, b *Backend) (w *worker, err error) {
+	layout, o := b.layout, b.options
+	w = &worker{
+		number: number, raw: o.Process, patient: o.Process && !layout.LowLatency, pollFD: -1, wakeFD: -1,
+		layout: layout, atlas: newAtlas(layout), bound: b.bound, engine: b.engine, base: b.engine.Board().Base,
+	}
+	for i := range w.intakes {
+		w.intakes[i].fd, w.outlets[i].fd = -1, -1
+	}
+	w.refused = w.refuse
+	if w.pollFD, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return w, fmt.Errorf("media/steer: epoll instance: %w", err)
+	}
+	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return w, fmt.Errorf("media/steer: event descriptor: %w", err)
+	}
+	for block := range layout.Blocks {
+		if err := w.openOutlet(block); err != nil {
+			return w, err
+		}
+	}
+	w.queue.open(w.wakeFD, layout.Legs())
+	return w, w.watch(w.wakeFD, wakeIndex)
+}
+
+// admit steers a pair to the worker's intake of its family, which the first pair opens.
+func (w *worker) admit(pair int, s *steering) error {
+	at, family := w.layout.Local(pair*2), 0
+	if at.Addr().Is6() {
+		family = 1
+	}
+	place := w.number*len(w.intakes) + family
+	if in := &w.intakes[family]; in.fd < 0 {
+		fd, err := openIntake(at, w.layout)
+		if err != nil {
+			return err
+		}
+		in.fd, in.v6, w.bound[pair*2] = fd, family == 1, fd
+		in.prepare()
+		if err := errors.Join(w.watch(fd, int32(family)), s.socket(place, fd)); err != nil {
+			return err
+		}
+	}
+	return s.lead(pair, place)
+}
+
+func (w *worker) openOutlet(block int) error {
+	a := w.layout.Addresses[block]
+	fd, err := openOutlet(a, w.layout)
+	if err != nil {
+		return err
+	}
+	o := &w.outlets[block]
+	o.fd = fd
+	o.prepare(a, w.layout.DSCP, hops(fd, a.Is6()))
+	return nil
+}
+
+func (w *worker) watch(fd int, index int32) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: index}
+	if err := unix.EpollCtl(w.pollFD, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
+		return fmt.Errorf("media/steer: watching a socket: %w", err)
+	}
+	return nil
+}
+
+// shut closes every descriptor. The thread has ended, or never began.
+func (w *worker) shut() {
+	for _, fd := range []int{w.intakes[0].fd, w.intakes[1].fd, w.outlets[0].fd, w.outlets[1].fd, w.pollFD, w.wakeFD} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// run is the thread: it ends when the queue is stopped.
+func (w *worker) run() {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	if w.patient {
+		// Else the kernel may let a sleep last 50 µs longer. Where it refuses, sleeps are as they are.
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, timerSlack, 0, 0, 0)
+	}
+	for !w.serve() {
+	}
+}
+
+// serve works until it is stopped, or until the engine fails on a datagram: all other calls go on without that one.
+func (w *worker) serve() (stopped bool) {
+	defer func() {
+		if recover() != nil {
+			w.engine.Failed()
+		}
+	}()
+	w.flush() // what a batch left behind on which the engine failed: its buffers may be used again
+	for {
+		w.wait()
+		now := int64(time.Since(w.base)) // one reading for the whole batch
+		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
+		if w.queue.waiting.Load() && w.commands(now) {
+			return true
+		}
+		w.last = 0
+		for i := range w.intakes {
+			if in := &w.intakes[i]; in.pending() {
+				w.relay(now, in)
+				w.last += in.n
+			}
+		}
+	}
+}
+
+// wait blocks until something has arrived. While batches are full there is no need to ask. A look without blocking goes
+// first: under load it saves the scheduler's hand-over, which costs more than relaying a packet.
+func (w *worker) wait() {
+	if w.intakes[0].pending() || w.intakes[1].pending() {
+		w.poll(unix.RawSyscall6, 0)
+		return
+	}
+	if w.raw {
+		if w.patient && w.last > 0 && w.last < batch {
+			w.gather()
+		}
+		w.poll(unix.RawSyscall6, rawWait)
+		return
+	}
+	if w.poll(unix.RawSyscall6, 0) == 0 {
+		w.poll(unix.Syscall6, lazyWait)
+	}
+}
+
+// gather sleeps until the next half millisecond: what arrives meanwhile is one batch and costs one wake-up.
+func (w *worker) gather() {
+	w.rest = unix.NsecToTimespec(int64(gather - time.Since(w.base)%gather))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&w.rest)), 0, 0)
+}
+
+type syscall6 func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err unix.Errno)
+
+// poll asks the kernel which sockets have something and returns how many.
+func (w *worker) poll(call syscall6, ms int) int {
+	n, _, errno := call(unix.SYS_EPOLL_PWAIT, uintptr(w.pollFD), uintptr(unsafe.Pointer(&w.events[0])), uintptr(len(w.events)), uintptr(ms), 0, 0)
+	if errno != 0 {
+		return 0 // EINTR; nothing else can happen to descriptors that this thread alone closes
+	}
+	for i := range n {
+		switch index := w.events[i].Fd; index {
+		case wakeIndex:
+			w.hear()
+		default:
+			w.intakes[index].ready = true
+		}
+	}
+	return int(n)
+}
+
+// hear takes the ring of the eventfd.
+func (w *worker) hear() {
+	var count [8]byte
+	_, _ = unix.Read(w.wakeFD, count[:])
+}
+
+// commands carries out what signalling wants.
+func (w *worker) commands(now int64) (stopped bool) {
+	list, settled, stopped := w.queue.take()
+	if settled != nil {
+		defer close(settled)
+	}
+	for i := range list {
+		w.engine.Apply(now, &list[i])
+	}
+	return stopped
+}
+
+// relay judges a batch of datagrams and sends on what is accepted. A batch that the engine failed in the middle of is
+// gone on with.
+func (w *worker) relay(now int64, in *intake) {
+	if in.next >= in.n {
+		in.receive()
+	}
+	for in.next < in.n {
+		i := in.next
+		in.next++
+		w.judge(now, in, i)
+	}
+	w.flush()
+}
+
+// flush sends what is queued.
+func (w *worker) flush() {
+	for block := range w.outlets {
+		if o := &w.outlets[block]; o.n > 0 {
+			o.flush(w.refused)
+		}
+	}
+}
+
+// judge asks the engine about one datagram.
+func (w *worker) judge(now int64, in *intake, i int) {
+	leg, ok := w.atlas.leg(in.destination(i))
+	if !ok {
+		return // no address of ours: nobody steers such a datagram here
+	}
+	payload := in.payload(i)
+	v := w.engine.Packet(now, leg, in.source(i), payload)
+	if v.Why != media.Accepted {
+		return
+	}
+	block, port := w.atlas.place(int(v.Out))
+	o := &w.outlets[block]
+	if v.To.Is4() == o.v6 {
+		w.engine.Unsent(v) // of the other family: no packet of ours can go there
+		return
+	}
+	o.put(v, port, &in.buf[i], len(payload))
+}
+
+// refuse is told of a datagram that the kernel did not take.
+func (w *worker) refuse(v media.Verdict, payload []byte, why unix.Errno) {
+	if why == unix.EMSGSIZE && w.sendLarge(v, payload) == nil {
+		return
+	}
+	w.engine.Unsent(v)
+}
+
+func (w *worker) sendLarge(v media.Verdict, payload []byte) error {
+	fd, ok := w.bound[int(v.Out)] // a port that has a socket
+	if !ok {
+		fd = -1
+	}
+	return large(w.layout.Local(int(v.Out)), fd, w.layout.DSCP, v.To, payload)
+}
