@@ -61,6 +61,7 @@ var house = map[string]room{
 	"media":           {"", false, "the relay knows no SIP, so that it can live in a process of its own"},
 	"media/epoll":     {"media", false, "a back end moves packets for the engine and knows nothing else"},
 	"media/steer":     {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/process":   {"media media/epoll", false, "the border between signalling and the relay carries commands, and nothing of calls"},
 	"media/sim":       {"media", false, "a back end moves packets for the engine and knows nothing else"},
 	"sbc/core":        {"sbc/tu sbc/transaction sbc/message policy media", false, "the core knows no method: a user's room here would end that"},
 

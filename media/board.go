@@ -24,7 +24,7 @@ type Board struct {
 }
 
 // BoardVersion is the version of the region's layout; it changes with any change of head or cell.
-const BoardVersion = 1
+const BoardVersion = 2
 
 const boardMagic = 0x53616c6c79426f64
 
@@ -46,6 +46,9 @@ type head struct {
 	monotonic int64 // CLOCK_MONOTONIC at the zero of the engine's clock, in nanoseconds
 	_         [24]byte
 	totals    [maxRejections]atomic.Uint64
+	hints     atomic.Uint64 // counts what a Sweep should look at soon
+	_         [56]byte
+	delays    [MaxWorkers][delayBuckets]atomic.Uint64 // datagrams by the time that they spent here
 }
 
 // cell is the published state of one leg, three cache lines, of which a relayed packet touches the first. Writes that
@@ -72,7 +75,24 @@ type cell struct {
 	_          uint32
 	rejected   [maxRejections]atomic.Uint32
 	_          [16]byte
+
+	// What the peer reports of what it was sent (RFC 3550 §6.4.1, RFC 3611), and the round trip to it.
+	roundTrip atomic.Int64 // nanoseconds; 0: not known
+	farLost   atomic.Int64
+	farJitter atomic.Int64 // nanoseconds
+	reports   atomic.Uint32
+	heard     atomic.Uint32 // digits heard so far; they stand in digits, the last one at heard-1 modulo its length
+	digits    [digitSlots]atomic.Uint64
+	// What a protected leg needs to go on in another process: SSRC << 32 | rollover counter (RFC 3711 §3.2.3).
+	rollIn, rollOut atomic.Uint64
+	secured         atomic.Uint32 // index of the last SRTCP packet sent (RFC 3711 §3.2.1)
+	_               [12]byte
 }
+
+const (
+	digitSlots   = 8
+	delayBuckets = 24
+)
 
 const latchedBit = 1 << 16
 
@@ -228,13 +248,13 @@ func (c *cell) reset(now int64, generation uint32) {
 	c.frame(func() {
 		c.generation.Store(generation)
 		c.since.Store(now)
-		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo} {
+		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo, &c.rollIn, &c.rollOut} {
 			v.Store(0)
 		}
-		for _, v := range [...]*atomic.Int64{&c.seen, &c.lost, &c.jitter} {
+		for _, v := range [...]*atomic.Int64{&c.seen, &c.lost, &c.jitter, &c.roundTrip, &c.farLost, &c.farJitter} {
 			v.Store(0)
 		}
-		for _, v := range [...]*atomic.Uint32{&c.changes, &c.latches, &c.remotePort} {
+		for _, v := range [...]*atomic.Uint32{&c.changes, &c.latches, &c.remotePort, &c.reports, &c.heard, &c.secured} {
 			v.Store(0)
 		}
 		for i := range c.rejected {

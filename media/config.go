@@ -26,12 +26,37 @@ type Config struct {
 	// LowLatency relays each packet as soon as it comes. Otherwise a process that does nothing but media gathers those of
 	// half a millisecond while it has little to do, which saves a third of its processor time.
 	LowLatency bool
+	// Choice is the back end that is wanted, where there is more than one.
+	Choice Choice
 	// Silence is how long a call whose signalling is gone may be silent before its ports are freed; 0 means 60 s.
 	Silence time.Duration
 }
 
 // MaxWorkers bounds Config.Workers.
 const MaxWorkers = 64
+
+// Choice is what signalling wants datagrams to be carried by. Whoever owns the back ends decides what Auto is.
+type Choice uint8
+
+// The choices; the names are those of the back ends' packages.
+const (
+	Auto Choice = iota
+	Epoll
+	Steer
+)
+
+// String is the choice's name in the configuration.
+func (c Choice) String() string { return [...]string{"auto", "epoll", "steer", "unknown"}[min(c, Steer+1)] }
+
+// ParseChoice reads the name of a choice.
+func ParseChoice(name string) (c Choice, ok bool) {
+	for c = Auto; c <= Steer; c++ {
+		if c.String() == name {
+			return c, true
+		}
+	}
+	return Auto, false
+}
 
 // Validate reports what the administrator must change. All errors are joined.
 func (c Config) Validate() error {
@@ -57,6 +82,9 @@ func (c Config) Validate() error {
 	if c.Workers < 0 || c.Workers > MaxWorkers {
 		errs = append(errs, fmt.Errorf("media: %d workers: use 1 to %d, or 0 for the default", c.Workers, MaxWorkers))
 	}
+	if c.Choice > Steer {
+		errs = append(errs, fmt.Errorf("media: back end %d: use auto, epoll or steer", c.Choice))
+	}
 	if c.Silence < 0 {
 		errs = append(errs, fmt.Errorf("media: silence of %v: use 0 for the default", c.Silence))
 	}
@@ -72,7 +100,7 @@ func (c Config) layout() Layout {
 		Addresses: [2]netip.Addr{c.Addresses[0].Unmap(), c.Addresses[1].Unmap()},
 		First:     first, Blocks: 2,
 		Pairs: max(0, (int(c.Last)-first+1)/2),
-		DSCP:  c.DSCP, ReceiveBuffer: c.ReceiveBuffer, LowLatency: c.LowLatency, Silence: c.Silence,
+		DSCP:  c.DSCP, ReceiveBuffer: c.ReceiveBuffer, LowLatency: c.LowLatency, Choice: c.Choice, Silence: c.Silence,
 	}
 	if c.Shared() {
 		l.Blocks = 1
@@ -101,6 +129,7 @@ type Layout struct {
 	ReceiveBuffer int
 	Workers       int // at least 1
 	LowLatency    bool
+	Choice        Choice
 	Silence       time.Duration // Config.Silence
 }
 

@@ -5,10 +5,16 @@ type Verdict struct {
 	To  Endpoint  // destination, if Why is Accepted
 	Out int32     // the leg whose socket sends it
 	Why Rejection // Accepted: relay it
+	// Data is what is to be sent: the datagram that Packet was given, as it has been changed, in the same memory.
+	Data []byte
 }
 
+// Tailroom is how many bytes of capacity a datagram's buffer must have behind its end: a packet that goes out protected
+// (RFC 3711 §3.1, §3.4) is longer than it came.
+const Tailroom = 32
+
 // Packet says what becomes of a datagram that arrived on a leg at a time. It depends on nothing but its arguments and
-// the table, allocates nothing, takes no lock and makes no system call. buf is only read.
+// the table, allocates nothing, takes no lock and makes no system call. It may change buf and the Tailroom behind it.
 func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 	l, c := &e.legs[i], &e.board.cells[i]
 	if l.state == stateFree {
@@ -46,7 +52,7 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 		return e.reject(i, RejectedNowhere)
 	}
 	e.board.cells[out].sent.Add(1)
-	return Verdict{To: p.remote, Out: out, Why: Accepted}
+	return Verdict{To: p.remote, Out: out, Why: Accepted, Data: buf}
 }
 
 // Unsent takes back what Packet counted: the back end could not send.

@@ -18,6 +18,9 @@ const (
 	RejectedNowhere                    // the other leg has no destination yet
 	RejectedUnsent                     // the kernel refused to send it
 	RejectedInternal                   // the engine failed on it: a bug, to be reported
+	RejectedPolice                     // more, or longer, than the negotiated codec sends
+	RejectedAuth                       // SRTP: wrong key, changed on the way, or a repeat
+	RejectedDiscarded                  // a payload type that the other leg does not take, or gets in another form
 
 	rejections
 )
@@ -26,7 +29,7 @@ const (
 const NumRejections = int(rejections)
 
 var rejectionNames = [...]string{"accepted", "stray", "source", "own-port", "unproven", "junk", "stun", "dtls",
-	"wrong-port", "direction", "no-destination", "unsent", "internal"}
+	"wrong-port", "direction", "no-destination", "unsent", "internal", "policed", "srtp", "discarded"}
 
 // String is the rejection's name in metrics and CDRs.
 func (r Rejection) String() string { return rejectionNames[r%rejections] }

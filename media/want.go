@@ -44,6 +44,13 @@ type Want struct {
 	Epoch     uint32    // a new one permits a new latch (re-INVITE, UPDATE)
 	Timeout   time.Duration
 	Hold      time.Duration // instead of Timeout while the stream is held; both: 0 never
+
+	Numbers    Numbering // the peer's payload types as the other leg knows them
+	Continuous bool      // the peer hears one SSRC, one sequence and one clock, whatever happens behind us
+	Events     Events    // telephone events of this peer
+	Tones      Tones     // telephone events to send to this peer
+	Police     Police    // what the peer may send at most
+	Crypto     Crypto    // SRTP on this leg
 }
 
 // Errors of Reserve and Point. They are told apart with errors.Is.
@@ -101,9 +108,10 @@ type Command struct {
 	clock     uint32
 	epoch     uint32
 	flags     flags
+	extras
 }
 
-type flags uint8
+type flags uint16
 
 const (
 	flagMux flags = 1 << iota
@@ -112,7 +120,14 @@ const (
 	flagReceive
 	flagControl // an RTCP leg
 	flagFinal
-	flagInside // the peer is inside
+	flagInside     // the peer is inside
+	flagNumbered   // payload types differ on the other leg
+	flagContinuous // the peer hears one stream
+	flagEvents     // telephone events of the peer are told apart
+	flagPoliced    // rate or size is bounded
+	flagSecure     // SRTP
+
+	flagsEnd
 )
 
 // command renders a checked Want.
@@ -121,6 +136,7 @@ func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command 
 		Leg: int32(leg), Peer: int32(peer), Generation: generation,
 		mode: w.Latch, payloads: w.Payloads, clock: w.Clock, epoch: w.Epoch,
 		fallback: EndpointOf(netip.AddrPortFrom(w.Fallback, 0)),
+		extras:   extras{w.Numbers, w.Events, w.Tones, w.Police, w.Crypto},
 	}
 	c.rtp = EndpointOf(w.RTP)
 	if c.rtp.noAddr() {
@@ -140,7 +156,8 @@ func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command 
 	for _, f := range []struct {
 		on  bool
 		bit flags
-	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}, {side == nat.Inside, flagInside}} {
+	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}, {side == nat.Inside, flagInside}, {w.Numbers != Numbering{}, flagNumbered}, {w.Continuous, flagContinuous}, {w.Events.Payload != 0, flagEvents},
+		{w.Police != Police{}, flagPoliced}, {w.Crypto.Suite != NoCrypto, flagSecure}} {
 		if f.on {
 			c.flags |= f.bit
 		}

@@ -15,7 +15,7 @@ import (
 const (
 	endpointSize = 18
 	networkSize  = 17
-	CommandSize  = 4 + 5*4 + 2*8 + 4*endpointSize + 16 + MaxSources*networkSize
+	CommandSize  = 5 + 5*4 + 2*8 + 4*endpointSize + 16 + MaxSources*networkSize + extrasSize
 	LayoutSize   = 2*16 + 4*4 + 4 + 8
 )
 
@@ -27,7 +27,7 @@ func (c *Command) AppendTo(b []byte) []byte {
 	if c.Free {
 		free = wireFree
 	}
-	b = append(b, free, byte(c.mode), byte(c.flags), c.nsources)
+	b = append(b, free, byte(c.mode), byte(c.flags), byte(c.flags>>8), c.nsources)
 	for _, v := range [...]uint32{uint32(c.Leg), uint32(c.Peer), c.Generation, c.clock, c.epoch} {
 		b = binary.LittleEndian.AppendUint32(b, v)
 	}
@@ -44,7 +44,7 @@ func (c *Command) AppendTo(b []byte) []byte {
 		b = binary.LittleEndian.AppendUint64(b, n.lo)
 		b = append(b, n.bits)
 	}
-	return b
+	return c.extras.appendTo(b)
 }
 
 func (p Endpoint) appendTo(b []byte) []byte {
@@ -63,7 +63,7 @@ func DecodeCommand(b []byte, layout Layout) (c Command, err error) {
 	}
 	r := record{b}
 	free := r.byte()
-	c.Free, c.mode, c.flags, c.nsources = free == wireFree, Mode(r.byte()), flags(r.byte()), r.byte()
+	c.Free, c.mode, c.flags, c.nsources = free == wireFree, Mode(r.byte()), flags(r.uint16()), r.byte()
 	c.Leg, c.Peer = int32(r.uint32()), int32(r.uint32())
 	c.Generation, c.clock, c.epoch = r.uint32(), r.uint32(), r.uint32()
 	for i := range c.payloads {
@@ -79,7 +79,7 @@ func DecodeCommand(b []byte, layout Layout) (c Command, err error) {
 			return Command{}, errRecord
 		}
 	}
-	if free > wireFree || c.mode > Ported || c.nsources > MaxSources || c.flags&flagControl != 0 || c.flags >= flagInside<<1 || !layout.serves(&c) {
+	if !c.extras.read(&r) || free > wireFree || c.mode > Ported || c.nsources > MaxSources || c.flags&flagControl != 0 || c.flags >= flagsEnd || !layout.serves(&c) {
 		return Command{}, errRecord
 	}
 	return c, nil
@@ -98,7 +98,7 @@ func (l Layout) AppendTo(b []byte) []byte {
 	if l.LowLatency {
 		low = 1
 	}
-	b = append(b, byte(l.Blocks), byte(l.DSCP), low, 0)
+	b = append(b, byte(l.Blocks), byte(l.DSCP), low, byte(l.Choice))
 	return binary.LittleEndian.AppendUint64(b, uint64(l.Silence))
 }
 
@@ -119,12 +119,12 @@ func DecodeLayout(b []byte) (l Layout, err error) {
 	}
 	l.First, l.Pairs, l.ReceiveBuffer, l.Workers = int(r.uint32()), int(r.uint32()), int(r.uint32()), int(r.uint32())
 	l.Blocks, l.DSCP, l.LowLatency = int(r.byte()), int(r.byte()), r.byte() == 1
-	_ = r.byte()
+	l.Choice = Choice(r.byte())
 	l.Silence = time.Duration(r.uint64())
 	// What a Config makes is what may come.
 	c := Config{
 		Addresses: l.Addresses, First: uint16(l.First), Last: uint16(l.First + 2*l.Pairs - 1), DSCP: l.DSCP,
-		ReceiveBuffer: l.ReceiveBuffer, Workers: l.Workers, LowLatency: l.LowLatency, Silence: l.Silence,
+		ReceiveBuffer: l.ReceiveBuffer, Workers: l.Workers, LowLatency: l.LowLatency, Choice: l.Choice, Silence: l.Silence,
 	}
 	if l.ReceiveBuffer > maxBuffer || l.Silence > maxSilence || l.Workers > MaxWorkers {
 		return Layout{}, errRecord
@@ -161,6 +161,7 @@ func (l Layout) Differences(other Layout) (text string) {
 	differ("receive buffer", l.ReceiveBuffer, other.ReceiveBuffer)
 	differ("workers", l.Workers, other.Workers)
 	differ("low latency", l.LowLatency, other.LowLatency)
+	differ("back end", l.Choice, other.Choice)
 	differ("silence", l.Silence, other.Silence)
 	return text
 }

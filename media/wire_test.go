@@ -73,7 +73,7 @@ func TestForeignCommandsAreRefused(t *testing.T) {
 		"too many sources":        func(c *Command) { c.nsources = MaxSources + 1 },
 		"a prefix too long":       func(c *Command) { c.sources[3].bits = 129 },
 		"the RTCP leg's own flag": func(c *Command) { c.flags |= flagControl },
-		"an unknown flag":         func(c *Command) { c.flags |= flagInside << 1 },
+		"an unknown flag":         func(c *Command) { c.flags |= flagsEnd },
 	} {
 		c := good
 		change(&c)

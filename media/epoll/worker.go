@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	wakeIndex = -1  // the eventfd's place in an event, where sockets have their leg
-	batch     = 256 // events of one wait
-	rawWait   = 100 // ms: bounds how long a stop of the world waits for a raw wait
-	lazyWait  = 200 // ms: how long commands may wait while nothing arrives
-	largest   = 2048
+	wakeIndex = -1   // the eventfd's place in an event, where sockets have their leg
+	batch     = 256  // events of one wait
+	rawWait   = 100  // ms: bounds how long a stop of the world waits for a raw wait
+	lazyWait  = 200  // ms: how long commands may wait while nothing arrives
+	largest   = 2048 // longer than any audio or image packet
 
 	fewPackets = 64 // a batch below this leaves time to gather the next one
 	together   = 2  // a gathered batch below this did not pay for the sleep
@@ -41,7 +41,7 @@ type worker struct {
 	base    time.Time
 
 	events [batch]unix.EpollEvent
-	buf    [largest]byte
+	buf    [largest + media.Tailroom]byte
 	from   unix.RawSockaddrInet6 // long enough for both families
 	fromN  uint32
 	to4    unix.RawSockaddrInet4
@@ -174,10 +174,10 @@ func (w *worker) relay(now int64, leg int32) {
 		return // EAGAIN: a datagram with a wrong checksum woke us
 	}
 	if n > largest {
-		n = 0 // longer than any audio or image packet: cut short it is junk
+		n = 0 // cut short it is junk
 	}
 	v := w.engine.Packet(now, int(leg), w.source(), w.buf[:n])
-	if v.Why == media.Accepted && !w.send(v, n) {
+	if v.Why == media.Accepted && !w.send(v) {
 		w.engine.Unsent(v)
 	}
 }
@@ -190,7 +190,7 @@ func (w *worker) source() media.Endpoint {
 	return media.Endpoint16(w.from.Addr, port)
 }
 
-func (w *worker) send(v media.Verdict, n uintptr) bool {
+func (w *worker) send(v media.Verdict) bool {
 	to, size := unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
 	port := &w.to6.Port
 	if v.To.Is4() {
@@ -200,7 +200,7 @@ func (w *worker) send(v media.Verdict, n uintptr) bool {
 		w.to6.Addr = v.To.As16()
 	}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fds[v.Out]), uintptr(unsafe.Pointer(&w.buf[0])), n,
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fds[v.Out]), uintptr(unsafe.Pointer(unsafe.SliceData(v.Data))), uintptr(len(v.Data)),
 		0, uintptr(to), size)
 	return errno == 0
 }

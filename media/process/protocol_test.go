@@ -123,7 +123,7 @@ func TestOtherVersionsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused, err := decodeRefusal(buf[:n])
-	if err != nil || refused.cause != causeVersion || !strings.Contains(refused.Text, "signalling of build next wants 2 with 1") {
+	if err != nil || refused.cause != causeVersion || !strings.Contains(refused.Text, "signalling of build next wants 3 with 2") {
 		t.Errorf("%v: %v", err, refused)
 	}
 }

@@ -83,6 +83,7 @@ func (b *Backend) Post(c media.Command) {
 // Inject is a datagram from source that arrives at a local address. It reports what became of it there. What becomes of
 // it behind a hairpin, the figures of the other stream tell.
 func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) (why media.Rejection) {
+	payload = append(make([]byte, 0, len(payload)+media.Tailroom), payload...) // the engine may change it
 	for hop := range maxHops {
 		v, from, within := b.decide(local, source, payload)
 		if hop == 0 {
@@ -94,11 +95,11 @@ func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) (why medi
 		dest := v.To.AddrPort()
 		if !within {
 			if b.deliver != nil {
-				b.deliver(from, dest, payload) // unlocked: it may inject again
+				b.deliver(from, dest, v.Data) // unlocked: it may inject again
 			}
 			break
 		}
-		local, source = dest, from
+		local, source, payload = dest, from, v.Data
 	}
 	return why
 }

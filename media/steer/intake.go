@@ -16,7 +16,7 @@ const (
 	batch    = 64   // datagrams of one system call
 	largest  = 2048 // longer than any audio or image packet
 	headroom = 48   // in front of each datagram: IPv6 (RFC 8200 §3) and UDP header; 28 of it on IPv4
-	tailroom = 32   // behind it
+	tailroom = media.Tailroom
 )
 
 // mmsghdr is struct mmsghdr of recvmmsg(2).
@@ -91,7 +91,7 @@ func (in *intake) pending() bool { return in.ready || in.next < in.n }
 func (in *intake) payload(i int) []byte {
 	m := &in.msgs[i]
 	if m.hdr.Flags&unix.MSG_TRUNC != 0 {
-		return in.buf[i][headroom:headroom]
+		return in.buf[i][headroom:headroom:headroom]
 	}
 	return in.buf[i][headroom : headroom+min(int(m.n), largest)]
 }

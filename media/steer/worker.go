@@ -258,7 +258,7 @@ func (w *worker) judge(now int64, in *intake, i int) {
 		w.engine.Unsent(v) // of the other family: no packet of ours can go there
 		return
 	}
-	o.put(v, port, &in.buf[i], len(payload))
+	o.put(v, port, &in.buf[i], len(v.Data))
 }
 
 // refuse is told of a datagram that the kernel did not take.

@@ -64,6 +64,9 @@ func (c *Core) point(u *user, a tu.Point) {
 		Latch: latchMode(a.Aim.Latch), Payloads: a.Aim.Payloads, Mux: a.Aim.Mux, Opaque: a.Aim.Opaque,
 		Send: a.Aim.Send, Receive: a.Aim.Receive, Final: a.Aim.Final, Epoch: a.Aim.Epoch,
 		Timeout: a.Aim.Timeout, Hold: a.Aim.Hold,
+		Numbers: media.Numbering(a.Aim.Numbers), Continuous: a.Aim.Continuous, Events: media.Events(a.Aim.Events),
+		Tones: tones(&a.Aim.Tones), Police: media.Police(a.Aim.Police),
+		Crypto: media.Crypto{Suite: media.Suite(a.Aim.Crypto.Suite), Receive: a.Aim.Crypto.Receive, Send: a.Aim.Crypto.Send},
 	})
 	if err != nil {
 		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("user", uint64(u.id)), zap.Error(err))
@@ -91,6 +94,14 @@ func (c *Core) join(u *user, a tu.Point) bool {
 // the core's turn.
 func (c *Core) Holds(side nat.Side, callID, local string) bool {
 	return c.dialogs[dialogKey{side: side, callID: callID, local: local}] != nil
+}
+
+func tones(t *tu.Tones) media.Tones {
+	out := media.Tones{Serial: t.Serial, Count: t.Count}
+	for i := range t.List {
+		out.List[i] = media.Tone(t.List[i])
+	}
+	return out
 }
 
 func latchMode(l tu.Latch) media.Mode {

@@ -74,6 +74,15 @@ type MediaRefused struct {
 	Side   nat.Side
 }
 
+// DigitHeard is a digit that a leg's peer sent as a telephone event (RFC 4733), once it is over.
+type DigitHeard struct {
+	Stream   int
+	Side     nat.Side
+	Event    uint8  // RFC 4733 §3.2: 0-9, 10 for *, 11 for #, 12-15 for A-D
+	Volume   uint8  // dBm0 without the sign, 0-63
+	Duration uint16 // milliseconds
+}
+
 // Moved says that the binding of a phone is on another flow now: what goes to that phone goes there.
 type Moved struct {
 	Token string
@@ -101,6 +110,7 @@ func (Routed) isEvent()       {}
 func (Reserved) isEvent()     {}
 func (MediaHint) isEvent()    {}
 func (MediaRefused) isEvent() {}
+func (DigitHeard) isEvent()   {}
 func (Moved) isEvent()        {}
 func (Hangup) isEvent()       {}
 func (Tick) isEvent()         {}

@@ -28,6 +28,81 @@ type Aim struct {
 	Timeout   time.Duration // silence both ways that ends the call; 0: never
 	Hold      time.Duration // the same while held
 	Epoch     uint32        // a new one permits a new latch (re-INVITE, UPDATE)
+
+	Numbers    Numbering // the peer's payload types as the other leg knows them
+	Continuous bool      // the peer hears one SSRC, one sequence and one clock, whatever happens behind us
+	Events     Events    // telephone events of this peer
+	Tones      Tones     // telephone events to send to this peer
+	Police     Police    // what the peer may send at most
+	Crypto     Crypto    // SRTP on this leg
+}
+
+// Numbering maps payload types: 0 leaves a number as it is, n+1 stands for n, 255 for none: not relayed.
+type Numbering [128]uint8
+
+// Set maps a payload type.
+func (n *Numbering) Set(from, to uint8) {
+	if from < 128 && to < 128 {
+		n[from] = to + 1
+		if from == to {
+			n[from] = 0
+		}
+	}
+}
+
+// Discard has packets of a payload type not relayed.
+func (n *Numbering) Discard(pt uint8) { n[pt&127] = 255 }
+
+// Events are the telephone events (RFC 4733) of a peer.
+type Events struct {
+	Payload uint8  // their payload type; 0: none was negotiated
+	Clock   uint32 // RTP clock in Hz
+	Report  bool   // digits that the peer sends come as DigitHeard
+}
+
+// MaxTones bounds Tones.
+const MaxTones = 8
+
+// Tones are digits to be sent to a peer. Of a list that is repeated only the new ones are played: Serial counts all
+// digits of the stream so far, the last one of the list included.
+type Tones struct {
+	Serial uint32
+	Count  uint8
+	List   [MaxTones]Tone
+}
+
+// Tone is one telephone event.
+type Tone struct {
+	Event    uint8  // RFC 4733 §3.2: 0-9, 10 for *, 11 for #, 12-15 for A-D
+	Volume   uint8  // dBm0 without the sign, 0-63
+	Duration uint16 // milliseconds
+}
+
+// Police bounds what a peer may send.
+type Police struct {
+	Rate uint32 // packets a second; 0: any
+	Size uint16 // bytes of a datagram; 0: any
+}
+
+// Suite is an SRTP crypto suite; 0: none. The names are those of RFC 4568 §6.2, RFC 6188 and RFC 7714.
+type Suite uint8
+
+// The suites.
+const (
+	NoCrypto Suite = iota
+	AES128CM80
+	AES128CM32
+	AES256CM80
+	AES256CM32
+	AEADAES128GCM
+	AEADAES256GCM
+)
+
+// Crypto is what protects a leg (RFC 3711): master key and master salt, one behind the other.
+type Crypto struct {
+	Suite   Suite
+	Receive [46]byte // of what the peer sends
+	Send    [46]byte // of what is sent to the peer
 }
 
 // Payloads is a set of RTP payload types, 0–127.
