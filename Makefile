@@ -4,13 +4,14 @@ GO        ?= go
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 FUZZTIME  ?= 30s
 BENCHTIME ?= 1s
+ROUNDS    ?= 5
 ARGS      ?=
 RUN       ?= .
 
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo geo test race fuzz bench bench-peers interop lint clean help
+.PHONY: build demo geo test race fuzz bench bench-peers bench-media interop lint clean help
 
 build: ## build bin/sbc: static, reproducible, with its version inside
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sbc ./cmd/sbc
@@ -48,6 +49,10 @@ bench: build ## benchmarks beside their floors, and beside Kamailio with rtpengi
 
 bench-peers: build ## the CPU of a call beside Kamailio with rtpengine, and of a registration beside Kamailio (root)
 	$(GO) test -tags interop -count 1 -timeout 20m -v -run '^TestBench' ./.ci/interop -args -bench
+
+bench-media: build ## the relay beside raw system calls and rtpengine: CPU, delay, loss, memory, set-ups (root, 15 min); ROUNDS=1 is short
+	.ci/install sip-tester iproute2 tshark util-linux rtpengine-daemon
+	$(GO) test -tags interop -count 1 -timeout 60m -v -run '^TestRelays$$' ./.ci/interop -args -bench -rounds $(ROUNDS)
 
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
 	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious

@@ -58,11 +58,14 @@ var house = map[string]room{
 	"policy/toll":     {"", true, "who may call what is a function of rules, counts and time, tested without a call"},
 	"policy/replay":   {"policy sbc/scan", false, "a capture runs through the guard that runs on the wire, and through nothing else"},
 	"sbc/transport":   {"sbc/scan sbc/message policy", false, "readers guard, parse and post; what a message means is the core's affair"},
-	"media":           {"", false, "the relay knows no SIP, so that it can live in a process of its own"},
-	"media/epoll":     {"media", false, "a back end moves packets for the engine and knows nothing else"},
-	"media/steer":     {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/ice":       {"", true, "answering a check is work on one datagram; it needs neither table nor socket"},
+	"media":           {"media/ice", false, "the relay knows no SIP, so that it can live in a process of its own"},
+	"media/dtls":      {"media", false, "handshakes stand beside the packet path and see records, not calls"},
+	"media/epoll":     {"media media/dtls", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/steer":     {"media media/dtls", false, "a back end moves packets for the engine and knows nothing else"},
 	"media/process":   {"media media/epoll", false, "the border between signalling and the relay carries commands, and nothing of calls"},
 	"media/sim":       {"media", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/load":      {"media", false, "endpoints and floor measure any relay alike, so they can know none of them"},
 	"sbc/core":        {"sbc/tu sbc/transaction sbc/message policy media", false, "the core knows no method: a user's room here would end that"},
 
 	"sbc/cdr":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
@@ -73,8 +76,8 @@ var house = map[string]room{
 	"sbc/firewall": {"", false, "the kernel is told of bans; that it can be must not reach into the rules"},
 	"sbc/api":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 
-	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
-	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -media/sim", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
+	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
+	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -media/sim -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
 	"sbc/demo":   {"* -cmd/sbc", false, "the demonstration may use anything"},
 	"cmd/sbc":    {"sbc sbc/config sbc/api sbc/demo policy policy/replay", false, "the command is wiring only; logic in it would have no tests"},
 }
@@ -205,6 +208,14 @@ func TestTestNetworkStaysInTests(t *testing.T) {
 		if p.room() != "cmd/sbc" && p.room() != "sbc/demo" && slices.Contains(p.Deps, module+"/nat/natlab") {
 			t.Errorf("%s depends on nat/natlab. Test-network law: only tests and the demonstration do, a product without "+
 				"simulated sockets has one way to behave", p.ImportPath)
+		}
+	}
+}
+
+func TestLoadStaysInTests(t *testing.T) {
+	for _, p := range listPackages(t) {
+		if slices.Contains(p.Deps, module+"/media/load") {
+			t.Errorf("%s depends on media/load. Load law: only tests do, no gate has a traffic generator in it", p.ImportPath)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
 
@@ -77,6 +78,8 @@ type rig struct {
 	next func(at string) (from netip.AddrPort, payload []byte)
 	// settled returns when what was pointed is in force; nil: it is at once.
 	settled func()
+	// renew loses the engine and waits for the next one; nil: it is not lost without the plane.
+	renew func()
 }
 
 func (r *rig) at(d door) netip.AddrPort {
@@ -160,6 +163,18 @@ func processRig(t *testing.T) *rig {
 		if err := b.Sync(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	}
+	r.renew = func() {
+		before := r.plane.Gauges().Renewals
+		if err := syscall.Kill(b.State().PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for limit := time.Now().Add(10 * time.Second); r.plane.Gauges().Renewals == before; {
+			if time.Now().After(limit) {
+				t.Fatal("no other process came")
+			}
+		}
+		r.settled()
 	}
 	return r
 }

@@ -1,6 +1,7 @@
 package media
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"iter"
@@ -24,7 +25,7 @@ type Board struct {
 }
 
 // BoardVersion is the version of the region's layout; it changes with any change of head or cell.
-const BoardVersion = 2
+const BoardVersion = 3
 
 const boardMagic = 0x53616c6c79426f64
 
@@ -46,8 +47,9 @@ type head struct {
 	monotonic int64 // CLOCK_MONOTONIC at the zero of the engine's clock, in nanoseconds
 	_         [24]byte
 	totals    [maxRejections]atomic.Uint64
-	hints     atomic.Uint64 // counts what a Sweep should look at soon
-	_         [56]byte
+	print     [sha256.Size]byte // of our certificate; zero: no handshakes
+	hints     atomic.Uint64     // counts what a Sweep should look at soon
+	_         [24]byte
 	delays    [MaxWorkers][delayBuckets]atomic.Uint64 // datagrams by the time that they spent here
 }
 
@@ -74,24 +76,29 @@ type cell struct {
 	peer       atomic.Int32
 	_          uint32
 	rejected   [maxRejections]atomic.Uint32
-	_          [16]byte
+	played     atomic.Uint32 // Tones.Serial of the last tone that was begun
+	eventStamp atomic.Uint32 // RTP timestamp of the last event in digits
+	_          [8]byte
 
 	// What the peer reports of what it was sent (RFC 3550 §6.4.1, RFC 3611), and the round trip to it.
-	roundTrip atomic.Int64 // nanoseconds; 0: not known
+	roundTrip atomic.Uint32 // microseconds; 0: not known
+	farJitter atomic.Uint32 // microseconds
 	farLost   atomic.Int64
-	farJitter atomic.Int64 // nanoseconds
+	farSent   atomic.Uint64 // what it had been sent when it last reported
+	farVoice  atomic.Uint64 // voiceReport
 	reports   atomic.Uint32
 	heard     atomic.Uint32 // digits heard so far; they stand in digits, the last one at heard-1 modulo its length
 	digits    [digitSlots]atomic.Uint64
-	// What a protected leg needs to go on in another process: SSRC << 32 | rollover counter (RFC 3711 §3.2.3).
+	// What a protected leg needs to go on in another process: SSRC << 32 | index of its foremost packet modulo 2³², which is
+	// rollover counter and sequence number (RFC 3711 §3.2.1, §3.3.1).
 	rollIn, rollOut atomic.Uint64
 	secured         atomic.Uint32 // index of the last SRTCP packet sent (RFC 3711 §3.2.1)
-	_               [12]byte
+	proved          atomic.Uint32 // … and the highest one received
 }
 
 const (
 	digitSlots   = 8
-	delayBuckets = 24
+	delayBuckets = 1 + 22*delaySteps
 )
 
 const latchedBit = 1 << 16
@@ -160,6 +167,25 @@ func over(region []byte, legs int) *Board {
 // SetMissing marks a port that another program holds.
 func (b *Board) SetMissing(leg int) { b.cells[leg].use.Store(useMissing) }
 
+// SetFingerprint publishes the fingerprint of our certificate, which is one of SHA-256. It is to be called before the region
+// is shared.
+func (b *Board) SetFingerprint(f Fingerprint) { copy(b.head.print[:], f.Value[:]) }
+
+// Fingerprint is that of our certificate, for the SDP. It reports false where no handshakes are possible.
+func (b *Board) Fingerprint() (f Fingerprint, ok bool) {
+	f.Hash = SHA256
+	copy(f.Value[:], b.head.print[:])
+	return f, b.head.print != [sha256.Size]byte{}
+}
+
+// Estranged counts a handshake that came to nothing. Any goroutine may call it.
+func (b *Board) Estranged(leg int, generation uint32) {
+	if c := &b.cells[leg]; c.generation.Load() == generation {
+		c.rejected[RejectedDTLS].Add(1)
+		b.head.totals[RejectedDTLS].Add(1)
+	}
+}
+
 // Missing lists the legs whose ports other programs hold.
 func (b *Board) Missing() (legs []int) {
 	for i := range b.cells {
@@ -178,6 +204,7 @@ type Holding struct {
 	Since      time.Time // of its first command
 	Seen       time.Time // the last accepted datagram on it or its RTCP leg; zero: none
 	Latches    uint32
+	Heard      uint32 // telephone events of its peer so far
 }
 
 // Holdings are the legs in use, in the order of the table.
@@ -210,7 +237,7 @@ func (b *Board) holding(leg int) (h Holding, ok bool) {
 	}
 	h = Holding{
 		Leg: leg, Peer: int(c.peer.Load()), Side: nat.Outside, Generation: c.generation.Load(),
-		Since: b.Base.Add(time.Duration(c.since.Load())), Latches: c.latches.Load(),
+		Since: b.Base.Add(time.Duration(c.since.Load())), Latches: c.latches.Load(), Heard: c.heard.Load(),
 	}
 	if use == useInside {
 		h.Side = nat.Inside
@@ -248,13 +275,13 @@ func (c *cell) reset(now int64, generation uint32) {
 	c.frame(func() {
 		c.generation.Store(generation)
 		c.since.Store(now)
-		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo, &c.rollIn, &c.rollOut} {
+		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo, &c.farSent, &c.farVoice, &c.rollIn, &c.rollOut} {
 			v.Store(0)
 		}
-		for _, v := range [...]*atomic.Int64{&c.seen, &c.lost, &c.jitter, &c.roundTrip, &c.farLost, &c.farJitter} {
+		for _, v := range [...]*atomic.Int64{&c.seen, &c.lost, &c.jitter, &c.farLost} {
 			v.Store(0)
 		}
-		for _, v := range [...]*atomic.Uint32{&c.changes, &c.latches, &c.remotePort, &c.reports, &c.heard, &c.secured} {
+		for _, v := range [...]*atomic.Uint32{&c.changes, &c.latches, &c.remotePort, &c.roundTrip, &c.farJitter, &c.reports, &c.heard, &c.played, &c.eventStamp, &c.secured, &c.proved} {
 			v.Store(0)
 		}
 		for i := range c.rejected {

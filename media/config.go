@@ -46,7 +46,9 @@ const (
 )
 
 // String is the choice's name in the configuration.
-func (c Choice) String() string { return [...]string{"auto", "epoll", "steer", "unknown"}[min(c, Steer+1)] }
+func (c Choice) String() string {
+	return [...]string{"auto", "epoll", "steer", "unknown"}[min(c, Steer+1)]
+}
 
 // ParseChoice reads the name of a choice.
 func ParseChoice(name string) (c Choice, ok bool) {

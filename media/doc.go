@@ -31,6 +31,19 @@
 // type may be first, if the peer does not send from its SDP's port in time. Strict pays for its safety with up to 500 ms of
 // a phone's first words where the NAT changes ports, until signalling knows that it does; Delayed does not.
 //
-// RFC 3550 (RTP, RTCP: §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
-// RTP port), RFC 7362 (latching), RFC 7983 (telling protocols apart on one port).
+// A peer hears its own payload types (Numbering), and where it is Continuous one SSRC, one sequence and one clock, whichever
+// sources take turns behind the gate; RTCP says what goes with it (RFC 2198 §3, 3550 §6.4, 3611 §4, 4585 §6). What one engine
+// has put together so is lost with it: the next one lets the peer hear the source as it is.
+//
+// Digits (RFC 4733) are told to signalling once they are over, each once, by a ring on the Board and a hint; Tones are played
+// by the clock: Due says when, Play sends. While a tone lasts its peer hears nothing else, and in one sequence with what it
+// heard before and hears after.
+//
+// Figures are counted as packets come and read off the peers' RTCP, and stand on the Board: what each peer sent and what is
+// missing of it, what each peer says of what it was sent, the round trip to it. Quality is an estimate on the reading side
+// (Estimate, Scores); no packet waits for it. What a peer may send at most is bounded in rate and size (Police).
+//
+// RFC 3550 (RTP, RTCP: §6.4, §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
+// RTP port), RFC 4733 (telephone events), RFC 7362 (latching), RFC 7983 (telling protocols apart on one
+// port), RFC 3611 (extended reports), ITU-T G.107 and G.113 (quality).
 package media

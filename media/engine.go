@@ -9,6 +9,17 @@ import "time"
 type Engine struct {
 	legs  []leg
 	rules []rule
+	// Beside the legs, a row for each leg or pair that its feature alone touches.
+	meters  []meter
+	surveys []survey
+	secured []*secure  // by pair
+	checks  []*checks  // by leg
+	peers   []Identity // by pair
+	keying  Keying     // nil: no handshakes
+	keypads []keypad   // by pair
+	agendas []agenda   // by worker
+	rewrites
+	tapped
 	board *Board
 	own   [2]Endpoint
 	first uint16
@@ -24,11 +35,16 @@ func NewEngine(layout Layout, base time.Time) *Engine {
 // NewEngineOn makes the table of a layout that publishes on a board.
 func NewEngineOn(layout Layout, board *Board) *Engine {
 	e := &Engine{
-		legs:  make([]leg, layout.Legs()),
-		rules: make([]rule, layout.Legs()),
-		board: board, share: layout,
+		legs:   make([]leg, layout.Legs()),
+		rules:  make([]rule, layout.Legs()),
+		meters: make([]meter, layout.Legs()), surveys: make([]survey, layout.Legs()/2),
+		secured: make([]*secure, layout.Legs()/2),
+		board:   board, share: layout, rewrites: newRewrites(layout.Legs() / 2),
 		first: uint16(layout.First), ports: uint16(layout.Pairs * 2),
 	}
+	e.checks, e.peers = make([]*checks, layout.Legs()), make([]Identity, layout.Legs()/2)
+	e.keypads, e.agendas = make([]keypad, layout.Legs()/2), newAgendas(layout)
+	e.tapped = newTapped(layout)
 	for side, a := range layout.Addresses {
 		e.own[side] = Endpoint16(a.As16(), 0)
 	}
@@ -49,13 +65,19 @@ func (e *Engine) Apply(now int64, c *Command) {
 		for i := c.Leg; i <= c.Leg+1; i++ {
 			if int32(c.Generation-e.legs[i].generation) >= 0 && e.legs[i].state != stateFree {
 				e.legs[i].state = stateFree
+				e.legs[i].flags &^= flagTapped
 				e.board.cells[i].use.Store(useFree)
+				e.secured[i/2], e.checks[i] = nil, nil
+				e.leave(i)
 			}
 		}
 		return
 	}
-	e.set(now, int(c.Leg), c, c.rtp, c.flags)
-	e.set(now, int(c.Leg)+1, c, c.rtcp, c.flags&^flagOpaque|flagControl)
+	f := c.flags | e.keeps(c) | e.tap(c)
+	e.set(now, int(c.Leg), c, c.rtp, f)
+	e.set(now, int(c.Leg)+1, c, c.rtcp, f&^flagOpaque|flagControl)
+	e.arm(now, c)
+	e.handshake(c)
 }
 
 // set gives one leg its wanted state.
@@ -63,9 +85,13 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	l, r := &e.legs[i], &e.rules[i]
 	fresh := l.state == stateFree || l.generation != c.Generation
 	if fresh {
-		*l, *r = leg{generation: c.Generation}, rule{}
+		*l, *r, e.meters[i] = leg{generation: c.Generation}, rule{}, meter{}
+		if i&1 == 0 {
+			e.surveys[i>>1] = survey{resumed: c.resumed}
+		}
 		e.board.cells[i].reset(now, c.Generation)
 	}
+	e.rewrites.set(i, c, fresh)
 	e.board.cells[i].serve(c.Peer, f)
 	if !exact.usable() && !fresh {
 		// An old hold (RFC 3264 §8.4: 0.0.0.0) or a stream switched off. The directions say what is relayed; where the peer
@@ -75,11 +101,15 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	moved := fresh || r.exact != exact || l.mode != c.mode
 	renewed := !fresh && r.epoch != c.epoch
 	answered := f&flagFinal != 0 && !l.is(flagFinal)
+	was := l.flags
 	l.peer, l.payloads, l.clock, l.mode, l.flags = c.Peer, c.payloads, c.clock, c.mode, f
+	e.setKeys(now, i, l, was, c)
+	e.meters[i].set(c.police, f)
 	r.exact, r.fallback, r.epoch = exact, c.fallback, c.epoch
 	r.sources, r.nsources = c.sources, c.nsources
 	switch {
-	case c.mode == Off:
+	case f&flagChecked != 0 && !fresh && l.state == stateLocked: // the nominated pair stays until the peer nominates another
+	case c.mode == Off && f&flagChecked == 0:
 		if l.state = stateFixed; l.remote != exact || fresh {
 			e.direct(i, l, exact, false)
 		}
@@ -89,7 +119,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
 		r.permit = true
 	}
-	if known := c.learned[i&1]; fresh && c.mode != Off && known.usable() && r.candidate(known) && !e.isOwn(known) {
+	if known := c.learned[i&1]; fresh && c.mode != Off && known.usable() && (f&flagChecked != 0 || r.candidate(known)) && !e.isOwn(known) {
 		// The engine that proved it is gone; signalling still vouches for its address, so nobody waits for a proof again.
 		e.lock(now, i, l, r, known)
 	}

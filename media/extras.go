@@ -1,6 +1,10 @@
 package media
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"sallyport/media/ice"
+)
 
 // extras is what a leg may ask of its packets beyond being relayed: the part of a Want that most legs leave empty. It holds
 // no pointers.
@@ -10,12 +14,19 @@ type extras struct {
 	tones   Tones
 	police  Police
 	crypto  Crypto
+	resume  resume
+	keyed   keyed
+	ice     ice.Credentials
+	peer    Identity
+	tap     Tap
+	resumed bool // the stream is older than this engine
 }
 
 // Numbering maps the payload types that a peer sends to those that the other leg's peer knows (RFC 3264 §5.1: each side
 // may have numbers of its own). 0 leaves a number as it is, n+1 stands for n, Discard for nothing: such packets are not
-// relayed. The zero Numbering changes nothing.
-type Numbering [128]uint8
+// relayed. Behind the 128 of them stands n+1 for the payload type n of redundant audio, whose payload names others (RFC 2198
+// §3). The zero Numbering changes nothing.
+type Numbering [129]uint8
 
 // Discard in a Numbering says that packets of a payload type are not relayed.
 const Discard = 255
@@ -99,7 +110,8 @@ type Crypto struct {
 	Send    [maxKey]byte // of what is sent to the peer
 }
 
-const extrasSize = 128 + 1 + 4 + 1 + 4 + 1 + MaxTones*4 + 4 + 2 + 1 + 2*maxKey
+const extrasSize = len(Numbering{}) + 1 + 4 + 1 + 4 + 1 + MaxTones*4 + 4 + 2 + 1 + 2*maxKey + 24 + 9 +
+	ice.FragmentLen + ice.PasswordLen + 2 + 64 + 2
 
 func (x *extras) appendTo(b []byte) []byte {
 	b = append(b, x.numbers[:]...)
@@ -119,12 +131,26 @@ func (x *extras) appendTo(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint16(b, x.police.Size)
 	b = append(b, byte(x.crypto.Suite))
 	b = append(b, x.crypto.Receive[:]...)
-	return append(b, x.crypto.Send[:]...)
+	b = append(b, x.crypto.Send[:]...)
+	b = binary.LittleEndian.AppendUint64(b, x.resume.in)
+	b = binary.LittleEndian.AppendUint64(b, x.resume.out)
+	b = binary.LittleEndian.AppendUint32(b, x.resume.proved)
+	b = binary.LittleEndian.AppendUint32(b, x.resume.reported)
+	b = x.keyed.appendTo(b)
+	b = append(b, x.ice.Fragment[:]...)
+	b = append(b, x.ice.Password[:]...)
+	b = append(b, byte(x.peer.Role), byte(x.peer.Print.Hash))
+	b = append(b, x.peer.Print.Value[:]...)
+	resumed := byte(0)
+	if x.resumed {
+		resumed = 1
+	}
+	return append(b, byte(x.tap), resumed)
 }
 
 // read takes the extras off a record and reports whether they make sense.
 func (x *extras) read(r *record) bool {
-	copy(x.numbers[:], r.take(128))
+	copy(x.numbers[:], r.take(len(x.numbers)))
 	x.events.Payload = r.byte()
 	report := r.byte()
 	x.events.Report, x.events.Clock = report == 1, r.uint32()
@@ -136,10 +162,24 @@ func (x *extras) read(r *record) bool {
 	x.crypto.Suite = Suite(r.byte())
 	copy(x.crypto.Receive[:], r.take(maxKey))
 	copy(x.crypto.Send[:], r.take(maxKey))
+	x.resume = resume{in: r.uint64(), out: r.uint64(), proved: r.uint32(), reported: r.uint32()}
+	if !x.keyed.read(r) {
+		return false
+	}
+	copy(x.ice.Fragment[:], r.take(ice.FragmentLen))
+	copy(x.ice.Password[:], r.take(ice.PasswordLen))
+	x.peer.Role, x.peer.Print.Hash = Role(r.byte()), Hash(r.byte())
+	copy(x.peer.Print.Value[:], r.take(64))
+	x.tap = Tap(r.byte())
+	resumed := r.byte()
+	x.resumed = resumed == 1
+	if x.peer.Role >= roles || x.peer.Print.Hash >= hashes || (x.peer.Role == NoDTLS) != (x.peer.Print.Hash == NoHash) {
+		return false
+	}
 	for _, v := range x.numbers {
 		if v > 128 && v != Discard {
 			return false
 		}
 	}
-	return report <= 1 && x.events.Payload < 128 && x.tones.Count <= MaxTones && x.crypto.Suite < suites
+	return report <= 1 && resumed <= 1 && x.tap <= tapForms && x.events.Payload < 128 && x.tones.Count <= MaxTones && x.crypto.Suite < suites
 }

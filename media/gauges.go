@@ -10,6 +10,7 @@ type Gauges struct {
 	Renewals       int // how often the engine was lost and came back
 	Strays         uint64
 	Rejected       [NumRejections]uint64
+	Delay          Delay // of the last half to one minute, where a Sweep comes in time; else since the start
 }
 
 // Gauges returns the present figures.
@@ -26,6 +27,8 @@ func (p *Plane) Gauges() (g Gauges) {
 	for i := range g.Rejected {
 		g.Rejected[i] = p.board.head.totals[i].Load()
 	}
+	delays := p.board.delays().since(&p.lately.before)
+	g.Delay = delays.delay()
 	g.Strays = g.Rejected[RejectedStray]
 	return g
 }

@@ -3,8 +3,11 @@ package media
 // admit decides whether a datagram's source may speak for a leg. Every path that changes where a leg sends to goes
 // through lock, and lock is reached from confirm and learn alone.
 func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejection {
-	if from.port == 0 {
-		return RejectedSource // nobody can be answered there; and a leg without a destination has port 0
+	if l.is(flagChecked) {
+		return e.checked(now, i, l, from, h)
+	}
+	if why := e.vouched(i, l, from); why != Accepted {
+		return why
 	}
 	if from == l.remote {
 		l.heard = now
@@ -16,24 +19,32 @@ func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejec
 		}
 		return Accepted
 	}
-	r := &e.rules[i]
-	if e.isOwn(from) && from != r.exact {
-		return RejectedOwn // a loop, or a hairpin that no SDP named
-	}
 	if l.state == stateFixed {
-		if r.listed(from) {
-			return Accepted
-		}
-		return RejectedSource
-	}
-	if !r.candidate(from) {
-		return RejectedSource
+		return Accepted
 	}
 	// Never on junk, STUN or RTCP: an address is learned from media only.
 	if !l.counts(h) {
 		return refusal(h, l.flags, RejectedSource)
 	}
-	return e.learn(now, i, l, r, from, h)
+	return e.learn(now, i, l, &e.rules[i], from, h)
+}
+
+// vouched is why a source has nothing to say on a leg, whatever it sends; it changes nothing.
+func (e *Engine) vouched(i int, l *leg, from Endpoint) Rejection {
+	if l.is(flagChecked) {
+		return e.hasChecked(i, l, from)
+	}
+	r := &e.rules[i]
+	switch {
+	case from.port == 0:
+		return RejectedSource // nobody can be answered there; and a leg without a destination has port 0
+	case from == l.remote:
+	case e.isOwn(from) && from != r.exact:
+		return RejectedOwn // a loop, or a hairpin that no SDP named
+	case l.state == stateFixed && !r.listed(from), l.state != stateFixed && !r.candidate(from):
+		return RejectedSource
+	}
+	return Accepted
 }
 
 // confirm counts packets of the exact address. They are relayed at once, since the SDP vouches for them; the lock

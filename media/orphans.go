@@ -92,18 +92,24 @@ func (p *Plane) renewed(board *Board) bool {
 	before := p.board
 	p.renewals++
 	p.keepFigures(board)
-	p.board = board
+	p.board, p.lately = board, lately{}
 	p.followMissing()
 	p.freeForgotten()
 	p.refill(func(s *stream, side int, c *Command) {
 		// Where the table before had proven a peer, the new one goes on; what signalling no longer vouches for it ignores.
 		leg := s.pair[side] * 2
+		c.resumed = true
 		for i := range c.learned {
 			if was, ok := before.read(leg+i, s.generation); ok && was.latched {
 				c.learned[i] = was.remote
 			}
 		}
+		c.resume = before.carried(leg, s.generation)
+		c.keyed = before.keyed(leg, s.generation)
 	})
+	if len(p.late) > 0 {
+		p.hint()
+	}
 	return true
 }
 
@@ -115,6 +121,7 @@ func (p *Plane) keepFigures(board *Board) {
 			continue
 		}
 		s.watch.since = time.Time{} // nobody could be heard meanwhile
+		p.late = p.digits(s, p.late)
 		for side, pair := range s.pair {
 			if board.cells[pair*2].generation.Load() == s.generation {
 				continue // the same engine
@@ -125,7 +132,7 @@ func (p *Plane) keepFigures(board *Board) {
 			was := p.board.stats(pair*2, s.generation)
 			was.add(&s.earlier[side])
 			s.earlier[side] = was
-			s.watch.latches[side] = 0
+			s.watch.latches[side], s.watch.heard[side] = 0, 0
 		}
 	}
 }

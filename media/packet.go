@@ -7,6 +7,7 @@ type Verdict struct {
 	Why Rejection // Accepted: relay it
 	// Data is what is to be sent: the datagram that Packet was given, as it has been changed, in the same memory.
 	Data []byte
+	Own  bool // an answer of ours, not relayed
 }
 
 // Tailroom is how many bytes of capacity a datagram's buffer must have behind its end: a packet that goes out protected
@@ -14,8 +15,17 @@ type Verdict struct {
 const Tailroom = 32
 
 // Packet says what becomes of a datagram that arrived on a leg at a time. It depends on nothing but its arguments and
-// the table, allocates nothing, takes no lock and makes no system call. It may change buf and the Tailroom behind it.
+// the table, allocates nothing, takes no lock and makes no system call; the records of handshakes alone are handed over
+// under a lock. It may change buf and the Tailroom behind it.
 func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
+	if e.legs[i].is(flagTapped) {
+		return e.watched(now, i, from, buf)
+	}
+	return e.judge(now, i, from, buf)
+}
+
+// judge is Packet without an onlooker.
+func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
 	l, c := &e.legs[i], &e.board.cells[i]
 	if l.state == stateFree {
 		c.seen.Store(now) // the pool gives the port more rest
@@ -26,30 +36,106 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 		return e.reject(i, RejectedPort)
 	}
 	h := parse(l.flags, buf)
-	if why := e.admit(now, i, l, from, &h); why != Accepted {
-		return e.reject(i, why)
+	switch {
+	case h.class == classSTUN && l.is(flagChecked):
+		return e.check(now, i, l, from, buf)
+	case h.class == classDTLS && l.is(flagDTLS):
+		return e.carry(now, i, l, from, &h, buf)
 	}
-	if why := refusal(&h, l.flags, Accepted); why != Accepted {
+	buf, why := e.enter(now, i, l, from, &h, buf)
+	if why != Accepted {
 		return e.reject(i, why)
 	}
 	c.seen.Store(now)
-	out := l.peer
 	if h.class == classRTCP {
-		c.control.Add(1)
-		// RFC 5761 §5.1.1: each side has its own agreement on rtcp-mux.
-		if !e.legs[out].is(flagMux) {
-			out++
-		}
-	} else {
-		e.account(now, l, c, &h, len(buf))
-		// RFC 3264 §5.1: direction is about media; RTCP flows through a hold.
-		if !l.is(flagReceive) || !e.legs[out].is(flagSend) {
-			return e.reject(i, RejectedDirection)
-		}
+		return e.control(now, i, l, &h, buf)
 	}
+	e.account(now, l, c, &h, len(buf))
+	if l.is(flagEvents) {
+		e.listen(now, i, l, &h, buf)
+	}
+	out := l.peer
+	p := &e.legs[out]
+	// RFC 3264 §5.1: direction is about media; RTCP flows through a hold.
+	if !l.is(flagReceive) || !p.is(flagSend) {
+		e.omit(now, out, l, p, &h)
+		return e.reject(i, RejectedDirection)
+	}
+	return e.forward(now, i, out, l, &h, buf)
+}
+
+// enter lets a datagram in that is the peer's, is authentic, and is not too much; plain is what it says.
+func (e *Engine) enter(now int64, i int, l *leg, from Endpoint, h *header, buf []byte) (plain []byte, why Rejection) {
+	if l.is(flagDTLS) && !l.is(flagSecure) {
+		return nil, RejectedAuth // nothing is believed before there are keys
+	}
+	if plain, why = e.authentic(now, i, l, from, h, buf); why != Accepted {
+		return nil, why
+	}
+	if l.is(flagTapped) {
+		e.bare(now, i, l, from, plain)
+	}
+	if why = e.admit(now, i, l, from, h); why != Accepted {
+		return nil, why
+	}
+	if why = refusal(h, l.flags, Accepted); why != Accepted {
+		return nil, why
+	}
+	if l.is(flagPoliced) && !e.meters[i].admit(now, h.class, len(plain)) {
+		return nil, RejectedPolice
+	}
+	return plain, Accepted
+}
+
+// control reads a report and passes it on.
+func (e *Engine) control(now int64, i int, l *leg, h *header, buf []byte) Verdict {
+	e.board.cells[i].control.Add(1)
+	e.reported(now, i, buf)
+	out := l.peer
+	// RFC 5761 §5.1.1: each side has its own agreement on rtcp-mux.
+	if !e.legs[out].is(flagMux) {
+		out++
+	}
+	return e.forward(now, i, out, l, h, buf)
+}
+
+// forward passes what a leg has heard to the other side.
+func (e *Engine) forward(now int64, i int, out int32, l *leg, h *header, buf []byte) Verdict {
 	p := &e.legs[out]
 	if p.state == stateFree || p.generation != l.generation || p.remote.port == 0 {
 		return e.reject(i, RejectedNowhere)
+	}
+	if p.is(flagPlaying) && h.class == classRTP { // a tone is played: the peer hears nothing else meanwhile
+		e.omit(now, out, l, p, h)
+		return e.reject(i, RejectedDiscarded)
+	}
+	if why := e.rewrite(now, i, out, l, p, h, buf); why != Accepted {
+		return e.reject(i, why)
+	}
+	if h.class == classRTCP {
+		e.told(now, int(out), buf)
+	}
+	return e.depart(now, out, p, buf)
+}
+
+// depart is the one way out: what a leg's peer hears leaves through here, be it relayed or made by the engine.
+func (e *Engine) depart(now int64, out int32, p *leg, buf []byte) Verdict {
+	if p.is(flagDTLS) && !p.is(flagSecure) {
+		return e.reject(int(out), RejectedNowhere) // no keys yet
+	}
+	form := tapForms
+	if p.is(flagSecure) {
+		if p.is(flagTapped) {
+			e.leaves(now, out, p, TapClear, buf)
+		}
+		var ok bool
+		if buf, ok = e.protect(out, buf); !ok {
+			return e.reject(int(out), RejectedAuth)
+		}
+		form = TapWire
+	}
+	if p.is(flagTapped) {
+		e.leaves(now, out, p, form, buf)
 	}
 	e.board.cells[out].sent.Add(1)
 	return Verdict{To: p.remote, Out: out, Why: Accepted, Data: buf}
@@ -57,7 +143,9 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 
 // Unsent takes back what Packet counted: the back end could not send.
 func (e *Engine) Unsent(v Verdict) {
-	e.board.cells[v.Out].sent.Add(^uint64(0))
+	if !v.Own {
+		e.board.cells[v.Out].sent.Add(^uint64(0))
+	}
 	e.reject(int(v.Out), RejectedUnsent)
 }
 
@@ -135,11 +223,7 @@ func (l *leg) spread(now int64, c *cell, h *header) {
 		return
 	}
 	if l.arrived != 0 {
-		clock := l.clock
-		if clock == 0 {
-			clock = clockOf(h.pt)
-		}
-		d := (now - l.arrived) - int64(int32(h.stamp-l.stamp))*1e9/int64(clock)
+		d := (now - l.arrived) - int64(int32(h.stamp-l.stamp))*1e9/int64(l.clockOf(h.pt))
 		if d < 0 {
 			d = -d
 		}

@@ -145,7 +145,7 @@ func TestJitter(t *testing.T) {
 			late := time.Duration(rapid.IntRange(0, 19).Draw(rt, "ms")) * time.Millisecond
 			arrival := sent + late
 			s.now = time.Date(2030, 1, 1, 0, 0, 1, 0, time.UTC).Add(arrival)
-			p := pionrtp.Packet{Header: pionrtp.Header{Version: 2, SequenceNumber: n, SSRC: 1, Timestamp: stamp + uint32(sent.Seconds()*float64(clock))}}
+			p := pionrtp.Packet{Header: pionrtp.Header{Version: 2, PayloadType: 111, SequenceNumber: n, SSRC: 1, Timestamp: stamp + uint32(sent.Seconds()*float64(clock))}}
 			s.rtpFrom(phone, must(p.Marshal()))
 			if n > 0 {
 				jitter += (math.Abs(late.Seconds()-before) - jitter) / 16

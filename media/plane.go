@@ -36,6 +36,19 @@ type Listener struct {
 	Renewed func(*Board) bool
 	// Hinted says that a Sweep would find something.
 	Hinted func()
+	// Agreed tells the keys that a handshake has come to, so that an engine that takes the place of this one has them. From
+	// any goroutine.
+	Agreed func(Agreement)
+	// Tapped takes copies of datagrams of tapped legs, and hears how many more were lost since the last time. From any
+	// goroutine; nothing of the list is kept.
+	Tapped func(list []Tapped, lost int)
+}
+
+// Agree tells Agreed, if there is somebody.
+func (l Listener) Agree(a Agreement) {
+	if l.Agreed != nil {
+		l.Agreed(a)
+	}
 }
 
 // Plane is what signalling holds of the relay: the port pool, the wanted state of every stream and the media timeout.
@@ -55,11 +68,14 @@ type Plane struct {
 	byPair     []int32    // pair → stream, or none
 	orphans    map[ID]orphan
 	orphaned   map[int]int // pair → orphans that hold it
+	late       []Hint      // of an engine that is gone, for the next Sweep
 	reserved   int
 	highWater  int
 	renewals   int
 	generation uint32
 	latest     time.Time // the latest time handed in, for the gauges
+	lately     lately    // what they look back to
+	taps       tapping
 }
 
 // stream is one m= line's ports and wanted state.
@@ -70,6 +86,8 @@ type stream struct {
 	want       [2]Want
 	pointed    [2]bool
 	watch      watch
+	agreed     [2]agreed
+	tap        Tap
 	earlier    *[2]LegStats // what engines before the present one counted; nil: there was none
 }
 
@@ -93,7 +111,7 @@ func New(cfg Config, b Backend, seed int64) (*Plane, error) {
 	}
 	p.mu.Lock() // the back end may lose its process before it has been looked at
 	defer p.mu.Unlock()
-	board, err := b.Open(layout, Listener{Renewed: p.renewed, Hinted: p.hint})
+	board, err := b.Open(layout, Listener{Renewed: p.renewed, Hinted: p.hint, Agreed: p.agreed, Tapped: p.tapped})
 	if err != nil {
 		return nil, err
 	}
@@ -294,7 +312,7 @@ func (p *Plane) Point(id ID, side nat.Side, w Want) error {
 	s.watch.change(s.pointed[side], &s.want[side], &w)
 	w.Sources = append([]netip.Prefix(nil), w.Sources...)
 	s.want[side], s.pointed[side] = w, true
-	p.backend.Post(w.command(side, s.pair[side]*2, s.pair[side.Other()]*2, s.generation))
+	p.backend.Post(p.commandOf(s, int(side)))
 	return nil
 }
 
@@ -398,7 +416,7 @@ func (p *Plane) refill(more func(s *stream, side int, c *Command)) {
 		s := &p.streams[i]
 		for side := range s.want {
 			if s.live && s.pointed[side] && !p.closed {
-				c := s.want[side].command(nat.Side(side), s.pair[side]*2, s.pair[1-side]*2, s.generation)
+				c := p.commandOf(s, side)
 				more(s, side, &c)
 				p.backend.Post(c)
 			}

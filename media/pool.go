@@ -119,7 +119,7 @@ func (p *pool) untake(pair int) {
 
 // resting counts the free pairs that have not rested long enough.
 func (p *pool) resting(now time.Time) (n int) {
-	for i := p.tail; i != none && now.Sub(p.freed[i]) < restFor; i = p.prev[i] {
+	for i := p.tail; i != none && !p.freed[i].IsZero() && now.Sub(p.freed[i]) < restFor; i = p.prev[i] {
 		n++
 	}
 	return n

@@ -85,6 +85,14 @@ func TestPoolRest(t *testing.T) {
 	}
 }
 
+// Pairs that nobody has had yet do not rest, whatever the clock says.
+func TestNewPairsDoNotRest(t *testing.T) {
+	p := newPool(0, 1, 8, nil, rand.New(rand.NewPCG(1, 2)))
+	if n := p.resting(time.Time{}); n != 0 {
+		t.Errorf("%d are resting", n)
+	}
+}
+
 // The pool against a naive one: never a pair twice, never one refused while one is free, always a rested and silent
 // pair if there is one among the first, and the counts agree.
 func TestPoolProperties(t *testing.T) {

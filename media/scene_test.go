@@ -20,6 +20,9 @@ type scene struct {
 	id    media.ID
 	local [2]netip.AddrPort
 	out   []delivery
+
+	times   []time.Duration // when each of out left, since observe was set
+	observe func()
 }
 
 type delivery struct {
@@ -56,6 +59,9 @@ func newScene(t testing.TB, outside media.Want) *scene {
 func (s *scene) open() {
 	s.sim = sim.New(func() time.Time { return s.now }, func(local, dest netip.AddrPort, payload []byte) {
 		s.out = append(s.out, delivery{local, dest, string(payload)})
+		if s.observe != nil {
+			s.observe()
+		}
 	})
 	var err error
 	if s.plane, err = media.New(sceneConfig(), s.sim, 1); err != nil {

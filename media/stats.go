@@ -1,6 +1,7 @@
 package media
 
 import (
+	"cmp"
 	"net/netip"
 	"runtime"
 	"time"
@@ -12,6 +13,11 @@ type snapshot struct {
 	bytes, sent        uint64
 	seen, lost, jitter int64
 	changes, latches   uint32
+	trip, farJitter    uint32
+	reports            uint32
+	farLost            int64
+	farSent            uint64
+	farVoice           voiceReport
 	remote             Endpoint
 	latched            bool
 	rejected           [rejections]uint64
@@ -44,6 +50,8 @@ func (c *cell) load() (s snapshot) {
 		packets: c.packets.Load(), control: c.control.Load(), bytes: c.bytes.Load(), sent: c.sent.Load(),
 		seen: c.seen.Load(), lost: c.lost.Load(), jitter: c.jitter.Load(),
 		changes: c.changes.Load(), latches: c.latches.Load(),
+		trip: c.roundTrip.Load(), farJitter: c.farJitter.Load(), reports: c.reports.Load(),
+		farLost: c.farLost.Load(), farSent: c.farSent.Load(), farVoice: voiceReport(c.farVoice.Load()),
 		remote:  Endpoint{c.remoteHi.Load(), c.remoteLo.Load(), uint16(port)},
 		latched: port&latchedBit != 0,
 	}
@@ -76,6 +84,15 @@ type LegStats struct {
 	Latched     bool           // Remote was learned or confirmed by packets
 	Ported      bool           // … and has another port than the SDP named
 	LastSeen    time.Time      // last accepted datagram; zero: none
+
+	// What the peer says in RTCP of what it was sent (RFC 3550 §6.4.1, RFC 3611 §4).
+	Reports      uint64 // how often it said so; 0: nothing below is known but RoundTrip
+	FarLost      uint64
+	FarSent      uint64        // what had been sent to it when it last said so
+	FarJitter    time.Duration // as it measured it
+	FarDiscarded float64       // share that its playout buffer could not use
+	FarMOS       float64       // its own estimate; 0: none
+	RoundTrip    time.Duration // between us and the peer; 0: not known
 }
 
 // RejectedTotal is the sum over all rejections.
@@ -98,9 +115,14 @@ func (s *LegStats) add(earlier *LegStats) {
 	for i, n := range earlier.Rejected {
 		s.Rejected[i] += n
 	}
+	s.Reports += earlier.Reports
+	s.FarLost += earlier.FarLost
+	s.FarSent += earlier.FarSent
 	if s.Jitter == 0 {
 		s.Jitter = earlier.Jitter
 	}
+	s.FarJitter, s.RoundTrip = cmp.Or(s.FarJitter, earlier.FarJitter), cmp.Or(s.RoundTrip, earlier.RoundTrip)
+	s.FarDiscarded, s.FarMOS = cmp.Or(s.FarDiscarded, earlier.FarDiscarded), cmp.Or(s.FarMOS, earlier.FarMOS)
 	if s.LastSeen.IsZero() {
 		s.LastSeen = earlier.LastSeen
 	}
@@ -116,6 +138,9 @@ func (b *Board) stats(leg int, generation uint32) (s LegStats) {
 		Packets: rtp.packets, Control: rtp.control, Bytes: rtp.bytes, Sent: rtp.sent, Lost: uint64(max(0, rtp.lost)),
 		Jitter: time.Duration(rtp.jitter >> 4), SSRCChanges: rtp.changes, Latches: rtp.latches,
 		Remote: rtp.remote.AddrPort(), Latched: rtp.latched, Rejected: rtp.rejected,
+		Reports: uint64(rtp.reports), FarLost: uint64(max(0, rtp.farLost)), FarSent: rtp.farSent,
+		FarJitter: time.Duration(rtp.farJitter) * time.Microsecond, RoundTrip: time.Duration(rtp.trip) * time.Microsecond,
+		FarDiscarded: rtp.farVoice.discarded(), FarMOS: rtp.farVoice.mos(),
 	}
 	seen := rtp.seen
 	if rtcp, ok := b.read(leg+1, generation); ok {

@@ -15,17 +15,21 @@ const (
 	Resumed                 // a silent stream is heard again
 	Latched                 // a leg locked a source
 	Freed                   // a stream that an earlier run of signalling left has ended
+	Heard                   // a leg's peer has sent a telephone event
 )
 
 // String is the kind's name in logs.
-func (k HintKind) String() string { return [...]string{"silent", "resumed", "latched", "freed"}[k%4] }
+func (k HintKind) String() string {
+	return [...]string{"silent", "resumed", "latched", "freed", "heard"}[k%5]
+}
 
 // Hint is word from the relay about one stream.
 type Hint struct {
-	ID   ID
-	Kind HintKind
-	Side nat.Side     // of Latched
-	Last *[2]LegStats // of Freed: the last figures, by nat.Side
+	ID    ID
+	Kind  HintKind
+	Side  nat.Side     // of Latched and Heard
+	Last  *[2]LegStats // of Freed: the last figures, by nat.Side
+	Digit              // of Heard
 }
 
 // watch is the media timeout of one stream.
@@ -34,6 +38,7 @@ type watch struct {
 	silent  bool
 	told    time.Time // when Silent was last told
 	latches [2]uint32 // seen, by nat.Side
+	heard   [2]uint32 // digits that have been told, by nat.Side
 }
 
 const tellAgain = 5 * time.Second
@@ -69,6 +74,8 @@ func (p *Plane) Sweep(now time.Time) (hints []Hint) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.latest = now
+	hints, p.late = p.late, nil
+	p.lately.turn(now, p.board)
 	for i := range p.streams {
 		s := &p.streams[i]
 		if !s.live {
@@ -89,9 +96,17 @@ func (p *Plane) Sweep(now time.Time) (hints []Hint) {
 				seen = at
 			}
 		}
-		hints = s.silence(now, seen, id, hints)
+		hints = s.silence(now, seen, id, p.digits(s, hints))
 	}
 	return p.reclaim(now, hints)
+}
+
+// digits appends what the peers of a stream have sent since it was last asked.
+func (p *Plane) digits(s *stream, hints []Hint) []Hint {
+	for side, pair := range s.pair {
+		s.watch.heard[side], hints = p.board.digitsAfter(s.watch.heard[side], pair*2, s.generation, s.id(), nat.Side(side), hints)
+	}
+	return hints
 }
 
 // silence compares the last sign of life with the limit.

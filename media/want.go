@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"sallyport/media/ice"
 	"sallyport/nat"
 )
 
@@ -26,6 +27,9 @@ const (
 // String is the mode's name in the configuration.
 func (m Mode) String() string { return [...]string{"off", "strict", "delayed", "ported"}[m%4] }
 
+// Credentials are a leg's own ICE credentials.
+type Credentials = ice.Credentials
+
 // Want is the whole wanted state of one leg: where its peer is said to be, and who may be it.
 type Want struct {
 	// RTP and RTCP are the SDP's addresses. One whose address is invalid or unspecified is no destination, but its port
@@ -45,12 +49,14 @@ type Want struct {
 	Timeout   time.Duration
 	Hold      time.Duration // instead of Timeout while the stream is held; both: 0 never
 
-	Numbers    Numbering // the peer's payload types as the other leg knows them
-	Continuous bool      // the peer hears one SSRC, one sequence and one clock, whatever happens behind us
-	Events     Events    // telephone events of this peer
-	Tones      Tones     // telephone events to send to this peer
-	Police     Police    // what the peer may send at most
-	Crypto     Crypto    // SRTP on this leg
+	Numbers    Numbering   // the peer's payload types as the other leg knows them
+	Continuous bool        // the peer hears one SSRC, one sequence and one clock, whatever happens behind us
+	Events     Events      // telephone events of this peer
+	Tones      Tones       // telephone events to send to this peer
+	Police     Police      // what the peer may send at most
+	Crypto     Crypto      // SRTP on this leg
+	ICE        Credentials // of our own: the peer shows where it is by checks with them; zero: it does not
+	Peer       Identity    // SRTP keys come of a handshake with this peer
 }
 
 // Errors of Reserve and Point. They are told apart with errors.Is.
@@ -111,6 +117,9 @@ type Command struct {
 	extras
 }
 
+// Urgent reports whether a command is for now, even where nothing arrives on its legs: it has tones to be played.
+func (c *Command) Urgent() bool { return !c.Free && c.tones.Count > 0 }
+
 type flags uint16
 
 const (
@@ -126,9 +135,19 @@ const (
 	flagEvents     // telephone events of the peer are told apart
 	flagPoliced    // rate or size is bounded
 	flagSecure     // SRTP
+	flagChecked    // ICE
+	flagDTLS       // keys come of a handshake
 
 	flagsEnd
 )
+
+// The engine's own.
+const (
+	flagTapped  flags = 1 << 14 // its datagrams are copied
+	flagPlaying flags = 1 << 15 // the leg's peer hears a tone at the moment, and nothing else
+)
+
+const _ = flagTapped - flagsEnd // does not compile once a flag of the wire takes its place
 
 // command renders a checked Want.
 func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command {
@@ -136,7 +155,7 @@ func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command 
 		Leg: int32(leg), Peer: int32(peer), Generation: generation,
 		mode: w.Latch, payloads: w.Payloads, clock: w.Clock, epoch: w.Epoch,
 		fallback: EndpointOf(netip.AddrPortFrom(w.Fallback, 0)),
-		extras:   extras{w.Numbers, w.Events, w.Tones, w.Police, w.Crypto},
+		extras:   extras{w.Numbers, w.Events, w.Tones, w.Police, w.Crypto, resume{}, keyed{}, w.ICE, w.Peer, 0, false},
 	}
 	c.rtp = EndpointOf(w.RTP)
 	if c.rtp.noAddr() {
@@ -157,7 +176,8 @@ func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command 
 		on  bool
 		bit flags
 	}{{w.Mux, flagMux}, {w.Opaque, flagOpaque}, {w.Send, flagSend}, {w.Receive, flagReceive}, {w.Final, flagFinal}, {side == nat.Inside, flagInside}, {w.Numbers != Numbering{}, flagNumbered}, {w.Continuous, flagContinuous}, {w.Events.Payload != 0, flagEvents},
-		{w.Police != Police{}, flagPoliced}, {w.Crypto.Suite != NoCrypto, flagSecure}} {
+		{w.Police != Police{}, flagPoliced}, {w.Crypto.Suite != NoCrypto, flagSecure},
+		{w.ICE != Credentials{}, flagChecked}, {w.Peer.Role != NoDTLS, flagDTLS}} {
 		if f.on {
 			c.flags |= f.bit
 		}

@@ -14,7 +14,7 @@ import (
 func wireLayout() Layout {
 	c := Config{
 		Addresses: [2]netip.Addr{netip.MustParseAddr("203.0.113.10"), netip.MustParseAddr("2001:db8::2")},
-		First:     30000, Last: 30099, DSCP: 46, Workers: 2, LowLatency: true, Silence: time.Minute,
+		First:     30000, Last: 30099, DSCP: 46, Workers: 2, LowLatency: true, Choice: Steer, Silence: time.Minute,
 	}
 	return c.layout()
 }
@@ -49,6 +49,7 @@ func TestCommandsCrossTheBorder(t *testing.T) {
 		pair := 2 * rapid.IntRange(0, layout.Pairs/2-1).Draw(t, "pair")
 		c := w.command(side, pair*2, pair*2+layout.Pairs*2, rapid.Uint32().Draw(t, "generation"))
 		c.learned = [2]Endpoint{EndpointOf(netip.AddrPortFrom(anyAddr(t, "learned"), 7)), {}}
+		c.keyed = keyed{rapid.Bool().Draw(t, "told"), rapid.Uint32().Draw(t, "stamp"), rapid.Uint32().Draw(t, "played")}
 		c.Free = rapid.Bool().Draw(t, "free")
 		b := c.AppendTo(nil)
 		if len(b) != CommandSize {
@@ -116,6 +117,7 @@ func TestLayoutsCrossTheBorder(t *testing.T) {
 		"no workers":          func(l *Layout) { l.Workers = 0 },
 		"workers without end": func(l *Layout) { l.Workers = 1 << 30 },
 		"silence":             func(l *Layout) { l.Silence = maxSilence + 1 },
+		"back end":            func(l *Layout) { l.Choice = Steer + 1 },
 		"past":                func(l *Layout) { l.Silence = -1 },
 		"wildcard":            func(l *Layout) { l.Addresses[0] = netip.IPv6Unspecified() },
 	} {

@@ -2,6 +2,7 @@ package nat
 
 import (
 	"net/netip"
+	"strconv"
 	"testing"
 )
 
@@ -49,6 +50,11 @@ func TestVocabulary(t *testing.T) {
 	for tr := UDP; tr <= WSS; tr++ {
 		if got, ok := ParseTransport(tr.Via()); !ok || got != tr {
 			t.Errorf("%v: %v %v", tr, got, ok)
+		}
+	}
+	for tr, want := range map[Transport]string{UDP: "udp false", TCP: "tcp false", TLS: "tls true", WSS: "ws true"} {
+		if got := tr.Param() + " " + strconv.FormatBool(tr.Secure()); got != want {
+			t.Errorf("%s: %s, want %s", tr, got, want)
 		}
 	}
 	if _, ok := ParseTransport("sctp"); ok || UDP.Reliable() || !TLS.Reliable() {

@@ -55,11 +55,22 @@ const (
 
 var transportNames = [...]string{"udp", "tcp", "tls", "wss"}
 
-// String is the transport's name in the configuration and in a transport= parameter.
+// String is the transport's name in the configuration and in logs.
 func (t Transport) String() string { return transportNames[t] }
+
+// Param is the transport's value in a transport= parameter. There WebSocket is "ws", over TLS too (RFC 7118 §5.2.2).
+func (t Transport) Param() string {
+	if t == WSS {
+		return "ws"
+	}
+	return t.String()
+}
 
 // Via is the transport's token in a Via header field (RFC 3261 §20.42).
 func (t Transport) Via() string { return strings.ToUpper(t.String()) }
+
+// Secure reports whether the transport runs over TLS.
+func (t Transport) Secure() bool { return t == TLS || t == WSS }
 
 // Reliable reports whether the transport retransmits by itself; transaction timers depend on it (RFC 3261 §17).
 func (t Transport) Reliable() bool { return t != UDP }

@@ -232,7 +232,7 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 		}
 		a.invites[id] = in
 	}
-	return c, core.Answer{}
+	return a.sbc.open.follow(id, c), core.Answer{}
 }
 
 // takeCall counts a new call among those a second, and among those that the PBX takes.

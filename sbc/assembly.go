@@ -139,6 +139,7 @@ func (a *assembly) Record(r tu.CDR) {
 		a.phones.learnPorts(&r)
 	}
 	a.settleToll(a.sbc.now(), &r)
+	a.sbc.open.hold(r)
 	if !a.phones.held.hold(r) {
 		a.write(r)
 	}
@@ -146,6 +147,9 @@ func (a *assembly) Record(r tu.CDR) {
 
 func (a *assembly) write(r tu.CDR) {
 	a.sbc.records.Write(r)
+	if a.sbc.files == nil { // whoever takes the records has it now
+		a.sbc.open.written([]tu.CDR{r})
+	}
 	a.sbc.recent.add(r)
 	a.sbc.log.Info("call ended", zap.String("call", r.Call), zap.String("trunk", r.Trunk), zap.String("node", r.Node),
 		zap.String("aor", r.AoR), zap.Int("code", r.Code), zap.String("reason", string(r.Reason)))
@@ -163,6 +167,7 @@ func (a *assembly) Joined(x, y tu.UserID) {
 	}
 	first.Correlate(name)
 	second.Correlate(name)
+	a.sbc.open.touch(y)
 }
 
 // Ended hears that a user is gone.
@@ -177,6 +182,7 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 		a.phones.keeper = 0 // it failed: the next second starts another one
 	}
 	a.dropToll(id)
+	a.sbc.open.leave(id)
 	delete(a.calls, id)
 	a.urgent.drop(id)
 	a.phones.unfollow(id)

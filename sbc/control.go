@@ -15,6 +15,7 @@ import (
 	"sallyport/sbc/api"
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
+	"sallyport/sbc/core"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
@@ -73,22 +74,20 @@ func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
 	for _, l := range v.Legs {
 		out.Legs = append(out.Legs, api.Leg{Side: l.Side.String(), State: l.State, Peer: l.Peer, Remote: l.Remote, CallID: l.CallID})
 	}
-	ids := c.core.Streams(id)
+	ids, carries := c.core.Streams(id), x.Carries()
 	for i, s := range v.Streams {
 		st := api.Stream{Index: i}
-		for side, leg := range []*api.StreamLeg{&st.Outside, &st.Inside} {
-			leg.Local, leg.Signalled = s.Local.At(nat.Side(side)).String(), s.Signalled[side]
-		}
-		if i < len(ids) {
+		if i < len(ids) && i < len(carries) {
 			if legs, ok := c.plane.Stats(ids[i]); ok {
-				for side, leg := range []*api.StreamLeg{&st.Outside, &st.Inside} {
-					f := &legs[side]
-					leg.Packets, leg.Bytes, leg.Sent, leg.Lost = f.Packets, f.Bytes, f.Sent, f.Lost
-					leg.Jitter, leg.Rejected = float64(f.Jitter)/float64(time.Millisecond), f.RejectedTotal()
-					if f.Latched {
-						leg.Learned = f.Remote.String()
-					}
-				}
+				f := core.Figures(&legs, carries[i])
+				st.Codec, st.Packet, st.AsG711 = f.Codec, f.Packet, f.AsG711
+				st.Outside.LegStats, st.Inside.LegStats = f.Outside, f.Inside
+			}
+		}
+		for side, leg := range []*api.StreamLeg{nat.Outside: &st.Outside, nat.Inside: &st.Inside} {
+			leg.Local, leg.Signalled = s.Local.At(nat.Side(side)).String(), s.Signalled[side]
+			if leg.Latched {
+				leg.Learned = leg.Remote
 			}
 		}
 		out.Streams = append(out.Streams, st)
@@ -281,7 +280,7 @@ func recordText(r *tu.CDR) string {
 	return text
 }
 
-// heard says of one leg's media what tells one-way audio.
+// heard says of one leg's media what tells one-way audio, and how it sounded.
 func heard(l *tu.LegStats) string {
 	text := fmt.Sprintf("%d packets heard", l.Packets)
 	if l.Packets == 0 {
@@ -293,8 +292,14 @@ func heard(l *tu.LegStats) string {
 	if l.Lost > 0 {
 		text += fmt.Sprintf(", %d lost", l.Lost)
 	}
+	if l.MOSIn > 0 {
+		text += fmt.Sprintf(", MOS %.1f", l.MOSIn)
+	}
+	if l.MOSOut > 0 {
+		text += fmt.Sprintf(", MOS %.1f of what it heard", l.MOSOut)
+	}
 	if l.Rejected > 0 {
-		text += fmt.Sprintf(", %d refused from elsewhere", l.Rejected)
+		text += ", refused " + api.Rejections(l)
 	}
 	return text
 }

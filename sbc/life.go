@@ -33,8 +33,9 @@ func (s *SBC) announce() {
 	s.log.Info(fmt.Sprintf("media ports %d-%d, back end %s: %d streams at a time",
 		snap.Media.FirstPort, snap.Media.LastPort, backendName(s.opt.Relay), g.Free))
 	if g.Orphans > 0 {
-		s.log.Warn(fmt.Sprintf("%d calls of before this start still have audio; their media ports come back when they are silent", g.Orphans))
+		s.log.Warn(fmt.Sprintf("%d streams of before this start still have audio; their media ports come back when they are silent", g.Orphans))
 	}
+	s.open.announce()
 	if missing := s.plane.Missing(); len(missing) > 0 {
 		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s; free them or move media.ports",
 			len(missing), missing[0]))

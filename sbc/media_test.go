@@ -71,6 +71,12 @@ func (l *lab) talk(from, to *wire, gate netip.AddrPort, offer, answer []byte) ta
 // hear sends a packet to the gate and checks where it comes out; the zero AddrPort: nowhere.
 func (l *lab) hear(from, gate netip.AddrPort, payload []byte, leaves, to netip.AddrPort) {
 	l.t.Helper()
+	l.hearAs(from, gate, payload, leaves, to, payload)
+}
+
+// hearAs is hear where the packet changes on its way.
+func (l *lab) hearAs(from, gate netip.AddrPort, payload []byte, leaves, to netip.AddrPort, want []byte) {
+	l.t.Helper()
 	l.sounds.drain()
 	l.relay.Inject(gate, from, payload)
 	got := l.sounds.drain()
@@ -80,14 +86,14 @@ func (l *lab) hear(from, gate netip.AddrPort, payload []byte, leaves, to netip.A
 		}
 		return
 	}
-	if len(got) != 1 || got[0].from != leaves || got[0].to != to || got[0].payload != string(payload) {
-		l.t.Errorf("%s → %s: %d datagrams come out, want one %s → %s: %v", from, gate, len(got), leaves, to, addrs(got))
+	if len(got) != 1 || got[0].from != leaves || got[0].to != to || got[0].payload != string(want) {
+		l.t.Errorf("%s → %s: %d datagrams come out, want one %s → %s with %.12x: %v", from, gate, len(got), leaves, to, want, addrs(got))
 	}
 }
 
 func addrs(list []sound) (out []string) {
 	for _, s := range list {
-		out = append(out, s.from.String()+" → "+s.to.String())
+		out = append(out, fmt.Sprintf("%s → %s with %.12x", s.from, s.to, s.payload))
 	}
 	return out
 }
@@ -140,7 +146,9 @@ func TestAudioFlowsBothWays(t *testing.T) {
 		pbx.send(c.callee.gate, c.callee.within("ACK", m.CSeq))
 		itsp.want("ACK")
 		moved := netip.AddrPortFrom(pbxAt.Addr(), 4010)
-		l.hear(providerSound, outside, rtp(0, 61), inside, moved)
+		closed := rtp(0, 61)
+		closed[3] = 60 // what was said while held is not missed
+		l.hearAs(providerSound, outside, rtp(0, 61), inside, moved, closed)
 		l.hear(moved, inside, rtp(0, 61), outside, providerSound)
 		l.hear(above(moved), above(inside), rtcp(), above(outside), above(providerSound))
 

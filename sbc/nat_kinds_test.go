@@ -70,7 +70,7 @@ func (l *audible) mustBe(aors ...string) {
 	}
 }
 
-// TestEveryNATReachesAudio: each mapping × filtering of RFC 4787, over UDP, TCP and TLS, called and calling, whatever
+// TestEveryNATReachesAudio: each mapping × filtering of RFC 4787, over UDP, TCP, TLS and WebSocket, called and calling, whatever
 // address the phone names.
 func TestEveryNATReachesAudio(t *testing.T) {
 	secure := certified(t, roamingConfig)
@@ -85,6 +85,7 @@ func TestEveryNATReachesAudio(t *testing.T) {
 		{"udp", nat.UDP, false, nil},
 		{"tcp", nat.TCP, false, nil},
 		{"tls", nat.TLS, false, nil},
+		{"wss", nat.WSS, false, nil},
 		{"udp, public address", nat.UDP, true, nil},
 		{"tcp, public address", nat.TCP, true, nil},
 		{"udp, ALG", nat.UDP, false, alg},
@@ -95,7 +96,7 @@ func TestEveryNATReachesAudio(t *testing.T) {
 			t.Run(v.name+"/"+o.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					yaml := roamingConfig
-					if v.transport == nat.TLS {
+					if v.transport.Secure() {
 						yaml = secure
 					}
 					l := newAudible(t, yaml, natlab.Options{Seed: 3}, nil)

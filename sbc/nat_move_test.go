@@ -18,7 +18,7 @@ const relatching = 32
 func (h *handset) reconnects() {
 	h.l.t.Helper()
 	old := h.stream
-	h.stream = h.l.joins(h.host, h.transport)
+	h.stream, h.browser = h.l.joins(h.host, h.transport)
 	h.l.do(h.agent, func() { h.agent.Rebind(h.stream) })
 	_ = old.Close()
 	h.l.do(h.agent, h.bound.Now)
@@ -116,7 +116,7 @@ func TestNATMovesToAnotherAddress(t *testing.T) {
 func TestNATLosesAStreamInMidCall(t *testing.T) {
 	secure := certified(t, roamingConfig)
 	for name, o := range map[string]natlab.NATOptions{"silently": strictest, "with resets": {ResetUnknown: true}} {
-		for tr, yaml := range map[nat.Transport]string{nat.TCP: roamingConfig, nat.TLS: secure} {
+		for tr, yaml := range map[nat.Transport]string{nat.TCP: roamingConfig, nat.TLS: secure, nat.WSS: secure} {
 			for _, by := range []string{"phone", "PBX"} {
 				t.Run(name+"/"+tr.String()+"/"+by, func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
@@ -147,11 +147,11 @@ func TestNATLosesAStreamInMidCall(t *testing.T) {
 	}
 }
 
-// TestNATPhoneWithoutItsConnection: "A TCP/TLS phone whose connection is gone: 480 at once", and reachable again once it is
+// TestNATPhoneWithoutItsConnection: "A TCP/TLS/WSS phone whose connection is gone: 480 at once", and reachable again once it is
 // back.
 func TestNATPhoneWithoutItsConnection(t *testing.T) {
 	secure := certified(t, roamingConfig)
-	for tr, yaml := range map[nat.Transport]string{nat.TCP: roamingConfig, nat.TLS: secure} {
+	for tr, yaml := range map[nat.Transport]string{nat.TCP: roamingConfig, nat.TLS: secure, nat.WSS: secure} {
 		for name, dies := range map[string]struct {
 			how  func(*natlab.NAT, *handset)
 			wait time.Duration // until the gate can know

@@ -27,6 +27,7 @@ type handset struct {
 	host      *natlab.Host
 	transport nat.Transport
 	stream    *demo.Stream // nil over UDP
+	browser   *browser     // nil but over WebSocket
 	bound     *demo.Registration
 }
 
@@ -58,13 +59,16 @@ func certified(t *testing.T, yaml string) string {
 		}
 	}
 	return rewritten(t, yaml, "phones: { udp: 5060, tcp: 5060 }",
-		"phones: { udp: 5060, tcp: 5060, tls: 5061 }, tls: { certificate: "+filepath.Join(dir, "crt")+", key: "+filepath.Join(dir, "key")+" }")
+		"phones: { udp: 5060, tcp: 5060, tls: 5061, wss: 443 }, tls: { certificate: "+filepath.Join(dir, "crt")+", key: "+filepath.Join(dir, "key")+" }")
 }
 
 // portOf is the gate's socket for phones of a transport.
 func portOf(tr nat.Transport) netip.AddrPort {
-	if tr == nat.TLS {
+	switch tr {
+	case nat.TLS:
 		return netip.AddrPortFrom(gateOutside, 5061)
+	case nat.WSS:
+		return netip.AddrPortFrom(gateOutside, 443)
 	}
 	return phoneSocket
 }
@@ -81,7 +85,7 @@ func (l *audible) handset(host *natlab.Host, user string, port uint16, tr nat.Tr
 		}
 		conn = socket
 	} else {
-		h.stream = l.joins(host, tr)
+		h.stream, h.browser = l.joins(host, tr)
 		conn = h.stream
 	}
 	a := demo.NewAgent("phone "+user, netip.AddrPortFrom(host.Addr(), port), conn, user[len(user)-1])
@@ -103,20 +107,27 @@ func (l *audible) handset(host *natlab.Host, user string, port uint16, tr nat.Tr
 }
 
 // joins is a phone's connection to the gate.
-func (l *audible) joins(host *natlab.Host, tr nat.Transport) *demo.Stream {
+func (l *audible) joins(host *natlab.Host, tr nat.Transport) (*demo.Stream, *browser) {
 	l.t.Helper()
 	conn, err := host.DialStream(l.ctx, netip.AddrPort{}, portOf(tr))
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if tr == nat.TLS {
+	if tr.Secure() {
 		secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
 		if err := secure.HandshakeContext(l.ctx); err != nil {
 			l.t.Fatal(err)
 		}
 		conn = secure
 	}
-	return demo.NewStream(conn, tr)
+	var b *browser
+	if tr == nat.WSS {
+		if b, err = browses(conn, host.Addr().String()+":5060"); err != nil {
+			l.t.Fatal(err)
+		}
+		conn = b
+	}
+	return demo.NewStream(conn, tr), b
 }
 
 // registers registers the phone for as long as the test wants.

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strings"
@@ -28,6 +29,7 @@ type phones struct {
 	stranger *tu.Peer              // a source without any
 	peers    map[nat.Flow]*tu.Peer // flows with bindings, until one of theirs changes
 	ported   map[string]bool       // tokens of bindings whose media came from other ports than their SDP said
+	sealed   map[string]sealing    // of the last call of a binding, by token
 
 	keeper        tu.UserID
 	nonces        nonces
@@ -53,7 +55,7 @@ const (
 
 func newPhones(names *tu.NameKey, tags *tu.TagKey) *phones {
 	p := &phones{
-		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, ported: map[string]bool{}, subscriptions: map[string]int{},
+		book: registrar.NewBook(), peers: map[nat.Flow]*tu.Peer{}, ported: map[string]bool{}, sealed: map[string]sealing{}, subscriptions: map[string]int{},
 		watching: map[tu.UserID]watch{}, followers: map[string]map[tu.UserID]struct{}{}, follows: map[tu.UserID]string{},
 	}
 	p.registrar = &registrar.Settings{Book: p.book, Names: names, Tags: tags}
@@ -89,7 +91,7 @@ func (w *world) addPhones() {
 	w.phone = tu.Peer{
 		Kind: tu.KindPhone, Side: nat.Outside, Realm: nat.Phones, Host: s.PBX.Domain, Domain: s.PBX.Domain, Symmetric: true,
 		Never: w.listeners(), Trusted: s.Phones.Trusted,
-		Media:          tu.MediaPolicy{Latch: s.Phones.Latch, Timeout: s.Media.Timeout, Hold: s.Media.Hold},
+		Media:          tu.MediaPolicy{Latch: s.Phones.Latch, Timeout: s.Media.Timeout, Hold: s.Media.Hold, SRTP: s.Phones.SRTP, DTMF: s.Phones.DTMF},
 		AttemptTimeout: s.PBX.AttemptTimeout, RingTimeout: s.Phones.RingTimeout, TimerC: timerC,
 	}
 }
@@ -123,6 +125,8 @@ func (p *phones) identify(f nat.Flow) *tu.Peer {
 	}
 	peer := *p.template
 	peer.Name, peer.Token, peer.Ported = on[0].AoR, on[0].Token, p.isPorted(on[0])
+	peer.Sealed, peer.Profile = p.sealing(on[0])
+	peer.Keyed, peer.Checked = p.sealed[on[0].Token].keyed, p.sealed[on[0].Token].checked
 	for _, b := range on {
 		peer.AoRs = append(peer.AoRs, b.AoR)
 	}
@@ -134,6 +138,8 @@ func (p *phones) identify(f nat.Flow) *tu.Peer {
 func (p *phones) peer(b *registrar.Binding) *tu.Peer {
 	peer := *p.template
 	peer.Name, peer.Token, peer.Ported = b.AoR, b.Token, p.isPorted(b)
+	peer.Sealed, peer.Profile = p.sealing(b)
+	peer.Keyed, peer.Checked = p.sealed[b.Token].keyed, p.sealed[b.Token].checked
 	for _, x := range p.book.OnFlow(b.Flow) {
 		peer.AoRs = append(peer.AoRs, x.AoR)
 	}
@@ -153,7 +159,23 @@ func (p *phones) isPorted(b *registrar.Binding) bool {
 	return b.Flow.Transport == nat.UDP && (b.NAT == nat.KindPort || b.NAT == nat.KindAddress) && named != b.Flow.Remote.Port()
 }
 
-// learnPorts learns from a call's record whether the media of a phone came from another port than its SDP said.
+// sealing tells whether a phone is better offered SRTP than plain RTP, and by which profile: as its last call was. TLS for its
+// signalling says nothing about that: a phone that cannot do SRTP refuses a call that is offered with it.
+func (p *phones) sealing(b *registrar.Binding) (sealed bool, profile string) {
+	last := p.sealed[b.Token]
+	return last.srtp, last.profile
+}
+
+// sealing is how the audio of a phone's last call was.
+type sealing struct {
+	srtp    bool
+	profile string
+	keyed   bool // by DTLS
+	checked bool // with ICE
+}
+
+// learnPorts learns from a call's record whether the media of a phone came from another port than its SDP said, and whether
+// it was SRTP.
 func (p *phones) learnPorts(r *tu.CDR) {
 	at := r.Source
 	if r.Direction == "outbound" {
@@ -162,6 +184,13 @@ func (p *phones) learnPorts(r *tu.CDR) {
 	for _, b := range p.book.AoR(r.AoR) {
 		if b.Flow.Remote.String() != at {
 			continue
+		}
+		if len(r.Media) > 0 && !r.Answer.IsZero() {
+			m := &r.Media[0].Outside
+			p.sealed[b.Token] = sealing{
+				srtp: m.SRTP != "", profile: cmp.Or(m.Profile, "RTP/AVP"), keyed: m.SRTP == tu.ByHandshake, checked: m.ICE,
+			}
+			delete(p.peers, b.Flow)
 		}
 		for i := range r.Media {
 			if m := &r.Media[i].Outside; m.Latched && m.Ported != p.ported[b.Token] {
@@ -213,6 +242,7 @@ func (a *assembly) settleBinding(before, after *registrar.Binding) (news bool) {
 	case after == nil:
 		guard.RemovePhone(before.Flow.Remote.Addr())
 		delete(p.ported, before.Token)
+		delete(p.sealed, before.Token)
 	case before.Flow.Remote.Addr() != after.Flow.Remote.Addr():
 		guard.AddPhone(after.Flow.Remote.Addr())
 		guard.RemovePhone(before.Flow.Remote.Addr())

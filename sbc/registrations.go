@@ -112,6 +112,8 @@ func (c control) keepalive(b *registrar.Binding) string {
 		return "none"
 	case b.Flow.Transport == nat.UDP:
 		return "options " + every.String()
+	case b.Flow.Transport == nat.WSS:
+		return "ping " + every.String()
 	default:
 		return "crlf " + every.String()
 	}

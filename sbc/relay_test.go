@@ -1,9 +1,11 @@
 package sbc
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"sallyport/media"
+	"sallyport/media/process"
+	"sallyport/media/sim"
 	"sallyport/nat"
 	"sallyport/sbc/config"
 )
@@ -19,17 +23,18 @@ import (
 func TestRelayFallsBack(t *testing.T) {
 	sink, logs := observer.New(zap.InfoLevel)
 	dir := t.TempDir()
-	relay := NewRelay(RelayOptions{
+	gone := NewRelay(RelayOptions{
 		Socket: filepath.Join(dir, "media.sock"), Version: "test", Program: filepath.Join(dir, "none"), Log: zap.New(sink),
 	})
+	gone.(*relay).kinds.probe = func(...netip.Addr) error { return unavailable("no CAP_BPF") }
 	pid := os.Getpid()
 	address := netip.AddrFrom4([4]byte{127, 70, byte(pid >> 8), byte(pid)})
-	p, err := media.New(media.Config{Addresses: [2]netip.Addr{address, address}, First: 27000, Last: 27019}, relay, 1)
+	p, err := media.New(media.Config{Addresses: [2]netip.Addr{address, address}, First: 27000, Last: 27019}, gone, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if backendName(relay) != "epoll" || logs.FilterMessageSnippet("relayed by this process itself").Len() != 1 {
-		t.Errorf("back end %s, log %v", backendName(relay), logs.All())
+	if name := backendName(gone); !strings.HasPrefix(name, "epoll (not steer: ") || !strings.Contains(name, "no CAP_BPF)") || logs.FilterMessageSnippet("relayed by this process itself").Len() != 1 {
+		t.Errorf("back end %s, log %v", backendName(gone), logs.All())
 	}
 	id, _, err := p.Reserve(time.Now())
 	if err != nil {
@@ -51,14 +56,51 @@ func TestRelayFallsBack(t *testing.T) {
 	}
 }
 
+// Where there is no place for a media process, the gate carries media itself, on what the configuration asks for.
+func TestRelayHere(t *testing.T) {
+	sink, logs := observer.New(zap.InfoLevel)
+	r := NewRelayHere(zap.New(sink), errors.New("nowhere")).(*relay)
+	r.Post(media.Command{}) // nobody hears it
+	if r.carried() != (carriedBy{}) || backendName(r) != "in a process that is lost" || r.Workers(5000) != 1 || r.Close() != nil {
+		t.Errorf("before it is open: %+v, %s", r.carried(), r)
+	}
+	r.kinds = kinds{
+		probe: func(...netip.Addr) error { return nil },
+		steer: func(process.MakeBoard) process.Carrier {
+			return &played{Backend: sim.New(time.Now, nil), name: "steer"}
+		},
+	}
+	p, err := media.New(carrierConfig(media.Steer), r, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.carried().Backend != "steer" || backendName(r) != "steer" || logs.FilterMessageSnippet("audio stops").Len() != 1 {
+		t.Errorf("%+v, %s, %v", r.carried(), r, logs.All())
+	}
+	if err := p.Close(); err != nil {
+		t.Error(err)
+	}
+	r = NewRelayHere(zap.New(sink), errors.New("nowhere")).(*relay)
+	r.kinds.probe = func(...netip.Addr) error { return unavailable("no CAP_BPF") }
+	if _, err := media.New(carrierConfig(media.Steer), r, 1); !errors.Is(err, errSteer) {
+		t.Errorf("steer that is asked for and forbidden: %v", err)
+	}
+}
+
+func TestServeMediaKnowsItsBackEnds(t *testing.T) {
+	if err := ServeMedia(t.Context(), MediaProcess{Backend: "fast"}); !errors.Is(err, ErrBackend) || !strings.Contains(err.Error(), "hint") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestRelayConfig(t *testing.T) {
 	a := netip.MustParseAddr("127.0.0.1")
 	snap := &config.Snapshot{Media: config.Media{
-		FirstPort: 20000, LastPort: 39999, Addresses: [2][]netip.Addr{{a}, {a}}, Timeout: 100 * time.Hour, DSCP: 46,
+		FirstPort: 20000, LastPort: 39999, Addresses: [2][]netip.Addr{{a}, {a}}, Timeout: 100 * time.Hour, DSCP: 46, Backend: "steer", Latency: "low",
 	}}
 	relay := NewRelay(RelayOptions{Log: zap.NewNop()})
 	cfg := relayConfig(snap, relay)
-	if cfg.Workers < 1 || cfg.Silence > 24*time.Hour || cfg.Validate() != nil {
+	if cfg.Choice != media.Steer || !cfg.LowLatency || cfg.Workers < 1 || cfg.Silence > 24*time.Hour || cfg.Validate() != nil {
 		t.Errorf("%+v", cfg)
 	}
 	if cfg := relayConfig(snap, nil); cfg.Workers != 0 {

@@ -60,6 +60,8 @@ type Options struct {
 	Names [16]byte
 	// Bans keeps the bans; nil: none outlives the program. Run closes it.
 	Bans State
+	// Calls keeps what the records of open calls will say; nil: a crash takes them away. Run closes it.
+	Calls State
 }
 
 // SBC is the running program.
@@ -83,6 +85,8 @@ type SBC struct {
 	sockets  *transport.Set
 	core     *core.Core
 	assembly *assembly
+	open     *openCalls
+	unheard  []media.Hint // digits that the core has not taken yet; of tick alone
 	notes    notes
 	bans     *bans
 	told     *rate.Limiter // log lines about sources, of all together
@@ -99,6 +103,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key),
 		names: tu.NewNameKey(opt.Names)}
 	s.snap.Store(snap)
+	s.open = &openCalls{SBC: s}
 	s.told = rate.NewLimiter(1, 100)
 	w := newWorld(snap, s.tags, s.names)
 	if err := w.setTolls(snap); err != nil {
@@ -125,7 +130,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	}
 	s.assembly.phones.registrar.Hop = s.assembly.phoneHop
 	s.assembly.phones.configure(w)
-	if err := s.restore(w); err != nil {
+	if err := errors.Join(s.restore(w), s.open.load()); err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
 	s.core = core.New(core.Config{
@@ -140,6 +145,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 		Interfaces: snap.Interfaces, Guard: s.watchedGuard(), Handler: handler{s}, Listen: opt.Listen, ListenStream: opt.ListenStream,
 		Dial: opt.Dial, TLS: certificate, Known: s.guard.Knows, Now: opt.Now, DSCP: 40, Log: opt.Log,
 		Unwelcome: func(face *nat.Interface, remote netip.AddrPort) bool { return s.bans.unwelcome(s.now(), face, remote) },
+		Origin:    s.originWelcome,
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
@@ -187,6 +193,7 @@ func (s *SBC) openRecords(snap *config.Snapshot) error {
 		return err
 	}
 	s.files = cdr.New(c, s.now, func(err error) { s.log.Warn("call records", zap.Error(err)) })
+	s.files.Written(s.open.written)
 	s.records = s.files
 	return nil
 }
@@ -248,6 +255,9 @@ func (s *SBC) Run(ctx context.Context) {
 	if kept := s.assembly.phones.kept; kept != nil {
 		s.running.Go(func() { kept.run(inner) })
 	}
+	if s.open.kept != nil {
+		s.running.Go(func() { s.open.run(inner) })
+	}
 	s.bans.start(inner)
 	<-ctx.Done()
 	s.endTrial()
@@ -263,6 +273,9 @@ func (s *SBC) Run(ctx context.Context) {
 	}
 	if err := s.closeRecords(); err != nil {
 		s.log.Warn("closing the call records", zap.Error(err))
+	}
+	if err := s.open.close(); err != nil {
+		s.log.Warn("closing the journal of open calls", zap.Error(err))
 	}
 	for _, state := range []State{s.opt.State, s.opt.Bans} {
 		if state == nil {
@@ -299,11 +312,29 @@ func (s *SBC) tick(ctx context.Context) {
 	}
 }
 
+// unheardMost bounds the digits that wait for a core that takes no word at the moment.
+const unheardMost = 4096
+
 // sweep tells calls what has happened to their media.
 func (s *SBC) sweep() {
 	for _, h := range s.plane.Sweep(s.now()) {
-		if h.Kind == media.Silent || h.Kind == media.Resumed {
+		switch h.Kind {
+		case media.Freed:
+			s.open.freed(h.ID, h.Last)
+		case media.Silent, media.Resumed:
 			_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
+		case media.Heard:
+			s.unheard = append(s.unheard, h)
+		}
+	}
+	if heard := s.unheard; len(heard) > 0 {
+		err := s.core.Post(func(time.Time) {
+			for i := range heard {
+				s.core.DigitHeard(heard[i].ID, heard[i].Side, heard[i].Digit)
+			}
+		})
+		if err == nil || len(heard) > unheardMost {
+			s.unheard = nil
 		}
 	}
 }

@@ -106,10 +106,14 @@ func unlimited(snap *config.Snapshot) string {
 
 func (c control) media() api.Media {
 	m := c.plane.Gauges()
-	return api.Media{
-		Ports: fmt.Sprintf("%d-%d", c.relayed.FirstPort, c.relayed.LastPort), Backend: "epoll", Pairs: m.Reserved + m.Free,
+	out := api.Media{
+		Ports: fmt.Sprintf("%d-%d", c.relayed.FirstPort, c.relayed.LastPort), Backend: c.carriedBy().Backend, Pairs: m.Reserved + m.Free,
 		Free: m.Free, Resting: m.Resting, High: m.HighWater, Missing: m.Missing,
 	}
+	if orphans := c.plane.Orphans(); len(orphans) > 0 { // the oldest first
+		out.Orphans, out.OrphansSince = len(orphans), orphans[0].Since
+	}
+	return out
 }
 
 func (c control) counts() []api.Count {

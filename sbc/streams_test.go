@@ -1,6 +1,7 @@
 package sbc_test
 
 import (
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -152,7 +153,7 @@ func (c counted) Write(b []byte) (int, error) {
 
 // fights makes n connections from a host and plays the raid on each, until all have ended.
 func (r *raid) fights(l *lab, host *natlab.Host, n int, b *battle, all *sync.WaitGroup) {
-	port := max(r.port, phoneSocket.Port())
+	port := cmp.Or(r.port, phoneSocket.Port())
 	for range n {
 		all.Go(func() {
 			raw, err := host.DialStream(l.ctx, netip.AddrPort{}, netip.AddrPortFrom(gateOutside, port))
@@ -258,8 +259,7 @@ func TestHostileStreamsAreBounded(t *testing.T) {
 		s := newSiege(t)
 		defer s.close()
 		call, done := s.standing()
-		for i := range raids {
-			r := &raids[i]
+		for i, r := range append(raids, webRaids...) {
 			b, all := &battle{}, &sync.WaitGroup{}
 			before := heapNow()
 			host := s.net.Host(netip.AddrFrom4([4]byte{192, 0, 2, byte(1 + i)}))

@@ -71,7 +71,7 @@ func (w *world) addPBX(name string, realm nat.Realm) {
 	}
 	peer := tu.Peer{
 		Kind: tu.KindNode, Side: nat.Inside, Realm: realm, Host: p.Domain, Reach: reach,
-		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold},
+		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold, SRTP: p.SRTP},
 		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(),
 	}
 	if realm == nat.Phones {
@@ -101,6 +101,7 @@ func (w *world) addTrunk(t *config.Trunk) {
 		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach, Never: w.listeners(),
 		Media: tu.MediaPolicy{
 			Latch: tu.LatchOff, Sources: t.MediaSources, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold,
+			SRTP: t.SRTP, DTMF: t.DTMF,
 		},
 		AttemptTimeout: w.snap.PBX.AttemptTimeout, RingTimeout: t.RingTimeout, TimerC: timerC,
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +35,9 @@ ctrl_tcp_listen 127.0.0.1:4444
 module_path /usr/lib/baresip/modules
 module g711.so
 module aufile.so
+module srtp.so
+module sndfile.so
+snd_path %[4]s
 module_app account.so
 module_app menu.so
 module_app ctrl_tcp.so
@@ -48,8 +52,9 @@ type baresip struct {
 	conn   io.Writer
 }
 
-// baresip starts a telephone that answers every call and registers at registrar with an expiry it asks for in seconds.
-func (w *world) baresip(t *testing.T, x extension, transport, registrar string, expires int) *baresip {
+// baresip starts a telephone that answers every call and registers at registrar with an expiry it asks for in seconds. more
+// are further parameters of its account.
+func (w *world) baresip(t *testing.T, x extension, transport, registrar string, expires int, more ...string) *baresip {
 	t.Helper()
 	name := "baresip-" + x.user + "-" + transport
 	dir := filepath.Join(w.dir, name)
@@ -75,8 +80,8 @@ func (w *world) baresip(t *testing.T, x extension, transport, registrar string, 
 	if b.ended() {
 		t.Fatalf("baresip does not start\n%s", b.tail())
 	}
-	b.do("uanew", fmt.Sprintf("<sip:%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=%d;answermode=auto;audio_codecs=PCMU/8000/1",
-		x.aor(), transport, x.user, x.password(), registrar, transport, expires))
+	b.do("uanew", fmt.Sprintf("<sip:%s;transport=%s>;auth_user=%s;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=%d;answermode=auto;audio_codecs=PCMU/8000/1%s",
+		x.aor(), transport, x.user, x.password(), registrar, transport, expires, strings.Join(more, "")))
 	return b
 }
 

@@ -14,6 +14,9 @@
 // captures that the documentation's examples use). TestBenchDrop, for make bench, compares what a refused packet costs with
 // a program that only receives it.
 //
+// TestRenumber joins a telephone and a provider whose payload types differ, and looks for the tone of each in what the other
+// one gets: decoded by the test at both ends, and by the telephone itself.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
 // linphone-cli and nftables, those with attackers sipvicious as well; `make interop` brings what is missing. Every test makes
 // a world of its own and removes it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.

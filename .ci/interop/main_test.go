@@ -18,6 +18,8 @@ func TestMain(m *testing.M) {
 	case "":
 	case hearing:
 		hear()
+	case relayFloor, relayFloorConnected:
+		relayFloorMain(os.Getenv(floorRole) == relayFloorConnected)
 	default:
 		floor()
 	}

@@ -1,18 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"sallyport/sbc"
+	"sallyport/sbc/api"
 	"sallyport/sbc/config"
 )
 
 // newCheck checks a configuration without running it.
 func newCheck() *cobra.Command {
 	var flags config.Flags
-	var asJSON bool
+	var asJSON, live bool
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration: every error and warning with file, line and what to do", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -20,16 +24,20 @@ func newCheck() *cobra.Command {
 				flags.Config = args[0]
 			}
 			snap, report := load(flags)
+			if snap != nil && live {
+				lively(cmd.Context(), snap, sbc.ProbeRelay, &report)
+			}
 			if err := printReport(cmd, &report, asJSON); err != nil {
 				return err
 			}
-			if snap == nil {
+			if snap == nil || !report.OK() {
 				return &exitError{code: exitUsage}
 			}
 			return nil
 		},
 	}
 	flags.Bind(cmd.Flags())
+	cmd.Flags().BoolVar(&live, "live", false, "try what this machine allows, too: which back end would carry media, and why not the other")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -53,4 +61,46 @@ func printReport(cmd *cobra.Command, report *config.Report, asJSON bool) error {
 		fmt.Fprintln(out, "the configuration is valid")
 	}
 	return nil
+}
+
+// lively tries what only the machine can answer: which back end would carry media. probe is sbc.ProbeRelay.
+func lively(ctx context.Context, snap *config.Snapshot, probe func(*config.Snapshot) (backend, why string, err error), report *config.Report) {
+	p := placed(snap, "media.backend")
+	backend, why, err := probe(snap)
+	switch {
+	case err != nil:
+		p.What, p.Hint = err.Error(), "change that, or write auto; "+whoseRights
+		report.Errors = append(report.Errors, p)
+	case why == "":
+		p.What = "media would run on " + backend + "; epoll would do, too, with an open file for each port and more processor time"
+		report.Notes = append(report.Notes, p)
+	default:
+		p.What, p.Hint = "media would run on "+backend+", not on steer: "+why, whoseRights
+		report.Notes = append(report.Notes, p)
+	}
+	if now := running(ctx, snap); now != "" {
+		p.What, p.Hint = now, ""
+		report.Notes = append(report.Notes, p)
+	}
+}
+
+// whoseRights says what the trial was made with.
+const whoseRights = "this was tried with the rights of this command; a media process has those of sbc-media.service, or of whoever starts sbc run"
+
+// running says what the program that is running carries media by; "" if none is.
+func running(ctx context.Context, snap *config.Snapshot) string {
+	c, err := api.Dial(ctx, api.Places(snap.Socket, os.Getenv))
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	r, err := c.Media(ctx)
+	if err != nil {
+		return ""
+	}
+	text := "the sbc that is running has it on " + r.Where()
+	if r.NotSteer != "" {
+		text += "; not on steer: " + r.NotSteer
+	}
+	return text
 }

@@ -18,13 +18,27 @@ import (
 	"sallyport/sbc/api"
 )
 
-// newMedia is the media process. With the hidden flags it is the engine alone under a fixed load, what its processor time
-// is measured on: nobody's calls run through that.
+// newMedia shows the relay; the process itself is a verb below it.
 func newMedia() *cobra.Command {
+	cmd := ask("media", "The relay: what carries the audio, its ports, what it rejected; serve: be the media process", cobra.NoArgs,
+		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
+			r, err := c.Media(ctx)
+			if err != nil {
+				return err
+			}
+			return a.print(cmd, r, r.Text)
+		})
+	cmd.AddCommand(newMediaServe())
+	return cmd
+}
+
+// newMediaServe is the media process. With the hidden flags it is the engine alone under a fixed load, what its processor
+// time is measured on: nobody's calls run through that.
+func newMediaServe() *cobra.Command {
 	var o sbc.MediaProcess
 	var load fixedLoad
 	cmd := &cobra.Command{
-		Use: "media", Short: "Carry the audio of calls for sbc run, in a process of its own", Args: cobra.NoArgs,
+		Use: "serve", Short: "Carry the audio of calls for sbc run, in a process of its own", Args: cobra.NoArgs,
 		Long: "Carry the audio of calls for sbc run, in a process of its own, so that audio goes on while sbc run restarts.\n" +
 			"It learns its ports from sbc run, which starts it where no service manager does.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,6 +50,7 @@ func newMedia() *cobra.Command {
 	}
 	cmd.Flags().StringVar(&o.Socket, "socket", "", "socket `path` for sbc run; default: media.sock in the runtime directory")
 	cmd.Flags().BoolVar(&o.Follow, "follow", false, "end once sbc run is gone and no call is left")
+	cmd.Flags().StringVar(&o.Backend, "backend", "auto", "back `end` where media.backend is auto: auto, epoll or steer")
 	load.bind(cmd)
 	return cmd
 }
@@ -51,7 +66,11 @@ func serveMedia(cmd *cobra.Command, o sbc.MediaProcess) error {
 	}
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if err := sbc.ServeMedia(ctx, o); err != nil {
+	err := sbc.ServeMedia(ctx, o)
+	switch {
+	case errors.Is(err, sbc.ErrBackend):
+		return &exitError{code: exitUsage, err: fmt.Errorf("--backend: %w", err)}
+	case err != nil:
 		return &exitError{code: exitFailed, err: err}
 	}
 	return nil
@@ -63,15 +82,14 @@ func relayOf(ctx context.Context, named string, log *zap.Logger) (sbc.Relay, err
 	socket, place, err := mediaSocket(api.Places(named, os.Getenv))
 	program, programErr := os.Executable()
 	if err := errors.Join(err, programErr); err != nil {
-		log.Warn("media is relayed by this process itself: audio stops when it restarts", zap.Error(err))
-		return nil, nil
+		return sbc.NewRelayHere(log, err), nil
 	}
 	if _, err := api.Dial(ctx, []string{place}); err == nil {
 		return nil, &api.InUseError{Path: place}
 	}
 	return sbc.NewRelay(sbc.RelayOptions{
 		Socket: socket, Version: version, Log: log,
-		Program: program, Argv0: os.Args[0], Arguments: []string{"media", "--follow", "--socket", socket},
+		Program: program, Argv0: os.Args[0], Arguments: []string{"media", "serve", "--follow", "--socket", socket},
 	}), nil
 }
 

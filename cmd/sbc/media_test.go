@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	inProcess = regexp.MustCompile(`back end epoll in process (\d+)`)
+	inProcess = regexp.MustCompile(`back end (?:steer|epoll) in process (\d+)`)
 	hasCalls  = regexp.MustCompile(`media process \d+ has the calls`)
 )
 

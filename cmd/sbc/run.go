@@ -56,7 +56,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
 	}
 	gate, err := newGate(cmd.Context(), snap, sbc.Options{
-		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, StateDir: snap.StateDir,
+		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, Calls: kept.calls, StateDir: snap.StateDir,
 	})
 	if err != nil {
 		return &exitError{code: exitUsage, err: snap.Placed(err)}

@@ -28,8 +28,8 @@ func lockState(dir string) (release func(), err error) {
 
 // kept is what outlives the program.
 type kept struct {
-	bindings, bans sbc.State
-	names          [16]byte
+	bindings, bans, calls sbc.State
+	names                 [16]byte
 }
 
 // openKept opens what a state directory keeps. The gate closes it.
@@ -39,6 +39,9 @@ func openKept(dir string) (k kept, err error) {
 	}
 	if k.bans, err = sbc.OpenBans(dir); err != nil {
 		return k, errors.Join(err, k.bindings.Close())
+	}
+	if k.calls, err = sbc.OpenCalls(dir); err != nil {
+		return k, errors.Join(err, k.bindings.Close(), k.bans.Close())
 	}
 	return k, nil
 }

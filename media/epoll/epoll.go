@@ -19,12 +19,14 @@ package epoll
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/dtls"
 )
 
 // Options are the back end's own settings.
@@ -44,6 +46,8 @@ type Backend struct {
 	workers []*worker
 	fds     []int32 // by leg; -1: not ours
 	running sync.WaitGroup
+	keying  *dtls.Table
+	drain   *media.Drain
 	close   sync.Once
 }
 
@@ -54,7 +58,7 @@ func New(options Options) *Backend { return &Backend{options: options} }
 func (b *Backend) String() string { return "epoll" }
 
 // Open implements media.Backend. A port in use is missing; any other failure to bind is an error.
-func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
+func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board, error) {
 	if b.workers != nil {
 		return nil, errors.New("media/epoll: already open: use one back end for each plane")
 	}
@@ -75,8 +79,15 @@ func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, err
 	for i := range b.fds {
 		b.fds[i] = -1
 	}
+	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
+		b.workers[layout.Worker(int(a.Leg))].queue.agree(a)
+		hears.Agree(a)
+	}}); err != nil {
+		return nil, err
+	}
+	b.drain = media.NewDrain(b.engine, hears)
 	for range max(1, layout.Workers) {
-		b.workers = append(b.workers, newWorker(b))
+		b.workers = append(b.workers, newWorker(len(b.workers), b, hears))
 	}
 	if err := b.bind(); err != nil {
 		b.shut()
@@ -93,6 +104,7 @@ func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, err
 // Post implements media.Backend.
 func (b *Backend) Post(c media.Command) {
 	if leg := int(c.Leg); leg >= 0 && leg < len(b.fds) {
+		b.drain.Post(&c)
 		b.workers[b.layout.Worker(leg)].queue.post(c)
 	}
 }
@@ -115,9 +127,31 @@ func (b *Backend) Close() error {
 			w.queue.stop()
 		}
 		b.running.Wait()
+		if b.keying != nil {
+			b.keying.Close()
+		}
+		if b.drain != nil {
+			b.drain.Close()
+		}
 		b.shut()
 	})
 	return nil
+}
+
+// sendRecord sends a record of a handshake, on any goroutine.
+func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) {
+	if fd := b.fds[leg]; fd >= 0 {
+		_ = unix.Sendto(int(fd), record, unix.MSG_DONTWAIT, sockaddr(to)) // lost: it is repeated
+		b.drain.Sent(leg, to, record)
+	}
+}
+
+// sockaddr is the address in the family of the port that sends to it: signalling lets no other near.
+func sockaddr(at netip.AddrPort) unix.Sockaddr {
+	if at.Addr().Is4() {
+		return &unix.SockaddrInet4{Port: int(at.Port()), Addr: at.Addr().As4()}
+	}
+	return &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
 }
 
 // shut closes every descriptor. The workers have ended, or never began.

@@ -110,6 +110,7 @@ func bind(at netip.AddrPort, layout media.Layout) (fd int, err error) {
 	}
 	set(unix.SOL_SOCKET, unix.SO_RCVBUF, layout.ReceiveBuffer)
 	set(level, mark, layout.DSCP<<2) // RFC 2474 §3: the upper six bits
+	set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	if err == nil {
 		err = unix.Bind(fd, local)
 	}

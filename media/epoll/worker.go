@@ -4,6 +4,7 @@ package epoll
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 	"time"
 	"unsafe"
@@ -29,6 +30,7 @@ const (
 // worker is the thread's whole state. Everything a system call points into is part of it, so nothing is allocated and
 // nothing moves.
 type worker struct {
+	number  int
 	raw     bool
 	patient bool // gathers packets while there are few
 	last    int  // size of the last batch
@@ -39,6 +41,8 @@ type worker struct {
 	queue   queue
 	engine  *media.Engine
 	base    time.Time
+	hinted  func() // never nil
+	play    func(media.Verdict) bool
 
 	events [batch]unix.EpollEvent
 	buf    [largest + media.Tailroom]byte
@@ -47,13 +51,19 @@ type worker struct {
 	to4    unix.RawSockaddrInet4
 	to6    unix.RawSockaddrInet6
 	rest   unix.Timespec
+	sample sampler
 }
 
-func newWorker(b *Backend) *worker {
-	return &worker{
-		raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
-		fds: b.fds, engine: b.engine, base: b.engine.Board().Base,
+func newWorker(number int, b *Backend, hears media.Listener) *worker {
+	w := &worker{
+		number: number, raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
+		fds: b.fds, engine: b.engine, base: b.engine.Board().Base, hinted: hears.Hinted,
 	}
+	w.play = w.send
+	if w.hinted == nil {
+		w.hinted = func() {}
+	}
+	return w
 }
 
 // run is the thread: it ends when the queue is stopped.
@@ -92,6 +102,12 @@ func (w *worker) serve() (stopped bool) {
 				w.relay(now, leg)
 			}
 		}
+		if now >= w.engine.Due(w.number) {
+			w.engine.Play(now, w.number, w.play)
+		}
+		if w.engine.News(w.number) {
+			w.hinted()
+		}
 	}
 }
 
@@ -105,14 +121,24 @@ func (w *worker) wait() int {
 			w.last = 0
 		}
 		if w.last == 0 {
-			w.last = w.poll(unix.RawSyscall6, rawWait)
+			w.last = w.poll(unix.RawSyscall6, w.spare(rawWait))
 		}
 		return w.last
 	}
 	if n := w.poll(unix.RawSyscall6, 0); n > 0 {
 		return n
 	}
-	return w.poll(unix.Syscall6, lazyWait)
+	return w.poll(unix.Syscall6, w.spare(lazyWait))
+}
+
+// spare is how many of a wait's milliseconds are left before the engine has something to do of itself.
+func (w *worker) spare(ms int) int {
+	due := w.engine.Due(w.number)
+	if due == math.MaxInt64 {
+		return ms
+	}
+	left := time.Duration(due) - time.Since(w.base)
+	return max(0, min(ms, int((left+time.Millisecond-1)/time.Millisecond)))
 }
 
 type syscall6 func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err unix.Errno)
@@ -162,23 +188,31 @@ func (w *worker) commands(now int64) (stopped bool) {
 	for i := range list {
 		w.engine.Apply(now, &list[i])
 	}
+	for _, a := range w.queue.agreements() {
+		w.engine.Agree(now, &a)
+	}
 	return stopped
 }
 
 // relay receives one datagram of a leg and sends it on. Level-triggered: what else is queued shows in the next wait.
 func (w *worker) relay(now int64, leg int32) {
-	w.fromN = uint32(unsafe.Sizeof(w.from))
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(w.fds[leg]), uintptr(unsafe.Pointer(&w.buf[0])), largest,
-		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&w.from)), uintptr(unsafe.Pointer(&w.fromN)))
-	if errno != 0 {
+	n, arrived, ok := w.receive(leg)
+	if !ok {
 		return // EAGAIN: a datagram with a wrong checksum woke us
 	}
 	if n > largest {
 		n = 0 // cut short it is junk
 	}
 	v := w.engine.Packet(now, int(leg), w.source(), w.buf[:n])
-	if v.Why == media.Accepted && !w.send(v) {
+	if v.Why != media.Accepted {
+		return
+	}
+	if !w.send(v) {
 		w.engine.Unsent(v)
+		return
+	}
+	if arrived != 0 {
+		w.engine.Delayed(w.number, arrived, time.Now().UnixNano())
 	}
 }
 

@@ -264,6 +264,7 @@ func (b *Backend) again(delay time.Duration) (*link, bool) {
 func (b *Backend) hear(l *link) error {
 	buf := make([]byte, maxDatagram)
 	hints := make([]hint, 0, perPacket)
+	var copied []media.Tapped
 	for {
 		n, err := l.conn.Read(buf)
 		if err != nil {
@@ -279,6 +280,16 @@ func (b *Backend) hear(l *link) error {
 				return err
 			}
 			b.hears.Hinted()
+		case kindAgreement:
+			a, err := decodeAgreement(count, rest)
+			if err != nil {
+				return err
+			}
+			b.hears.Agree(a)
+		case kindTapped:
+			if copied, err = b.copied(copied[:0], count, rest); err != nil {
+				return err
+			}
 		case kindSynced:
 			token, err := decodeSync(count, rest)
 			if err != nil {

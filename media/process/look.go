@@ -3,6 +3,7 @@
 package process
 
 import (
+	"math"
 	"net"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 
 // lookEvery is how often the table is looked at: for hints, and for orphans that have fallen silent.
 const lookEvery = 250 * time.Millisecond
+
+// newsEvery is how long news waits for more.
+const newsEvery = 2 * time.Millisecond
 
 // look tells the session what has happened to its legs and frees orphans that are silent. over says that nobody needs
 // this process any more, greeted that somebody ever did.
@@ -68,6 +72,10 @@ func (o *owner) news(hints []hint, h media.Holding, silent bool) []hint {
 		o.latches = h.Latches
 		tell(media.Latched)
 	}
+	if h.Heard != o.heard {
+		o.heard = h.Heard
+		tell(media.Heard)
+	}
 	if silent != o.silent {
 		o.silent = silent
 		if silent {
@@ -93,13 +101,22 @@ func (s *server) unreachable() bool {
 }
 
 // offer sends a datagram if there is room for it. What is lost the other side's sweep finds in the table.
-func offer(c *net.UnixConn, b []byte) {
+func offer(c *net.UnixConn, b []byte) { offerUpTo(c, b, math.MaxInt) }
+
+// offerUpTo is offer as long as no more than so many bytes wait on the way. It reports whether the datagram is on its way.
+func offerUpTo(c *net.UnixConn, b []byte, most int) (sent bool) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return
+		return false
 	}
 	_ = raw.Write(func(fd uintptr) bool {
-		_ = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil)
+		if most < math.MaxInt {
+			if waiting, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err != nil || waiting > most {
+				return true
+			}
+		}
+		sent = unix.Sendto(int(fd), b, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, nil) == nil
 		return true
 	})
+	return sent
 }

@@ -13,26 +13,28 @@ import (
 )
 
 // protocol is the version of what goes over the socket. It changes with any change of a message or of a command's record.
-const protocol = 2
+const protocol = 3
 
 // kind is a datagram's first byte. The second is zero, the next two are how many records follow.
 type kind byte
 
 const (
-	kindHello    kind = iota + 1 // client: who I am, what ports I want
-	kindWelcome                  // server: they are open; the table comes with it (SCM_RIGHTS)
-	kindRefusal                  // server: no, and why; the connection ends
-	kindCommands                 // client: wanted states of legs
-	kindHints                    // server: something happened to legs
-	kindSync                     // client: say when everything so far has been carried out
-	kindSynced                   // server: it has
-	kindBye                      // client: my legs are over, I do not come back
+	kindHello     kind = iota + 1 // client: who I am, what ports I want
+	kindWelcome                   // server: they are open; the table comes with it (SCM_RIGHTS)
+	kindRefusal                   // server: no, and why; the connection ends
+	kindCommands                  // client: wanted states of legs
+	kindHints                     // server: something happened to legs
+	kindSync                      // client: say when everything so far has been carried out
+	kindSynced                    // server: it has
+	kindAgreement                 // server: the keys that a leg's handshake has come to
+	kindTapped                    // server: copies of datagrams of tapped legs, and how many more were lost
+	kindBye                       // client: my legs are over, I do not come back
 )
 
 const (
 	headLen   = 4
 	buildLen  = 48
-	nameLen   = 32
+	nameLen   = 320
 	textLen   = 480
 	perPacket = 64 // commands or hints of one datagram
 
@@ -41,6 +43,8 @@ const (
 	refusalLen = headLen + 4 + 4 + 4 + buildLen + textLen
 	hintLen    = 12
 	syncLen    = headLen + 8
+	keyLen     = len(media.Crypto{}.Send)
+	agreeLen   = headLen + 4 + 4 + 18 + 1 + 2*keyLen
 
 	maxDatagram = headLen + perPacket*media.CommandSize
 )
@@ -230,7 +234,7 @@ func decodeHints(list []hint, count int, rest []byte) ([]hint, error) {
 	}
 	for ; len(rest) > 0; rest = rest[hintLen:] {
 		k := binary.LittleEndian.Uint32(rest)
-		if k > uint32(media.Freed) {
+		if k > uint32(media.Heard) {
 			return list, errDatagram
 		}
 		list = append(list, hint{media.HintKind(k), binary.LittleEndian.Uint32(rest[4:]), binary.LittleEndian.Uint32(rest[8:])})

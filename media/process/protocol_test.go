@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -123,7 +124,7 @@ func TestOtherVersionsAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused, err := decodeRefusal(buf[:n])
-	if err != nil || refused.cause != causeVersion || !strings.Contains(refused.Text, "signalling of build next wants 3 with 2") {
+	if err != nil || refused.cause != causeVersion || !strings.Contains(refused.Text, fmt.Sprintf("signalling of build next wants %d with %d", protocol+1, media.BoardVersion)) {
 		t.Errorf("%v: %v", err, refused)
 	}
 }

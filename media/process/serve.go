@@ -90,7 +90,7 @@ func Serve(ctx context.Context, o ServeOptions) error {
 	if err != nil {
 		return err
 	}
-	s := &server{options: o, listener: l, ended: make(chan struct{}), left: make(chan struct{}, 1)}
+	s := &server{options: o, listener: l, ended: make(chan struct{}), left: make(chan struct{}, 1), news: make(chan struct{}, 1)}
 	if s.inode, err = inodeOf(o.Socket); err != nil {
 		return errors.Join(fmt.Errorf("media/process: %w", err), l.Close())
 	}

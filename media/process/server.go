@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,12 +25,16 @@ type server struct {
 	inode    uint64
 	ended    chan struct{}
 	left     chan struct{} // a session has ended
+	news     chan struct{} // something is on the table that signalling should hear of at once
 
 	mu      sync.Mutex
 	conns   map[*net.UnixConn]struct{}
 	relay   *relay   // nil: no ports are open
 	session *session // nil: nobody is connected
 	last    uint32   // number of the last session
+
+	current atomic.Pointer[session] // the same as session, for whom must not wait
+	copies  copies
 }
 
 // relay is an open range of ports.
@@ -47,6 +52,7 @@ type owner struct {
 	generation uint32
 	orphaned   time.Time // when that one went; zero: it has not
 	latches    uint32    // told in hints
+	heard      uint32    // digits, likewise
 	silent     bool
 }
 
@@ -160,7 +166,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 		return nil, refuse(causeLayout, refusal)
 	}
 	if s.relay == nil {
-		r, err := openRelay(h.layout, s.options.Backend)
+		r, err := openRelay(h.layout, s.options.Backend, media.Listener{Hinted: s.hinted, Agreed: s.agreed, Tapped: s.tapped})
 		if err != nil {
 			refusal := refuse(causePorts, err.Error())
 			refusal.errno, _ = errors.AsType[syscall.Errno](err)
@@ -176,6 +182,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 	}
 	s.last++
 	s.session = &session{number: s.last, conn: c, build: h.build}
+	s.current.Store(s.session)
 	s.say("signalling of build %s is connected, %s, back end %s, %d workers", h.build, s.relay.ports(), s.relay.backend, s.relay.layout.Workers)
 	return s.session, nil
 }
@@ -202,7 +209,7 @@ func (s *server) suit(layout media.Layout) (refusal string) {
 }
 
 // openRelay opens the ports of a layout over shared memory.
-func openRelay(layout media.Layout, backend func(MakeBoard) Carrier) (*relay, error) {
+func openRelay(layout media.Layout, backend func(MakeBoard) Carrier, hears media.Listener) (*relay, error) {
 	r := &relay{layout: layout, owners: make([]owner, layout.Legs()/2)}
 	processors(layout.Workers)
 	r.backend = backend(func(layout media.Layout, base time.Time) (b *media.Board, err error) {
@@ -210,7 +217,7 @@ func openRelay(layout media.Layout, backend func(MakeBoard) Carrier) (*relay, er
 		return b, err
 	})
 	var err error
-	if r.board, err = r.backend.Open(layout, media.Listener{}); err != nil {
+	if r.board, err = r.backend.Open(layout, hears); err != nil {
 		if r.table != nil {
 			r.table.close()
 		}
@@ -288,6 +295,7 @@ func (s *server) leave(mine *session, bye bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.session = nil
+	s.current.Store(nil)
 	r := s.relay
 	r.backend.Settle()
 	now, left := time.Now(), 0
@@ -348,10 +356,25 @@ func (s *server) watch(ctx context.Context) {
 			return
 		case now = <-t.C:
 		case <-s.left:
+		case <-s.news:
+			// A flood of news is no reason to look all the time.
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(newsEvery):
+			}
 		}
 		if over, greeted := s.look(now); over && (greeted || now.Sub(born) > greetWithin) {
 			return
 		}
+	}
+}
+
+// hinted wakes watch. The workers call it: it waits for nobody.
+func (s *server) hinted() {
+	select {
+	case s.news <- struct{}{}:
+	default: // it has not looked since the last one
 	}
 }
 

@@ -59,7 +59,7 @@ func (s *Session) Reject(i int) {
 	sec[0].setPort(0)
 	s.media[i] = slices.DeleteFunc(blank(sec), func(l line) bool {
 		name, _ := l.attribute()
-		return strings.EqualFold(name, "rtcp") || iceAttribute(name) || l.reveals()
+		return strings.EqualFold(name, "rtcp") || iceAttribute(name) || l.crypto() || l.reveals()
 	})
 	for _, sec := range s.media {
 		if st, _ := parseStream(sec[0].value()); st.port != 0 {

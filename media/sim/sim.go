@@ -1,6 +1,7 @@
 // Package sim is the relay's back end for tests: the real engine without sockets, threads and real time. The test's glue
 // injects datagrams and is handed those that are relayed; between the two no time passes. It works inside a
-// testing/synctest bubble: no goroutine of its own, no system call.
+// testing/synctest bubble: no system call, and no goroutine but that of a timer, which rings where the engine has something
+// to do of itself, such as playing a tone. Close stops the timer. With a clock of its own a test rings itself: Play.
 //
 // What a leg sends to a port of the relay itself (a hairpin) arrives there as from the leg's own address, as through the
 // kernel's loopback; the glue never sees it. Packets that go round and round end after some hops.
@@ -10,7 +11,9 @@
 package sim
 
 import (
+	"bytes"
 	"errors"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -30,10 +33,16 @@ type Backend struct {
 	clock   func() time.Time
 	deliver Deliver
 	held    map[netip.AddrPort]bool
+	own     bool // the clock is the test's own
+
+	looking sync.Mutex // one at a time takes copies; nobody who has it waits for anything but mu's holder
 
 	mu     sync.Mutex
 	layout media.Layout
 	engine *media.Engine // nil while not open
+	hinted func()        // nil: nobody asks
+	tapped func(list []media.Tapped, lost int)
+	alarm  *time.Timer // nil: none was needed yet
 }
 
 // String is what the start-up line calls it.
@@ -42,10 +51,11 @@ func (b *Backend) String() string { return "sim" }
 // New makes a back end. clock nil means time.Now, which is virtual inside a bubble; held are ports that "another
 // program" holds.
 func New(clock func() time.Time, deliver Deliver, held ...netip.AddrPort) *Backend {
-	if clock == nil {
+	own := clock != nil
+	if !own {
 		clock = time.Now
 	}
-	b := &Backend{clock: clock, deliver: deliver, held: make(map[netip.AddrPort]bool)}
+	b := &Backend{clock: clock, own: own, deliver: deliver, held: make(map[netip.AddrPort]bool)}
 	for _, at := range held {
 		b.held[at] = true
 	}
@@ -53,13 +63,14 @@ func New(clock func() time.Time, deliver Deliver, held ...netip.AddrPort) *Backe
 }
 
 // Open implements media.Backend.
-func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
+func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.engine != nil {
 		return nil, errors.New("media/sim: already open: use one back end for each plane")
 	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
+	b.hinted, b.tapped = hears.Hinted, hears.Tapped
 	b.layout, b.engine = layout, media.NewEngine(layout, b.clock().Add(-time.Second))
 	for leg := range layout.Legs() {
 		if b.held[layout.Local(leg)] {
@@ -77,6 +88,7 @@ func (b *Backend) Post(c media.Command) {
 	defer b.mu.Unlock()
 	if b.engine != nil {
 		b.engine.Apply(b.now(), &c)
+		b.wind()
 	}
 }
 
@@ -86,6 +98,7 @@ func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) (why medi
 	payload = append(make([]byte, 0, len(payload)+media.Tailroom), payload...) // the engine may change it
 	for hop := range maxHops {
 		v, from, within := b.decide(local, source, payload)
+		b.look()
 		if hop == 0 {
 			why = v.Why
 		}
@@ -94,9 +107,7 @@ func (b *Backend) Inject(local, source netip.AddrPort, payload []byte) (why medi
 		}
 		dest := v.To.AddrPort()
 		if !within {
-			if b.deliver != nil {
-				b.deliver(from, dest, v.Data) // unlocked: it may inject again
-			}
+			b.hand(from, dest, v.Data)
 			break
 		}
 		local, source, payload = dest, from, v.Data
@@ -113,6 +124,7 @@ func (b *Backend) decide(local, source netip.AddrPort, payload []byte) (v media.
 		return media.Verdict{Why: media.RejectedStray}, from, false
 	}
 	v = b.engine.Packet(b.now(), leg, media.EndpointOf(source), payload)
+	b.wind()
 	if v.Why == media.Accepted {
 		_, within = b.bound(v.To.AddrPort())
 	}
@@ -124,10 +136,90 @@ func (b *Backend) bound(at netip.AddrPort) (leg int, ok bool) {
 	return leg, ok && b.engine != nil && !b.held[at]
 }
 
+// hand delivers a datagram, unlocked: who takes it may inject again.
+func (b *Backend) hand(local, dest netip.AddrPort, payload []byte) {
+	if b.deliver != nil {
+		b.deliver(local, dest, payload)
+	}
+}
+
+// wind sets the timer for what the engine has to do next, and passes its hints on. The lock is held.
+func (b *Backend) wind() {
+	news, due := false, int64(math.MaxInt64)
+	for worker := range max(1, b.layout.Workers) {
+		news = b.engine.News(worker) || news
+		due = min(due, b.engine.Due(worker))
+	}
+	if due != math.MaxInt64 && !b.own {
+		b.ring(time.Duration(due - b.now()))
+	}
+	if news && b.hinted != nil {
+		b.hinted()
+	}
+}
+
+func (b *Backend) ring(in time.Duration) {
+	if b.alarm == nil {
+		b.alarm = time.AfterFunc(in, b.Play)
+		return
+	}
+	b.alarm.Reset(in)
+}
+
+// Play does what the engine has to do of itself by now. With a clock of its own a test calls it whenever that has moved.
+func (b *Backend) Play() {
+	type packet struct {
+		local, dest netip.AddrPort
+		payload     []byte
+		within      bool
+	}
+	var out []packet
+	b.mu.Lock()
+	if b.engine != nil {
+		for worker := range max(1, b.layout.Workers) {
+			b.engine.Play(b.now(), worker, func(v media.Verdict) bool {
+				p := packet{local: b.layout.Local(int(v.Out)), dest: v.To.AddrPort(), payload: bytes.Clone(v.Data)}
+				_, p.within = b.bound(p.dest)
+				out = append(out, p)
+				return true
+			})
+		}
+		b.wind()
+	}
+	b.mu.Unlock()
+	b.look()
+	for _, p := range out {
+		if p.within {
+			b.Inject(p.dest, p.local, p.payload)
+		} else {
+			b.hand(p.local, p.dest, p.payload)
+		}
+	}
+}
+
+// look hands copies of tapped legs on. Whoever takes them may ask for nothing.
+func (b *Backend) look() {
+	b.mu.Lock()
+	engine, tapped := b.engine, b.tapped
+	b.mu.Unlock()
+	if engine == nil || tapped == nil {
+		return
+	}
+	b.looking.Lock()
+	defer b.looking.Unlock()
+	for worker := range max(1, b.layout.Workers) {
+		for engine.Look(worker, tapped) {
+		}
+	}
+}
+
 // Close implements media.Backend.
 func (b *Backend) Close() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.engine = nil
+	if b.alarm != nil {
+		b.alarm.Stop()
+	}
 	return nil
 }

@@ -26,11 +26,14 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// control has room for one control message: the original destination, of either family.
+// control has room for the control messages of a datagram: when it arrived, which the kernel puts first, and its original
+// destination, of either family.
 type control struct {
-	head unix.Cmsghdr
-	to   unix.RawSockaddrInet6
-	_    [4]byte // CMSG_SPACE
+	stamped unix.Cmsghdr
+	stamp   unix.Timespec
+	head    unix.Cmsghdr
+	to      unix.RawSockaddrInet6
+	_       [4]byte // CMSG_SPACE
 }
 
 // intake is the socket that receives for all ports of one family, and a batch of datagrams. What system calls point into
@@ -67,7 +70,7 @@ func (in *intake) restore(i int) {
 	h := &in.msgs[i].hdr
 	h.Namelen, h.Flags = uint32(unsafe.Sizeof(in.from[i])), 0
 	h.SetControllen(int(unsafe.Sizeof(in.control[i])))
-	in.control[i].head.Type = 0
+	in.control[i].stamped.Type, in.control[i].head.Type = 0, 0
 }
 
 // receive takes the next batch off the socket.
@@ -119,6 +122,15 @@ func (in *intake) destination(i int) (address media.Endpoint, port uint16) {
 		return address, 0
 	}
 	return media.Endpoint4((*unix.RawSockaddrInet4)(unsafe.Pointer(&c.to)).Addr, 0), netPort(&c.to.Port)
+}
+
+// arrived is when the kernel had a datagram, in wall time; 0 if it did not say.
+func (in *intake) arrived(i int) int64 {
+	c := &in.control[i]
+	if c.stamped.Level != unix.SOL_SOCKET || c.stamped.Type != unix.SCM_TIMESTAMPNS {
+		return 0
+	}
+	return c.stamp.Nano()
 }
 
 // netPort reads a port of a socket address.

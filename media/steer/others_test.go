@@ -3,10 +3,14 @@
 package steer
 
 import (
+	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sallyport/media"
 	"sallyport/nat"
@@ -33,6 +37,27 @@ func TestPortsOfOthersAreMissing(t *testing.T) {
 	}
 	if g := p.Gauges(); g.Strays != 0 {
 		t.Errorf("gauges %+v", g)
+	}
+}
+
+// A predecessor that is just ending gives its ports back one by one: what is free a moment later is not missing.
+func TestPortsThatComeBackAreNotMissing(t *testing.T) {
+	ending, _ := listen(t, own(5)+":23202")
+	_, held := listen(t, own(5)+":23207")
+	moments := 0
+	layout := media.Layout{Addresses: [2]netip.Addr{held.Addr(), held.Addr()}, First: 23200, Pairs: 8, Blocks: 1}
+	free, legs, err := vacant(layout, func() {
+		moments++
+		_ = ending.Close()
+	})
+	slices.Sort(free)
+	if err != nil || moments != 1 || !slices.Equal(free, []int{0, 1, 2, 4, 5, 6, 7}) || !slices.Equal(legs, []int{7}) {
+		t.Errorf("free %v, held %v, %d moments: %v", free, legs, moments, err)
+	}
+	// Where nothing is free nobody waits here: the number says that it may pass.
+	layout.First, layout.Pairs = 23206, 1
+	if _, _, err := vacant(layout, func() { t.Error("a moment for nothing") }); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("%v", err)
 	}
 }
 

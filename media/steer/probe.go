@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
@@ -20,21 +21,34 @@ import (
 var ErrUnavailable = errors.New("media/steer: unavailable")
 
 // Probe tries for a moment what Open needs: a raw socket, and a program attached to the calling thread's network
-// namespace that steers nothing. It returns nil if all is allowed, else an error in words for the administrator, with
-// the capabilities or the kernel's feature that are missing. Nothing is left behind.
-func Probe() error {
+// namespace that steers nothing; for the families of the addresses, of none for IPv4. It returns nil if all is allowed,
+// else an error in words for the administrator, with the capabilities or the kernel's feature that are missing. Where IPv4
+// could be steered and IPv6 could not, it says so. Nothing is left behind.
+func Probe(addresses ...netip.Addr) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	return explain(try())
+	v6 := slices.ContainsFunc(addresses, func(a netip.Addr) bool { return !a.Unmap().Is4() })
+	if err := explain(try(nowhere4)); err != nil || !v6 {
+		return err
+	}
+	if err := explain(try(nowhere6)); err != nil {
+		return onlyIPv4(err)
+	}
+	return nil
 }
 
-func try() error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+// Addresses for documentation (RFC 5737, RFC 3849): no pair is led anywhere.
+var (
+	nowhere4 = netip.AddrFrom4([4]byte{192, 0, 2, 1})
+	nowhere6 = netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: 1})
+)
+
+func try(nowhere netip.Addr) error {
+	fd, err := unix.Socket(family(nowhere), unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 	if err != nil {
 		return fmt.Errorf("media/steer: raw socket: %w", err)
 	}
 	_ = unix.Close(fd)
-	nowhere := netip.AddrFrom4([4]byte{192, 0, 2, 1}) // for documentation (RFC 5737), and no pair is led anywhere
 	s, err := newSteering(media.Layout{Addresses: [2]netip.Addr{nowhere, nowhere}, First: 2, Pairs: 1, Blocks: 1}, 2, 0, perWindow)
 	if err != nil {
 		return err
@@ -48,7 +62,38 @@ func explain(err error) error {
 	if err == nil || !refusedByKernel(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %s: use backend: epoll, or change that (%w)", ErrUnavailable, observe().reason(err), err)
+	return &unavailableError{reason: observe().reason(err), cause: err}
+}
+
+// unavailableError says what the administrator can do about a refusal.
+type unavailableError struct {
+	reason string
+	cause  error
+}
+
+func (e *unavailableError) Error() string {
+	return fmt.Sprintf("%v: %s: use backend: epoll, or change that (%v)", ErrUnavailable, e.reason, e.cause)
+}
+
+func (e *unavailableError) Unwrap() []error { return []error{ErrUnavailable, e.cause} }
+
+// onlyIPv4 says of a refusal that it concerns one family.
+func onlyIPv4(err error) error {
+	if e, ok := errors.AsType[*unavailableError](err); ok {
+		return &unavailableError{reason: "IPv4 could be steered, IPv6 could not: " + e.reason, cause: e.cause}
+	}
+	return fmt.Errorf("IPv6: %w", err)
+}
+
+// Reason is what stands behind an error of Probe or Open, without the rest; "" of nil.
+func Reason(err error) string {
+	if err == nil {
+		return ""
+	}
+	if e, ok := errors.AsType[*unavailableError](err); ok {
+		return e.reason
+	}
+	return err.Error()
 }
 
 func refusedByKernel(err error) bool {
@@ -145,6 +190,8 @@ func (f facts) reason(err error) string {
 			" (systemd: AmbientCapabilities and CapabilityBoundingSet; containers: cap-add)"
 	case errors.Is(err, unix.ENOSYS):
 		return "the kernel has no bpf system call (CONFIG_BPF_SYSCALL), or a filter of system calls (seccomp) hides it"
+	case errors.Is(err, unix.EAFNOSUPPORT):
+		return "this machine does not speak that family of addresses (ipv6.disable)"
 	case f.before(kernelSteers):
 		return fmt.Sprintf("kernel %s cannot steer sockets (sk_lookup): Linux 5.9 or later is needed", f.release)
 	case denied && f.before(kernelMemcg) && f.memlock < memlockEnough:

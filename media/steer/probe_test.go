@@ -55,6 +55,7 @@ func TestReasons(t *testing.T) {
 		{"lockdown", with(now, func(f *facts) { f.restrictive = "none [integrity]" }), unix.EPERM, []string{"locked down", "[integrity]"}},
 		{"seccomp", with(now, func(f *facts) { f.seccomp = true }), unix.EPERM, []string{"seccomp"}},
 		{"capabilities unreadable", with(now, func(f *facts) { f.effective, f.unreadable = 0, unix.EPERM }), unix.EPERM, []string{"security module"}},
+		{"no IPv6", now, unix.EAFNOSUPPORT, []string{"family", "ipv6.disable"}},
 		{"no bpf", now, unix.ENOSYS, []string{"CONFIG_BPF_SYSCALL"}},
 		{"not built in", now, unix.EINVAL, []string{"6.1.0", "CONFIG_"}},
 	} {
@@ -74,7 +75,20 @@ func TestExplainKeepsOtherErrors(t *testing.T) {
 	if err := explain(unix.EADDRNOTAVAIL); !errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, ErrUnavailable) {
 		t.Errorf("%v", err)
 	}
+	if Reason(nil) != "" || Reason(unix.EADDRNOTAVAIL) != unix.EADDRNOTAVAIL.Error() {
+		t.Error("reasons of other errors")
+	}
+	one := onlyIPv4(explain(fmt.Errorf("trial: %w", unix.EAFNOSUPPORT)))
+	if got := Reason(one); !errors.Is(one, ErrUnavailable) || !errors.Is(one, unix.EAFNOSUPPORT) || !strings.HasPrefix(got, "IPv4 could be steered, IPv6 could not: ") {
+		t.Errorf("of one family: %q", got)
+	}
+	if err := onlyIPv4(unix.EADDRINUSE); !errors.Is(err, unix.EADDRINUSE) || errors.Is(err, ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
 	err := explain(fmt.Errorf("trial: %w", unix.EPERM))
+	if got := Reason(fmt.Errorf("outer: %w", err)); got == "" || strings.Contains(got, "trial") {
+		t.Errorf("reason %q", got)
+	}
 	if !errors.Is(err, ErrUnavailable) || !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "epoll") {
 		t.Errorf("%v", err)
 	}

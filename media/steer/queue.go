@@ -15,15 +15,16 @@ import (
 //
 // A command does not wake the worker, which would cost more than the command: the worker takes the commands before the
 // datagrams of each wait, so a datagram that comes after a Point meets the leg that was pointed, and silence is the
-// same whenever it is pointed. Many commands ring, and the wait ends by itself a few times a second.
+// same whenever it is pointed. Many commands ring, and urgent ones, and the wait ends by itself a few times a second.
 type queue struct {
 	waiting atomic.Bool // something is pending, or the queue is stopped
 
 	mu      sync.Mutex
 	pending []media.Command
 	spare   []media.Command
-	place   []int32 // by leg: index in pending + 1
-	wake    int     // eventfd
+	agreed  []media.Agreement // bounded by the handshakes under way: one a leg
+	place   []int32           // by leg: index in pending + 1
+	wake    int               // eventfd
 	opened  bool
 	stopped bool
 	settled chan struct{} // closed when what is pending now has been carried out; nil: nobody asks
@@ -43,18 +44,41 @@ func (q *queue) post(c media.Command) {
 	}
 	if at := q.place[c.Leg]; at != 0 {
 		q.pending[at-1] = c
+		if c.Urgent() {
+			q.ring()
+		}
 		return
 	}
 	q.pending = append(q.pending, c)
 	q.place[c.Leg] = int32(len(q.pending))
 	q.waiting.Store(true)
-	if len(q.pending) == ringAt {
+	if len(q.pending) == ringAt || c.Urgent() {
 		q.ring()
 	}
 }
 
 // ringAt is how many commands wake the worker.
 const ringAt = 64
+
+// agree hands over what a handshake has come to, and rings: the peer waits.
+func (q *queue) agree(a media.Agreement) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.opened || q.stopped {
+		return
+	}
+	q.agreed = append(q.agreed, a)
+	q.waiting.Store(true)
+	q.ring()
+}
+
+// agreements are those since the last time.
+func (q *queue) agreements() (list []media.Agreement) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list, q.agreed = q.agreed, nil
+	return list
+}
 
 func (q *queue) stop() {
 	q.mu.Lock()

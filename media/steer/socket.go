@@ -20,36 +20,60 @@ const receiveBuffer = 8 << 20
 const sendBuffer = 4 << 20
 
 // vacant tells which port pairs no other program holds, by trying to bind each port and asking who hears it, and which
-// legs are in use. A pair of which one port is in use is left out whole.
-func vacant(layout media.Layout) (free, held []int, err error) {
+// legs are in use. A pair of which one port is in use is left out whole. Pairs in use are looked at once more after a
+// moment: a predecessor that is just ending gives its ports back one by one, and its steering last.
+func vacant(layout media.Layout, moment func()) (free, held []int, err error) {
 	ask := newInquiry()
 	defer ask.close()
+	var doubtful []int
 	for pair := range layout.Blocks * layout.Pairs {
-		clear := true
-		for leg := pair * 2; leg <= pair*2+1; leg++ {
-			at := layout.Local(leg)
-			fd, err := bind(at)
-			switch {
-			case errors.Is(err, unix.EADDRINUSE):
-				held, clear = append(held, leg), false
-			case err != nil:
-				return nil, nil, err
-			default:
-				_ = unix.Close(fd)
-				if ask.taken(at) {
-					held, clear = append(held, leg), false
-				}
-			}
+		legs, err := heldOf(pair, layout, ask)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case len(legs) > 0:
+			doubtful = append(doubtful, pair)
+		default:
+			free = append(free, pair)
 		}
-		if clear {
+	}
+	if len(doubtful) > 0 && len(free) > 0 {
+		moment()
+	}
+	for _, pair := range doubtful {
+		legs, err := heldOf(pair, layout, ask)
+		if err != nil {
+			return nil, nil, err
+		}
+		if held = append(held, legs...); len(legs) == 0 {
 			free = append(free, pair)
 		}
 	}
 	if len(free) == 0 {
-		return nil, nil, fmt.Errorf("media/steer: every port pair of %d-%d is in use by other programs: choose another media.ports",
-			layout.First, layout.First+2*layout.Pairs-1)
+		return nil, nil, fmt.Errorf("media/steer: every port pair of %d-%d is in use by other programs: choose another media.ports (%w)",
+			layout.First, layout.First+2*layout.Pairs-1, unix.EADDRINUSE)
 	}
 	return free, held, nil
+}
+
+// heldOf are the legs of a pair that other programs hold.
+func heldOf(pair int, layout media.Layout, ask *inquiry) (held []int, err error) {
+	for leg := pair * 2; leg <= pair*2+1; leg++ {
+		at := layout.Local(leg)
+		fd, err := bind(at)
+		switch {
+		case errors.Is(err, unix.EADDRINUSE):
+			held = append(held, leg)
+		case err != nil:
+			return nil, err
+		default:
+			_ = unix.Close(fd)
+			if ask.taken(at) {
+				held = append(held, leg)
+			}
+		}
+	}
+	return held, nil
 }
 
 // bind opens a UDP socket on an address of ours.
@@ -109,6 +133,7 @@ func openIntake(at netip.AddrPort, layout media.Layout) (fd int, err error) {
 	o := options{fd: fd}
 	o.buffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, max(receiveBuffer, layout.ReceiveBuffer))
 	o.mark(at.Addr().Is6(), layout.DSCP)
+	o.set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
 	if at.Addr().Is6() {
 		o.set(unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, 1)
 	} else {

@@ -35,6 +35,7 @@ package steer
 
 import (
 	"errors"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/dtls"
 )
 
 // Options are the back end's own settings.
@@ -64,6 +66,8 @@ type Backend struct {
 	workers  []*worker
 	bound    map[int]int // sockets by the leg whose port they are bound to; fixed once the threads run
 	threads  sync.WaitGroup
+	keying   *dtls.Table
+	drain    *media.Drain
 	opened   atomic.Bool // Post may see the workers
 	close    sync.Once
 
@@ -93,7 +97,7 @@ func (b *Backend) String() string { return "steer" }
 
 // Open implements media.Backend, in the network namespace of the calling thread. A port in use is missing. Where the
 // machine does not allow steering, the error is ErrUnavailable, in the words of Probe.
-func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, error) {
+func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board, error) {
 	if b.workers != nil {
 		return nil, errors.New("media/steer: already open: use one back end for each plane")
 	}
@@ -106,7 +110,14 @@ func (b *Backend) Open(layout media.Layout, _ media.Listener) (*media.Board, err
 	runtime.LockOSThread() // sockets and program in one namespace
 	defer runtime.UnlockOSThread()
 	b.layout, b.engine, b.bound = layout, media.NewEngineOn(layout, board), make(map[int]int)
-	held, err := b.open()
+	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
+		b.workers[layout.Worker(int(a.Leg))].queue.agree(a)
+		hears.Agree(a)
+	}}); err != nil {
+		return nil, err
+	}
+	b.drain = media.NewDrain(b.engine, hears)
+	held, err := b.open(hears)
 	if err != nil {
 		b.shut()
 		b.workers = nil
@@ -129,9 +140,12 @@ func (b *Backend) board(layout media.Layout, base time.Time) (*media.Board, erro
 	return media.NewBoard(layout, base), nil
 }
 
+// lookAgain is the time that a predecessor has to give its ports back. Where everything is in use the caller tries again.
+const lookAgain = 100 * time.Millisecond
+
 // open opens the sockets and begins to steer. held are the legs whose ports are in use.
-func (b *Backend) open() (held []int, err error) {
-	free, held, err := vacant(b.layout)
+func (b *Backend) open(hears media.Listener) (held []int, err error) {
+	free, held, err := vacant(b.layout, func() { time.Sleep(lookAgain) })
 	if err != nil {
 		return nil, err
 	}
@@ -140,7 +154,7 @@ func (b *Backend) open() (held []int, err error) {
 		return nil, err
 	}
 	for number := range n {
-		w, err := newWorker(number, b)
+		w, err := newWorker(number, b, hears)
 		b.workers = append(b.workers, w)
 		if err != nil {
 			return nil, err
@@ -185,6 +199,16 @@ func (b *Backend) Flooded() (n uint32) {
 	return n
 }
 
+// sendRecord sends a record of a handshake, on any goroutine, from a socket of its own: there are few.
+func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) {
+	fd, ok := b.bound[int(leg)]
+	if !ok {
+		fd = -1
+	}
+	_ = large(b.layout.Local(int(leg)), fd, b.layout.DSCP, media.EndpointOf(to), record) // lost: it is repeated
+	b.drain.Sent(leg, to, record)
+}
+
 // shut gives everything back, the steering first. No thread runs.
 func (b *Backend) shut() {
 	b.steering.close()
@@ -205,6 +229,7 @@ func (b *Backend) shut() {
 // Post implements media.Backend.
 func (b *Backend) Post(c media.Command) {
 	if b.opened.Load() && c.Leg >= 0 && int(c.Leg) < b.layout.Legs() {
+		b.drain.Post(&c)
 		b.workers[b.layout.Worker(int(c.Leg))].queue.post(c)
 	}
 }
@@ -230,6 +255,12 @@ func (b *Backend) Close() error {
 			w.queue.stop()
 		}
 		b.threads.Wait()
+		if b.keying != nil {
+			b.keying.Close()
+		}
+		if b.drain != nil {
+			b.drain.Close()
+		}
 		b.shut()
 	})
 	return nil

@@ -5,6 +5,7 @@ package steer
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"time"
 	"unsafe"
@@ -42,10 +43,14 @@ type worker struct {
 	intakes [2]intake // by family
 	outlets [2]outlet // by block
 	rest    unix.Timespec
+	sample  sampler
 	refused func(media.Verdict, []byte, unix.Errno)
+	hinted  func() // never nil
+	play    func(media.Verdict) bool
+	tone    [headroom + largest + tailroom]byte // what the engine makes itself
 }
 
-func newWorker(number int, b *Backend) (w *worker, err error) {
+func newWorker(number int, b *Backend, hears media.Listener) (w *worker, err error) {
 	layout, o := b.layout, b.options
 	w = &worker{
 		number: number, raw: o.Process, patient: o.Process && !layout.LowLatency, pollFD: -1, wakeFD: -1,
@@ -54,7 +59,10 @@ func newWorker(number int, b *Backend) (w *worker, err error) {
 	for i := range w.intakes {
 		w.intakes[i].fd, w.outlets[i].fd = -1, -1
 	}
-	w.refused = w.refuse
+	w.refused, w.play, w.hinted = w.refuse, w.send, hears.Hinted
+	if w.hinted == nil {
+		w.hinted = func() {}
+	}
 	if w.pollFD, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return w, fmt.Errorf("media/steer: epoll instance: %w", err)
 	}
@@ -153,6 +161,12 @@ func (w *worker) serve() (stopped bool) {
 				w.last += in.n
 			}
 		}
+		if now >= w.engine.Due(w.number) {
+			w.engine.Play(now, w.number, w.play)
+		}
+		if w.engine.News(w.number) {
+			w.hinted()
+		}
 	}
 }
 
@@ -167,12 +181,22 @@ func (w *worker) wait() {
 		if w.patient && w.last > 0 && w.last < batch {
 			w.gather()
 		}
-		w.poll(unix.RawSyscall6, rawWait)
+		w.poll(unix.RawSyscall6, w.spare(rawWait))
 		return
 	}
 	if w.poll(unix.RawSyscall6, 0) == 0 {
-		w.poll(unix.Syscall6, lazyWait)
+		w.poll(unix.Syscall6, w.spare(lazyWait))
 	}
+}
+
+// spare is how many of a wait's milliseconds are left before the engine has something to do of itself.
+func (w *worker) spare(ms int) int {
+	due := w.engine.Due(w.number)
+	if due == math.MaxInt64 {
+		return ms
+	}
+	left := time.Duration(due) - time.Since(w.base)
+	return max(0, min(ms, int((left+time.Millisecond-1)/time.Millisecond)))
 }
 
 // gather sleeps until the next half millisecond: what arrives meanwhile is one batch and costs one wake-up.
@@ -215,6 +239,9 @@ func (w *worker) commands(now int64) (stopped bool) {
 	for i := range list {
 		w.engine.Apply(now, &list[i])
 	}
+	for _, a := range w.queue.agreements() {
+		w.engine.Agree(now, &a)
+	}
 	return stopped
 }
 
@@ -230,6 +257,7 @@ func (w *worker) relay(now int64, in *intake) {
 		w.judge(now, in, i)
 	}
 	w.flush()
+	w.sample.sent(w.engine, w.number)
 }
 
 // flush sends what is queued.
@@ -259,6 +287,19 @@ func (w *worker) judge(now int64, in *intake, i int) {
 		return
 	}
 	o.put(v, port, &in.buf[i], len(v.Data))
+	w.sample.take(in, i)
+}
+
+// send takes a packet that the engine made itself. What becomes of it, refuse is told.
+func (w *worker) send(v media.Verdict) bool {
+	block, port := w.atlas.place(int(v.Out))
+	o := &w.outlets[block]
+	if v.To.Is4() == o.v6 || len(v.Data) > largest+tailroom {
+		return false
+	}
+	o.put(v, port, &w.tone, copy(w.tone[headroom:], v.Data))
+	o.flush(w.refused) // its buffer is used again for the next one
+	return true
 }
 
 // refuse is told of a datagram that the kernel did not take.

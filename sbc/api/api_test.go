@@ -81,6 +81,10 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	trunks, err := c.Trunks(ctx)
 	wantTrunks, _ := f.Trunks(ctx)
 	same("trunks", trunks, wantTrunks, err)
+	relay, err := c.Media(ctx)
+	if err != nil || relay.Process == nil || relay.Process.PID != 4712 || len(relay.Rejected) != 2 || relay.Pool.Orphans != 3 {
+		t.Errorf("media: %v, %+v", err, relay)
+	}
 	nodes, err := c.Nodes(ctx)
 	same("nodes", nodes, []Node{}, err)
 	why, err := c.Why(ctx, "198.51.100.7 & more?")

@@ -84,6 +84,11 @@ func (c *Client) Trunks(ctx context.Context) ([]Trunk, error) {
 	return call[[]Trunk](ctx, c, http.MethodGet, "/v1/trunks", nil)
 }
 
+// Media is the relay in full.
+func (c *Client) Media(ctx context.Context) (Relay, error) {
+	return call[Relay](ctx, c, http.MethodGet, "/v1/media", nil)
+}
+
 // Nodes are the PBX nodes.
 func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	return call[[]Node](ctx, c, http.MethodGet, "/v1/pbx", nil)

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"time"
+
+	"sallyport/sbc/tu"
 )
 
 // Control is what the API asks of the running program. Every method answers within its context and may be called from
@@ -18,6 +20,8 @@ type Control interface {
 	Call(ctx context.Context, id string) (Call, error)
 	// Trunks are the trunks in file order.
 	Trunks(ctx context.Context) ([]Trunk, error)
+	// Media is the relay in full.
+	Media(ctx context.Context) (Relay, error)
 	// Nodes are the PBX nodes in file order.
 	Nodes(ctx context.Context) ([]Node, error)
 	// Registrations are the bindings of phones, by address-of-record; of one of them alone if aor names one (user, or
@@ -101,6 +105,9 @@ type Media struct {
 	Resting int    `json:"resting"`
 	High    int    `json:"high"`              // most in use at a time
 	Missing int    `json:"missing,omitempty"` // ports that other programs hold
+	// Streams of calls whose signalling a crash has ended, and when the oldest of those calls began.
+	Orphans      int       `json:"orphans,omitempty"`
+	OrphansSince time.Time `json:"orphans_since,omitzero"`
 }
 
 // Count is how often something was decided: by the guard, with side and realm, or later, of an admitted request.
@@ -173,21 +180,20 @@ type Leg struct {
 // Stream is one m= line of a call.
 type Stream struct {
 	Index   int       `json:"index"`
+	Codec   string    `json:"codec,omitempty"`
+	Packet  float64   `json:"packet_ms,omitempty"`   // of speech in a packet; absent: 20
+	AsG711  bool      `json:"mos_as_g711,omitempty"` // nothing is published of the codec: its MOS is that of G.711
 	Outside StreamLeg `json:"outside"`
 	Inside  StreamLeg `json:"inside"`
 }
 
-// StreamLeg is one side of a stream: our bound address, the one its SDP named, and the one learned from its packets.
+// StreamLeg is one side of a stream: our bound address, the one its SDP named, the one learned from its packets, and its
+// figures, which are those of the call's record.
 type StreamLeg struct {
-	Local     string  `json:"local"`
-	Signalled string  `json:"signalled,omitempty"`
-	Learned   string  `json:"learned,omitempty"`
-	Packets   uint64  `json:"packets"` // from this peer
-	Bytes     uint64  `json:"bytes"`
-	Sent      uint64  `json:"sent"` // to this peer
-	Lost      uint64  `json:"lost"`
-	Jitter    float64 `json:"jitter_ms"`
-	Rejected  uint64  `json:"rejected"`
+	Local     string `json:"local"`
+	Signalled string `json:"signalled,omitempty"`
+	Learned   string `json:"learned,omitempty"`
+	tu.LegStats
 }
 
 // Trunk is one provider.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	"sallyport/sbc/tu"
 )
 
 // fake is a program that answers what it is told to.
@@ -77,8 +79,14 @@ func sampleCall() Call {
 			{"inside", "confirmed", "10.0.0.10:5060", "udp:10.0.0.10:5060", "xyz"},
 		},
 		Streams: []Stream{{
-			Outside: StreamLeg{Local: "203.0.113.10:30000", Signalled: "203.0.113.21:4000", Packets: 100, Sent: 99, Lost: 1, Jitter: 2.5},
-			Inside:  StreamLeg{Local: "10.0.0.2:30000", Signalled: "10.0.0.10:8000", Learned: "10.0.0.10:8002", Packets: 99, Sent: 100},
+			Codec: "G722", Packet: 20, AsG711: true,
+			Outside: StreamLeg{Local: "203.0.113.10:30000", Signalled: "203.0.113.21:4000", LegStats: tu.LegStats{
+				Packets: 1500, Sent: 1484, Lost: 15, Jitter: 2.5, MOSIn: 4.23, Rejected: 12, Rejections: map[string]uint64{"source": 2, "policed": 9, "junk": 1},
+			}},
+			Inside: StreamLeg{Local: "10.0.0.2:30000", Signalled: "10.0.0.10:8000", Learned: "10.0.0.10:8002", LegStats: tu.LegStats{
+				Packets: 1484, Sent: 1500, MOSIn: 4.41, Reports: 6, FarLost: 15, FarSent: 1490, FarJitter: 3.125, FarMOS: 4.1, RoundTrip: 41.52, MOSOut: 4.19,
+				Remote: "10.0.0.10:8002", Latched: true,
+			}},
 		}},
 	}
 }
@@ -104,6 +112,19 @@ func samplePeers() []Peer {
 	return []Peer{
 		{"203.0.113.20:5060", "udp", "up", start, "200 OK"},
 		{"203.0.113.21:5060", "udp", "down", start, "no answer"},
+	}
+}
+
+func (f *fake) Media(context.Context) (Relay, error) { return sampleRelay(), nil }
+
+func sampleRelay() Relay {
+	return Relay{
+		Backend: "epoll", NotSteer: "the process lacks CAP_BPF", Process: &RelayProcess{PID: 4712, Build: "1.2.3", Started: true}, Workers: 2,
+		Latency: "normal", Renewals: 1, Strays: 17, Rejected: []Count{{Action: "drop", Reason: "source", Count: 5}, {Action: "drop", Reason: "junk", Count: 1}},
+		Delay: RelayDelay{Samples: 3125, P50: 0.084, P99: 0.51, Max: 1.835},
+		Pool: RelayPool{
+			Ports: "30000-31000", Addresses: []string{"203.0.113.10", "10.0.0.2"}, Reserved: 12, Free: 482, High: 80, Resting: 1, Missing: 2, Orphans: 3,
+		},
 	}
 }
 

@@ -25,7 +25,7 @@ type Registration struct {
 	Refreshed  time.Time `json:"refreshed"`         // its last one
 	Expires    time.Time `json:"expires"`           // as the phone was told
 	ExpiresPBX time.Time `json:"expires_pbx"`       // as the PBX said
-	Keepalive  string    `json:"keepalive"`         // "options 25s", "crlf 25s", "none"
+	Keepalive  string    `json:"keepalive"`         // "options 25s", "crlf 25s", "ping 25s" (WebSocket), "none"
 	Answered   time.Time `json:"answered,omitzero"` // when it last answered a keepalive
 	Calls      []string  `json:"calls,omitempty"`   // ids of its calls
 	Media      []string  `json:"media,omitempty"`   // of those: what SDP said, and where it was heard from
@@ -179,7 +179,7 @@ func (r *Registration) Text(now time.Time, zone *time.Location) string {
 func (r *Registration) keepalive(now time.Time) string {
 	kind := cmp.Or(r.Keepalive, "none")
 	switch {
-	case kind == "none":
+	case kind == "none", strings.HasPrefix(kind, "ping"): // the connection's own matter
 		return kind
 	case !r.Answered.IsZero():
 		return kind + ", answered " + ago(r.Answered, now)

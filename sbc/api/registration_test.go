@@ -261,6 +261,7 @@ func TestKeepaliveAsPrinted(t *testing.T) {
 		{"options 25s", time.Minute, time.Time{}, "options 25s, never answered"},
 		{"options 25s", time.Minute, start.Add(-7 * time.Second), "options 25s, answered 7 s ago"},
 		{"crlf 25s", time.Minute, time.Time{}, "crlf 25s, never answered, which phones need not"},
+		{"ping 25s", time.Hour, time.Time{}, "ping 25s"},
 		{"options", 0, time.Time{}, "options, never answered"},
 	} {
 		r := Registration{Keepalive: c.keepalive, Since: start.Add(-c.age), Answered: c.answered}

@@ -154,6 +154,7 @@ func (s *Server) routes() http.Handler {
 	ask("GET /v1/calls", func(r *http.Request) (any, error) { return list(c.Calls(r.Context())) })
 	ask("GET /v1/calls/{id}", func(r *http.Request) (any, error) { return some(c.Call(r.Context(), r.PathValue("id"))) })
 	ask("GET /v1/trunks", func(r *http.Request) (any, error) { return list(c.Trunks(r.Context())) })
+	ask("GET /v1/media", func(r *http.Request) (any, error) { return some(c.Media(r.Context())) })
 	ask("GET /v1/pbx", func(r *http.Request) (any, error) { return list(c.Nodes(r.Context())) })
 	ask("GET /v1/registrations", func(r *http.Request) (any, error) { return bindings(c.Registrations(r.Context(), "")) })
 	ask("GET /v1/registrations/{aor}", func(r *http.Request) (any, error) { return s.bindingsOf(r.Context(), r.PathValue("aor")) })

@@ -42,6 +42,9 @@ func (s *Status) Text(zone *time.Location) string {
 		{"media", s.Media.text()},
 		{"core", fmt.Sprintf("%.1f %% busy", s.Busy*100)},
 	}
+	if s.Media.Orphans > 0 {
+		rows = slices.Insert(rows, 4, []string{"orphans", s.Media.orphans(zone)})
+	}
 	if s.Phones != (PhoneGauge{}) {
 		rows = slices.Insert(rows, 3, []string{"phones", s.Phones.text()})
 	}
@@ -125,6 +128,11 @@ func (m *Media) text() string {
 		text += fmt.Sprintf("; %d ports are held by other programs", m.Missing)
 	}
 	return text
+}
+
+func (m *Media) orphans(zone *time.Location) string {
+	return fmt.Sprintf("%d streams of calls from before this start, the oldest since %s: their ports come back when they are silent",
+		m.Orphans, clock(m.OrphansSince, zone))
 }
 
 func (i *Interface) text() string {
@@ -212,20 +220,10 @@ func (c *Call) Text(now time.Time, zone *time.Location) string {
 	for _, l := range c.Legs {
 		rows = append(rows, []string{l.Side, fmt.Sprintf("%s, %s at %s, Call-ID %s", l.State, l.Peer, l.Remote, printable(l.CallID))})
 	}
-	for _, s := range c.Streams {
-		rows = append(rows,
-			[]string{fmt.Sprintf("stream %d outside", s.Index), s.Outside.text()},
-			[]string{fmt.Sprintf("stream %d inside", s.Index), s.Inside.text()})
+	for i := range c.Streams {
+		rows = append(rows, c.Streams[i].rows()...)
 	}
 	return table(rows)
-}
-
-func (l *StreamLeg) text() string {
-	text := l.Local + " ⇄ " + cmp.Or(l.Learned, l.Signalled, "nobody yet")
-	if l.Learned != "" && l.Signalled != "" && l.Learned != l.Signalled {
-		text += " (said " + l.Signalled + ")"
-	}
-	return text + fmt.Sprintf(": %d in, %d out, %d lost, %d refused, jitter %.1f ms", l.Packets, l.Sent, l.Lost, l.Rejected, l.Jitter)
 }
 
 // TrunksText is `sbc trunks`.

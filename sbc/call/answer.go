@@ -37,8 +37,7 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	c.pairs[i].dlg[callee].Confirm(m)
 	out, do, err := c.agree(i, m, do)
 	if err != nil {
-		code, why := verdict(err)
-		return c.refuse(now, code, why, "sbc", c.hangUpFork(at, m, do))
+		return c.refuseMedia(now, callee, err, c.hangUpFork(at, m, do))
 	}
 	c.won, c.phase = i, answered
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
@@ -63,7 +62,8 @@ func (c *Call) agree(i int, m *message.Message, do []tu.Action) (*message.Messag
 	out := c.relayed(m, c.invite, callee)
 	out.To.Tag = d.Local.Tag
 	c.legs[callee].media.early = nil // "candidates are the union until the 2xx, then the winner's"
-	p, err := c.edit(callee, m)
+	c.legs[callee].media.unlearn()   // what other forks have said
+	p, err := c.editCallee(m)
 	switch {
 	case err != nil:
 		return nil, do, err

@@ -65,8 +65,7 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	b.peer, b.hop = hop.Peer, hop
 	m, do, err := c.outgoing(hop, do)
 	if err != nil {
-		code, why := verdict(err)
-		return c.refuse(now, code, why, "sbc", do)
+		return c.refuseMedia(now, caller, err, do)
 	}
 	c.phase = inviting
 	c.lastRef++
@@ -140,6 +139,8 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	c.dress(m, callee)
 	header.Copy(dir, in, m, hosts)
 	capable(m)
+	b.media.books = nil                   // the hop before was another peer
+	b.media.own, b.media.seals = nil, nil // keys are for one hop
 	p, err := c.edit(caller, in)
 	if err != nil {
 		return nil, do, err

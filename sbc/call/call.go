@@ -56,6 +56,7 @@ type leg struct {
 	secure  bool       // which is a SIPS URI
 	brought tu.Secrets // hidden from the other leg
 	media   mediaState // SDP and aims
+	keys    *keys      // digits; nil: none yet
 	bye     bool       // a BYE of the call's dialog has gone to it, or come from it
 }
 
@@ -95,6 +96,8 @@ type Call struct {
 	pairs   []pair
 	won     int      // index of the pair that was answered, -1
 	early   proposal // the last provisional description of all
+	seals   seals    // of the last offer
+	swapped bool     // the callee refused the form that its media was offered in first
 
 	hops     []tu.Hop
 	attempts []attempt // one INVITE a hop; the last one is the current
@@ -105,9 +108,10 @@ type Call struct {
 	acks     []sentAck // for copies of the 2xx they acknowledged
 
 	streams []tu.Stream
-	waiting []tu.Event // events that wait for ports
-	served  bool       // the event at hand has waited: what the pool could not give it is answered with port 0
-	relays  []relay    // requests of the dialog on their way to the other leg
+	prints  []tu.Fingerprint // our certificate for each, as it was when they got their ports
+	waiting []tu.Event       // events that wait for ports
+	served  bool             // the event at hand has waited: what the pool could not give it is answered with port 0
+	relays  []relay          // requests of the dialog on their way to the other leg
 
 	attemptAt, ringAt, timerC time.Time
 	byeCaller                 bool             // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
@@ -180,6 +184,8 @@ func (c *Call) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 		do = c.mediaHint(now, ev, do)
 	case tu.Moved:
 		do = c.moved(ev, do)
+	case tu.DigitHeard:
+		do = c.digitHeard(ev, do)
 	case tu.MediaRefused:
 		do = c.hangUp(now, 488, reason.MediaForbidden, do)
 	case tu.Hangup:
@@ -269,7 +275,7 @@ func (c *Call) mediaHint(now time.Time, ev tu.MediaHint, do []tu.Action) []tu.Ac
 
 // maybeEnd ends the user once its CDR is written, no transaction of it is open, and nothing waits to be looked at.
 func (c *Call) maybeEnd(do []tu.Action) []tu.Action {
-	if c.phase != ending || c.byeCaller || c.ended || len(c.byes) > 0 || len(c.relays) > 0 || len(c.waiting) > 0 {
+	if c.phase != ending || c.byeCaller || c.ended || len(c.byes) > 0 || len(c.relays) > 0 || len(c.waiting) > 0 || c.telling() {
 		return do
 	}
 	for i := range c.attempts {

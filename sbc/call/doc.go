@@ -7,13 +7,31 @@
 //
 // One file holds one phase: setup (INVITE in, route, ports), attempt (INVITE out, failover), provisional and answer (what
 // the callee says), ack, cancel, indialog and relay (requests of a dialog on their way to the other leg), offer (re-INVITE
-// and UPDATE with glare), bye, abort. flow.go tells who may speak for a leg and lets that of a phone move; challenge.go lets
-// the PBX's challenges through to phones and nowhere else; media.go edits SDP and aims the relay; build.go writes messages;
-// record.go keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event
-// by event.
+// and UPDATE with glare), bye, abort. flow.go tells who may speak for a leg and lets that of a phone move; challenge.go
+// lets the PBX's challenges through to phones and nowhere else; media.go edits SDP and aims the relay;
+// numbers.go lets each leg keep its payload types; build.go writes messages; digits.go converts digits, keys.go reads and
+// writes them; record.go keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by event.
+//
+// Digits come as telephone events (RFC 4733) or in INFO. How a peer has them, tu.DTMF says. On the way from one leg to the
+// other an event becomes INFO (E→I), INFO an event (I→E), or nothing is changed (·); "agreed" says which of the two have
+// telephone events by offer and answer:
+//
+//	from     to       agreed: both   the first   the second   none
+//	pass     pass             ·          ·           ·          ·
+//	pass     rfc4733          I→E        ·           I→E        ·
+//	pass     info             E→I        E→I         ·          ·
+//	rfc4733  pass             ·          E→I         ·          ·
+//	rfc4733  rfc4733          ·          ·           ·          ·
+//	rfc4733  info             E→I        E→I         ·          ·
+//	info     pass             I→E        ·           I→E        ·
+//	info     rfc4733          I→E        ·           I→E        ·
+//	info     info             ·          ·           ·          ·
+//
+// For that, who speaks INFO is offered no events, and who speaks events, or stands opposite to INFO, is offered some even
+// where the other one has none.
 //
 //	routing → reserving → inviting → ringing → answered → established → ending
 //	   └─────────┴───────────┴──────────┴──── refused, cancelled ─────────┘
 //
-// RFC 3261 §13–15, RFC 3264, RFC 5407, RFC 6337, RFC 7092 (SDP-modifying, media relay).
+// RFC 3261 §13–15, RFC 3264, RFC 4733 §2.4, RFC 5407, RFC 6086, RFC 6337, RFC 7092 (SDP-modifying, media relay).
 package call

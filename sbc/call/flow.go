@@ -156,10 +156,11 @@ func (c *Call) followMedia(l int, do []tu.Action) []tu.Action {
 	if err != nil {
 		return do
 	}
-	aims, err := c.aims(l, s)
+	aims, err := c.aims(l, s, func(i int) bool { now := m.shaken(i); return now.checked() })
 	if err != nil {
 		return do
 	}
+	m.keepSeals(aims)
 	m.epoch++
 	for i := range aims {
 		aims[i].Epoch = m.epoch

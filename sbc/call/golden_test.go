@@ -120,6 +120,7 @@ func (p *player) event(line string) []tu.Action {
 	switch f[0] {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
+		p.hop[caller].Peer.Media.DTMF = dtmfOf(w["dtmf"])
 		return nil
 	case "a", "b":
 		return p.peer(int(f[0][0]-'a'), plain[0], w)
@@ -155,6 +156,8 @@ func (p *player) event(line string) []tu.Action {
 	case "hangup":
 		code, _ := strconv.Atoi(plain[0])
 		return p.step(tu.Hangup{Code: code, Why: reason.Reason(w["why"])})
+	case "digit":
+		return p.digit(plain[0], w)
 	case "silence":
 		return p.step(tu.MediaHint{Silent: true})
 	case "media-refused":
@@ -178,6 +181,7 @@ func (p *player) routed(names []string, w words) []tu.Action {
 		if d, err := time.ParseDuration(w["ring"]); err == nil {
 			h.Peer.RingTimeout = d
 		}
+		h.Peer.Media.DTMF = dtmfOf(w["dtmf"])
 		ev.Hops = append(ev.Hops, h)
 	}
 	return p.step(ev)
@@ -343,6 +347,7 @@ func seenOn(here tu.Local, f nat.Flow) tu.Local {
 
 // adorn adds what an event says of a message beside its body: Header=value with _ for a blank, maxforwards=, text=.
 func (p *player) adorn(m *message.Message, w words) {
+	var kind string
 	for _, k := range slices.Sorted(mapKeys(w)) {
 		v := strings.ReplaceAll(w[k], "_", " ")
 		switch {
@@ -356,6 +361,9 @@ func (p *player) adorn(m *message.Message, w words) {
 			} else {
 				m.From.URI = u
 			}
+		case k == "relay", k == "plain":
+			m.Body, kind = digitBody(k, w[k])
+			m.Set("Content-Type", kind)
 		case k == "maxforwards":
 			m.MaxForwards = w.number(k, 0)
 		case k == "text":

@@ -46,6 +46,11 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	if code, extra := c.refusal(i, m); code != 0 {
 		return c.answer(from, ev.Tx, m, code, do, extra...)
 	}
+	if m.Method == "INFO" {
+		if do, taken := c.infoArrived(now, from, ev, do); taken {
+			return do
+		}
+	}
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
 		return c.offerArrived(now, from, i, ev, do)
 	}

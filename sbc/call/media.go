@@ -22,6 +22,12 @@ type mediaState struct {
 	epoch uint32         // counts its descriptions: a new one permits a new latch
 	early []netip.Prefix // addresses of all its early dialogs, until the answer
 
+	formats []formats // the payload types of in
+	books   []book    // every number that it knows, by stream
+
+	seals []seal     // of in: how its streams are protected
+	own   [][]ownKey // our keys towards it, by stream
+
 	session uint64 // our o= id towards it
 	version uint64 // and version of what was sent last, be it in force or refused (RFC 3264 §8)
 	sent    []byte
@@ -32,6 +38,8 @@ type proposal struct {
 	in, out []byte // as it came, as the other leg gets it
 	body    []byte // the whole body around out, if it had several parts
 	aims    []tu.Aim
+	formats []formats
+	seals   []seal
 }
 
 // empty reports whether there was no description.
@@ -59,7 +67,10 @@ func (c *Call) adopt(from int, p proposal) {
 	for i := range p.aims {
 		p.aims[i].Epoch = l.epoch
 	}
-	l.in, l.aims = p.in, p.aims
+	l.in, l.aims, l.formats, l.seals = p.in, p.aims, p.formats, p.seals
+	for i := range p.formats {
+		l.book(i).learn(p.formats[i].said, true)
+	}
 	c.legs[1-from].media.out = p.out
 }
 
@@ -68,6 +79,7 @@ type errMedia struct {
 	code int
 	why  reason.Reason
 	text string
+	tell string // what the peer that is refused may know of it; empty: nothing
 }
 
 func (e *errMedia) Error() string { return e.text }
@@ -97,6 +109,27 @@ func described(m *message.Message) bool { return len(sdpOf(m)) > 0 }
 // edit reads the description that one leg sent and writes what the other leg gets: our addresses, our ports, our origin.
 // Nothing is in force yet, but what it returns must be sent: the version of the next description counts from it.
 func (c *Call) edit(from int, m *message.Message) (proposal, error) {
+	return c.describe(from, m, nil)
+}
+
+// editAnswer is edit for an answer; offer are the formats of what it answers.
+func (c *Call) editAnswer(from int, m *message.Message, offer []formats) (proposal, error) {
+	if offer == nil {
+		offer = []formats{}
+	}
+	return c.describe(from, m, offer)
+}
+
+// editCallee is edit for what the callee says of the INVITE: an answer, if the INVITE had an offer.
+func (c *Call) editCallee(m *message.Message) (proposal, error) {
+	if c.offered {
+		return c.editAnswer(callee, m, c.legs[caller].media.formats)
+	}
+	return c.edit(callee, m)
+}
+
+// describe is edit; of an offer, offer is nil.
+func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal, error) {
 	raw := sdpOf(m)
 	if len(raw) == 0 {
 		return proposal{}, nil
@@ -107,22 +140,36 @@ func (c *Call) edit(from int, m *message.Message) (proposal, error) {
 	}
 	to := &c.legs[1-from]
 	p := proposal{in: raw}
-	if p.aims, err = c.aims(from, s); err != nil {
+	answer := c.answering(from, m)
+	if p.aims, err = c.aims(from, s, func(i int) bool { return c.checks(from, i, s, answer) }); err != nil {
 		return proposal{}, err
 	}
+	if err := c.unseal(from, s, answer, &p); err != nil {
+		return proposal{}, err
+	}
+	c.unplace(s, &p)
+	p.formats = make([]formats, len(p.aims))
 	for i := range s.Len() {
 		if i >= len(p.aims) {
 			s.Reject(i) // no port was to be had
 			continue
 		}
-		if line := s.At(i); line.Rejected() || !line.Datagram() {
+		line := s.At(i)
+		if line.Rejected() || !line.Datagram() {
+			s.Reject(i)
+			continue
+		}
+		p.formats[i] = c.renumber(from, i, s, &line)
+		if !c.matchEvents(from, i, s, &line, &p.formats[i], offer) {
 			s.Reject(i)
 			continue
 		}
 		port := c.streams[i].At(to.peer.Side).Port()
 		s.SetMedia(i, to.hop.Here.Media, port, port+1)
 	}
+	told := c.sealFor(1-from, s, answer, &p)
 	s.DropCandidates()
+	c.transports(1-from, s, answer, told, &p)
 	p.out = c.sign(to, s)
 	p.body = p.out
 	if len(raw) < len(m.Body) {
@@ -152,22 +199,23 @@ func (c *Call) sign(to *leg, s *sdp.Session) []byte {
 }
 
 // aims are the relay's wanted state for one leg, for each m= line that has a port. They are read before anything is
-// edited: one c= line may count for all streams.
-func (c *Call) aims(from int, s *sdp.Session) ([]tu.Aim, error) {
+// edited: one c= line may count for all streams. checked tells where the peer shows where it is by checks.
+func (c *Call) aims(from int, s *sdp.Session, checked func(i int) bool) ([]tu.Aim, error) {
 	out := make([]tu.Aim, min(s.Len(), len(c.streams)))
 	for i := range out {
 		line := s.At(i)
-		a, err := c.aim(from, &line)
+		a, err := c.aim(from, &line, checked(i))
 		if err != nil {
 			return nil, err
 		}
+		a.Police, a.Clock = police(s, i, &line), clock(s, i)
 		out[i] = a
 	}
 	return out, nil
 }
 
 // aim is the relay's wanted state for one leg of a stream, from what the leg's peer says of it.
-func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
+func (c *Call) aim(from int, line *sdp.Media, checked bool) (tu.Aim, error) {
 	l := &c.legs[from]
 	a := tu.Aim{
 		Latch: l.peer.Media.Latch, Sources: l.peer.Media.Sources, Payloads: tu.Payloads(line.Payloads), Mux: line.Mux,
@@ -175,6 +223,10 @@ func (c *Call) aim(from int, line *sdp.Media) (tu.Aim, error) {
 		Fallback: l.fallback(),
 	}
 	if line.Rejected() || !line.Datagram() {
+		return a, nil
+	}
+	if checked {
+		a.Send, a.Receive, a.Fallback = line.Direction.Receives(), line.Direction.Sends(), netip.Addr{}
 		return a, nil
 	}
 	if line.Hold() {
@@ -242,14 +294,14 @@ func (c *Call) pointAt(from, stream int, a tu.Aim, do []tu.Action) []tu.Action {
 	return append(do, tu.Point{Stream: stream, Side: c.legs[from].peer.Side, Aim: a})
 }
 
-// settle points both legs after an answer: payload types are those that either side named, for each may send what the
-// other listed.
+// settle points both legs after an answer.
 func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 	a, b := c.legs[caller].media.aims, c.legs[callee].media.aims
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
-		both := union(x.Payloads, y.Payloads)
-		x.Payloads, y.Payloads = both, both
+		bound(&x, &y)
+		c.number(i, &x, &y)
+		c.keypads(i, &x, &y)
 		x.Final, y.Final = final, final
 		do = c.pointAt(callee, i, y, c.pointAt(caller, i, x, do))
 	}

@@ -34,7 +34,7 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 	p, err := c.edit(from, m)
 	if err != nil {
 		code, _ := verdict(err)
-		return c.answer(from, ev.Tx, m, code, do) // a refused re-INVITE changes nothing
+		return c.answer(from, ev.Tx, m, code, do, c.warning(from, err)...) // a refused re-INVITE changes nothing
 	}
 	return c.pass(now, from, i, ev, p, do)
 }
@@ -100,7 +100,13 @@ func (c *Call) reinviteAccepted(now time.Time, k int, m *message.Message, do []t
 		r.far.in = sdpOf(m)
 		return c.forget(k, c.ackAccepted(r, do))
 	}
-	p, err := c.edit(to, m)
+	var p proposal
+	var err error
+	if r.delayed {
+		p, err = c.edit(to, m)
+	} else {
+		p, err = c.editAnswer(to, m, r.offer.formats)
+	}
 	if err != nil {
 		code, why := verdict(err)
 		r.answered, r.far.in = true, sdpOf(m)
@@ -133,7 +139,7 @@ func (c *Call) updateAccepted(now time.Time, k int, m *message.Message, do []tu.
 	r := c.relays[k]
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
-	p, err := c.edit(to, m)
+	p, err := c.editAnswer(to, m, r.offer.formats)
 	if err != nil {
 		code, why := verdict(err)
 		return c.hangUp(now, code, why, c.answer(r.from, r.tx, r.req, code, do))
@@ -159,7 +165,7 @@ func (c *Call) relayAcked(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 		c.relays = slices.Delete(c.relays, k, k+1)
 		return do
 	}
-	p, err := c.edit(r.from, ev.Msg)
+	p, err := c.editAnswer(r.from, ev.Msg, r.far.formats)
 	if err != nil || p.empty() && !r.far.empty() {
 		return c.hangUp(now, 488, reason.MediaForbidden, c.forget(k, do))
 	}

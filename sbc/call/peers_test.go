@@ -125,10 +125,11 @@ func (s *stage) reserved(n int) tu.Reserved {
 		}})
 		s.port += 2
 	}
-	return tu.Reserved{Streams: out}
+	return tu.Reserved{Streams: out, Print: gatePrint}
 }
 
-// describe writes a session description: kind:port[:direction][@address], several with commas.
+// describe writes a session description: kind:port[:direction[:format+format…]][@address], several with commas. A format is
+// a payload type, with NUMBER=ENCODING(PARAMETERS) for its rtpmap and fmtp; those of describeSeal make it SRTP.
 func describe(at netip.AddrPort, spec string) []byte {
 	if spec == "bad" {
 		return []byte("v=0\r\nm=audio x\r\n")
@@ -138,13 +139,41 @@ func describe(at netip.AddrPort, spec string) []byte {
 	if s, h, ok := strings.Cut(spec, "@"); ok {
 		spec, host = s, h
 	}
-	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n", at.Addr(), host)
+	head, _ := describeWeb(strings.ReplaceAll(strings.ReplaceAll(spec, ",", "+"), ":", "+"))
+	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n%s", at.Addr(), host, head)
 	for line := range strings.SplitSeq(spec, ",") {
-		f := append(strings.Split(line, ":"), "", "")
-		fmt.Fprintf(&b, "m=%s %s RTP/AVP 0\r\n", f[0], f[1])
+		f := append(strings.SplitN(line, ":", 4), "", "", "")
+		numbers, attributes := describeFormats(f[3])
+		proto, keys := describeSeal(f[3])
+		fmt.Fprintf(&b, "m=%s %s %s%s\r\n", f[0], f[1], proto, numbers)
 		if f[2] != "" {
 			fmt.Fprintf(&b, "a=%s\r\n", f[2])
 		}
+		_, web := describeWeb(f[3])
+		b.WriteString(keys + attributes + web)
 	}
 	return []byte(b.String())
+}
+
+// describeFormats are the formats of an m= line and the attributes that go with them.
+func describeFormats(spec string) (numbers, attributes string) {
+	if spec == "" {
+		return " 0", ""
+	}
+	var m, a strings.Builder
+	for f := range strings.SplitSeq(spec, "+") {
+		if sealLines[f] != "" || sealProtocols[f] != "" || webWord(f) {
+			continue
+		}
+		number, encoding, mapped := strings.Cut(f, "=")
+		m.WriteString(" " + number)
+		encoding, parameters, formatted := strings.Cut(strings.TrimSuffix(encoding, ")"), "(")
+		if mapped {
+			fmt.Fprintf(&a, "a=rtpmap:%s %s\r\n", number, encoding)
+		}
+		if formatted {
+			fmt.Fprintf(&a, "a=fmtp:%s %s\r\n", number, parameters)
+		}
+	}
+	return m.String(), a.String()
 }

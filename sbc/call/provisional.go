@@ -71,7 +71,7 @@ func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 		m.To.Tag = c.pairs[i].dlg[caller].Local.Tag
 	}
 	// A provisional description that cannot be used does not pass: the final one decides.
-	if p, err := c.edit(callee, in); err == nil {
+	if p, err := c.editCallee(in); err == nil {
 		p.into(m, in)
 		do = c.settleEarly(i, p, do)
 	}
@@ -128,6 +128,8 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 		return c.nextHop(now, code, reason.NoCapacity, do)
 	case code == 503 && b.phone():
 		return c.unavailable(now, code, reason.NoCapacity, do)
+	case c.otherwise(code):
+		return c.nextHop(now, code, reason.MediaForbidden, do)
 	}
 	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
 	do = tu.Judged(a.hop, b.peer, c.invite, m, do)

@@ -75,7 +75,7 @@ func (c *Call) wall(now time.Time) time.Time { return c.cdr.Start.Add(now.Sub(c.
 func (c *Call) close(now time.Time, code int, why reason.Reason, by string) tu.CDR {
 	r := c.cdr
 	r.End, r.Code, r.Reason, r.EndedBy = c.wall(now), code, why, by
-	r.Attempts = len(c.attempts)
+	r.Attempts, r.Media = len(c.attempts), c.Carries()
 	if b := &c.legs[callee]; b.peer != nil {
 		c.cdrName(b.peer)
 		r.Trunk, r.Node, r.AoR = c.cdr.Trunk, c.cdr.Node, c.cdr.AoR

@@ -56,6 +56,9 @@ func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []
 
 // relayHeard takes the far side's response to a relayed request, or to a BYE of ours.
 func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action {
+	if leg := c.toldBy(ev.Ref); leg >= 0 {
+		return c.digitAnswered(now, leg, ev, do)
+	}
 	k, m := c.relayTo(ev.Ref), ev.Msg
 	if k < 0 || c.relays[k].closed {
 		return c.strayHeard(ev, do)
@@ -142,6 +145,9 @@ func gone(method string, code int) bool {
 
 // relayFailed hears that a relayed request, or a BYE of ours, gets no answer.
 func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
+	if leg := c.toldBy(ev.Ref); leg >= 0 {
+		return c.digitFailed(leg, ev.Code, do)
+	}
 	k := c.relayTo(ev.Ref)
 	if k < 0 {
 		c.byes = slices.DeleteFunc(c.byes, func(r tu.Ref) bool { return r == ev.Ref })

@@ -1,12 +1,8 @@
 package call
 
 import (
-	"bytes"
 	"net/netip"
-	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"sallyport/nat"
 	"sallyport/sbc/reason"
@@ -22,7 +18,20 @@ type game struct {
 }
 
 func newGame(t tester, pick func(n int) int) *game {
-	return &game{stage: newStage(t, []string{"itsp1", "node1", "phone1", "pbx1", "tcpphone"}[pick(5)]), pick: pick}
+	g := &game{stage: newStage(t, []string{"itsp1", "node1", "phone1", "pbx1", "tcpphone"}[pick(5)]), pick: pick}
+	g.speak(&g.hop[caller])
+	return g
+}
+
+// speak chooses how a peer has digits.
+func (g *game) speak(h *tu.Hop) { h.Peer.Media.DTMF = tu.DTMF(g.pick(3)) }
+
+// speaking are hops with a way to have digits.
+func (g *game) speaking(hops ...tu.Hop) []tu.Hop {
+	for i := range hops {
+		g.speak(&hops[i])
+	}
+	return hops
 }
 
 // happen hands the call an event and keeps what the core will answer.
@@ -48,12 +57,12 @@ func (g *game) plan() tu.Routed {
 		if n := g.pick(5); n == 0 {
 			return tu.Routed{Code: 404, Why: reason.NoRoute}
 		}
-		return tu.Routed{Hops: []tu.Hop{stageHop(name)}} // a token is one phone
+		return tu.Routed{Hops: g.speaking(stageHop(name))} // a token is one phone
 	case p.Kind == tu.KindNode:
 		names = []string{"itsp1", "itsp2"}
 	}
 	if n := g.pick(5); n > 0 {
-		return tu.Routed{Hops: []tu.Hop{stageHop(names[0]), stageHop(names[1])}[:1+n%2]}
+		return tu.Routed{Hops: g.speaking(stageHop(names[0]), stageHop(names[1]))[:1+n%2]}
 	}
 	return tu.Routed{Code: 404, Why: reason.NoRoute}
 }
@@ -63,7 +72,8 @@ func (g *game) body(l int) []byte {
 	spec := []string{
 		"", "", "audio:4000", "audio:4000", "audio:4000:sendonly", "audio:4444", "audio:4000,video:4010", "audio:0",
 		"audio:4000@0.0.0.0", "audio:4000@127.0.0.1", "bad", "audio:4000,video:4010,video:4020",
-	}[g.pick(12)]
+		"audio:4000::0+101=telephone-event/8000", "audio:4000::0+96=telephone-event/8000,audio:4006::8+101=telephone-event/8000",
+	}[g.pick(14)]
 	if spec == "" {
 		return nil
 	}
@@ -190,7 +200,13 @@ func (g *game) ask() {
 	if g.pick(16) == 0 {
 		from = elsewhere
 	}
-	ev := g.arrive(l, g.request(l, method, tag, cseq, body), from)
+	m := g.request(l, method, tag, cseq, body)
+	if method == "INFO" && g.pick(3) > 0 {
+		var kind string
+		m.Body, kind = digitBody([]string{"plain", "relay"}[g.pick(2)], []string{"5", "#/100", "16", "X"}[g.pick(4)])
+		m.Set("Content-Type", kind)
+	}
+	ev := g.arrive(l, m, from)
 	if !from.IsValid() && g.hop[l].Peer.Kind == tu.KindPhone {
 		g.wander(l, &ev)
 	}
@@ -311,6 +327,10 @@ func (g *game) rare() {
 		g.happen(tu.MediaHint{Silent: true})
 	case 3:
 		g.pass(200 * time.Second)
+	case 5:
+		if l := g.pick(2); g.hop[l].Peer != nil {
+			g.happen(tu.DigitHeard{Stream: g.pick(2), Side: g.hop[l].Peer.Side, Event: uint8(g.pick(20)), Duration: uint16(g.pick(1 << 16))})
+		}
 	}
 }
 
@@ -341,108 +361,4 @@ func (g *game) finish() {
 		}
 	}
 	g.t.Errorf("the call never ends: phase %d, byes %v, relays %+v", g.c.phase, g.c.byes, g.c.relays)
-}
-
-func TestAnySequence(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		choice := rapid.IntRange(0, 1<<16)
-		g := newGame(t, func(n int) int { return choice.Draw(t, "pick") % n })
-		moves := rapid.IntRange(1, 60).Draw(t, "moves")
-		for range moves {
-			if !g.move() {
-				break
-			}
-		}
-		g.finish()
-	})
-}
-
-// TestAbortAnywhere: whatever a call was at, Abort ends it with one record and no more.
-func TestAbortAnywhere(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		choice := rapid.IntRange(0, 1<<16)
-		g := newGame(t, func(n int) int { return choice.Draw(t, "pick") % n })
-		for range rapid.IntRange(1, 40).Draw(t, "moves") {
-			if !g.move() {
-				return
-			}
-		}
-		if g.ended {
-			return
-		}
-		// The Step that panics has come any way.
-		before := len(g.records)
-		g.c.Step(g.now, tu.Hangup{Code: 500, Why: reason.Internal}, nil)
-		g.lawless = true
-		do := g.c.Abort(g.now, nil)
-		g.take(do)
-		if !g.ended || len(g.records) != 1 || g.release != 1 {
-			t.Errorf("ended %v, %d records, %d releases", g.ended, len(g.records), g.release)
-		}
-		if before == 0 && g.c.sure.won >= 0 {
-			byes := 0
-			for _, a := range do {
-				if x, ok := a.(tu.Send); ok && x.Msg.Method == "BYE" {
-					byes++
-				}
-			}
-			if byes != 2 {
-				t.Errorf("an answered call is aborted with %d BYEs", byes)
-			}
-		}
-	})
-}
-
-// FuzzStep hands a call events that no core would make, in any order.
-func FuzzStep(f *testing.F) {
-	f.Add([]byte{0, 2, 1, 1, 4, 3, 3, 2, 0, 0, 30, 8, 0, 1, 12, 0, 0})
-	f.Add([]byte{1, 0, 9, 9, 9, 1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19})
-	f.Add([]byte("0120111111A0C220100071011000y1911A000001A00000001&x2002C1A00210100001100X&x200000000000"))
-	f.Add([]byte{2, 1, 2, 1, 1, 1, 1, 1, 3, 3, 4, 1, 0, 0, 2, 0, 0, 10, 3, 9, 0, 8, 1, 0, 1, 2, 0, 3, 8, 0}) // phones
-	f.Add(bytes.Repeat([]byte{4, 1, 1, 8, 2, 0, 1, 3}, 10))
-	f.Add(bytes.Repeat([]byte{3, 1, 4, 1, 5, 9, 2, 6}, 12))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		pick := func(n int) int {
-			if len(data) == 0 {
-				return 0
-			}
-			k := int(data[0]) % n
-			data = data[1:]
-			return k
-		}
-		g := newGame(t, pick)
-		g.lawless = true
-		for len(data) > 0 && !g.ended {
-			if pick(3) > 0 {
-				g.move()
-			} else {
-				g.lawbreak()
-			}
-		}
-	})
-}
-
-// lawbreak is an event that does not fit.
-func (g *game) lawbreak() {
-	tx, ref := tu.TxID(g.pick(len(g.order)+2)), tu.Ref(g.pick(len(g.refs)+2))
-	switch g.pick(8) {
-	case 0:
-		g.happen(tu.Acked{Tx: tx, Msg: g.request(caller, "ACK", "x", 1, g.body(caller))})
-	case 1:
-		g.happen(tu.NotAcked{Tx: tx})
-	case 2:
-		g.happen(tu.Cancelled{Tx: tx})
-	case 3:
-		g.happen(tu.Failed{Ref: ref, Code: 408, Why: reason.Timeout})
-	case 4:
-		g.happen(g.plan())
-	case 5:
-		g.happen(g.reserved(g.pick(3)))
-	case 6:
-		if x := g.clients[ref]; x != nil {
-			g.happen(g.response(x, 100+g.pick(600), "x", g.body(x.leg)))
-		}
-	case 7:
-		g.happen(g.arrive(caller, g.request(caller, "INVITE", "", 1, g.body(caller)), netip.AddrPort{}))
-	}
 }

@@ -100,6 +100,9 @@ func countStreams(m *message.Message) int {
 // reserved takes the ports: the call's first ones, or more for a later offer.
 func (c *Call) reserved(now time.Time, ev tu.Reserved, do []tu.Action) []tu.Action {
 	c.streams = append(c.streams, ev.Streams...)
+	for range ev.Streams {
+		c.prints = append(c.prints, ev.Print)
+	}
 	if c.phase == reserving {
 		if len(c.streams) == 0 {
 			return c.refuse(now, 503, reason.NoPorts, "sbc", do)

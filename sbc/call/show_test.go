@@ -2,6 +2,7 @@ package call
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -41,7 +42,7 @@ func (p *player) show(a tu.Action) string {
 	case tu.Reserve:
 		return fmt.Sprintf("reserve %d", a.Streams)
 	case tu.Point:
-		return fmt.Sprintf("point %d %s %s", a.Stream, a.Side, aimText(a.Aim))
+		return fmt.Sprintf("point %d %s %s", a.Stream, a.Side, p.aimText(a.Aim))
 	case tu.Record:
 		return "record " + recordText(a.CDR)
 	case tu.CloseDialog:
@@ -120,6 +121,10 @@ func (p *player) bodyText(m *message.Message) string {
 		if l.Direction != sdp.SendRecv {
 			fmt.Fprintf(&b, ":%s", l.Direction)
 		}
+		if formats := strings.Join(l.Formats, "+"); formats != "0" {
+			fmt.Fprintf(&b, " [%s]", formatsText(m.Body, l.Formats))
+		}
+		b.WriteString(p.sealText(s, i) + p.webText(s, i, m.Body))
 	}
 	if o.Version != "" {
 		fmt.Fprintf(&b, " v%s", o.Version)
@@ -127,7 +132,42 @@ func (p *player) bodyText(m *message.Message) string {
 	return b.String()
 }
 
-func aimText(a tu.Aim) string {
+// formatsText writes formats as describeFormats reads them.
+func formatsText(body []byte, numbers []string) string {
+	var list []string
+	for _, n := range numbers {
+		text := n
+		for line := range strings.Lines(string(body)) {
+			line = strings.TrimRight(line, "\r\n")
+			if encoding, ok := strings.CutPrefix(line, "a=rtpmap:"+n+" "); ok {
+				text += "=" + encoding
+			}
+			if parameters, ok := strings.CutPrefix(line, "a=fmtp:"+n+" "); ok {
+				text += "(" + parameters + ")"
+			}
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, "+")
+}
+
+// numbersText are the payload types that a peer may send, and what becomes of them.
+func numbersText(a tu.Aim) string {
+	var list []string
+	for n := range uint8(128) {
+		switch to := a.Numbers[n]; {
+		case to == 255:
+			list = append(list, fmt.Sprintf("%d>x", n))
+		case to > 0:
+			list = append(list, fmt.Sprintf("%d>%d", n, to-1))
+		case a.Payloads.Has(n):
+			list = append(list, strconv.Itoa(int(n)))
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+func (p *player) aimText(a tu.Aim) string {
 	var b strings.Builder
 	switch {
 	case a.RTP.IsValid():
@@ -149,10 +189,14 @@ func aimText(a tu.Aim) string {
 	if a.Latch != tu.LatchOff {
 		fmt.Fprintf(&b, " latch:%s", a.Fallback)
 	}
+	if text := numbersText(a); text != "0" && text != "" {
+		b.WriteString(" types:" + text)
+	}
+	b.WriteString(keysText(a))
 	for _, s := range a.Sources {
 		fmt.Fprintf(&b, " or:%s", s.Addr())
 	}
-	return b.String()
+	return b.String() + p.cryptoText(a.Crypto) + p.shakeText(a)
 }
 
 func recordText(r tu.CDR) string {

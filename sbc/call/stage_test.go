@@ -40,6 +40,7 @@ var phoneAt = map[string]struct {
 	"phone1":   {"204", nat.Flow{Interface: 2, Remote: netip.AddrPortFrom(home, 40122)}, "192.168.1.5:5062"},
 	"phone2":   {"205", nat.Flow{Interface: 2, Remote: netip.AddrPortFrom(home, 40123)}, "192.168.1.6:5062"},
 	"tcpphone": {"206", nat.Flow{Interface: 4, Transport: nat.TCP, Remote: netip.MustParseAddrPort("198.51.100.9:51000"), Conn: 5}, "192.168.1.5:5064"},
+	"webphone": {"208", nat.Flow{Interface: 6, Transport: nat.WSS, Remote: netip.MustParseAddrPort("198.51.100.9:51002"), Conn: 7}, "192.168.1.8:5062"},
 	"tlsphone": {"207", nat.Flow{Interface: 5, Transport: nat.TLS, Remote: netip.MustParseAddrPort("198.51.100.9:51001"), Conn: 6}, "192.168.1.7:5061"},
 }
 
@@ -62,6 +63,9 @@ func phoneHop(name string) tu.Hop {
 
 // stageHop is a hop of the stage by its name.
 func stageHop(name string) tu.Hop {
+	if plain, setting, is := strings.Cut(name, ":"); is { // of SRTP
+		return sealedHop(stageHop(plain), setting)
+	}
 	if _, is := phoneAt[name]; is {
 		return phoneHop(name)
 	}
@@ -413,6 +417,16 @@ func (s *stage) wire(m *message.Message, side nat.Side) {
 	for _, f := range foreign {
 		if strings.Contains(string(b), f) {
 			s.errorf("%q leaves %s:\n%s", f, side, b)
+		}
+	}
+	for name, line := range sealLines { // keys of peers are for us alone
+		if _, key, _ := strings.Cut(line, "inline:"); strings.Contains(string(b), key) {
+			s.errorf("the key %q leaves %s:\n%s", name, side, b)
+		}
+	}
+	for _, word := range webLeaks {
+		if strings.Contains(string(b), word) {
+			s.errorf("%q leaves %s:\n%s", word, side, b)
 		}
 	}
 	if ct, ok := m.Get("Content-Type"); ok != (len(m.Body) > 0) {

@@ -86,9 +86,21 @@ func TestHosts(t *testing.T) {
 	if header.Forwards(&message.Message{MaxForwards: -1}) != 70 || header.Forwards(&message.Message{MaxForwards: 1}) != 0 {
 		t.Error("absent is 70, else one less")
 	}
-	c := &Call{legs: [2]leg{{user: "1", hop: tu.Hop{Here: tu.Local{Transport: nat.TLS, Signal: netip.MustParseAddrPort("[2001:db8::1]:5081")}}}}}
-	if h := c.contact(caller); h.Value != "<sip:1@[2001:db8::1]:5081;transport=tls>" {
-		t.Errorf("Contact %s", h.Value)
+	for _, x := range []struct {
+		transport nat.Transport
+		secure    bool
+		want      string
+	}{
+		{nat.UDP, false, "<sip:1@[2001:db8::1]:5081>"},
+		{nat.TLS, false, "<sip:1@[2001:db8::1]:5081;transport=tls>"},
+		{nat.TLS, true, "<sips:1@[2001:db8::1]:5081>"},
+		{nat.WSS, false, "<sip:1@[2001:db8::1]:5081;transport=ws>"},
+		{nat.WSS, true, "<sips:1@[2001:db8::1]:5081;transport=ws>"},
+	} {
+		c := &Call{legs: [2]leg{{user: "1", secure: x.secure, hop: tu.Hop{Here: tu.Local{Transport: x.transport, Signal: netip.MustParseAddrPort("[2001:db8::1]:5081")}}}}}
+		if h := c.contact(caller); h.Value != x.want {
+			t.Errorf("Contact %s, want %s", h.Value, x.want)
+		}
 	}
 }
 
@@ -117,7 +129,7 @@ func TestNextHop(t *testing.T) {
 func TestUnborn(t *testing.T) {
 	for _, ev := range []tu.Event{
 		tu.Routed{}, tu.Reserved{}, tu.Tick{}, tu.Acked{}, tu.NotAcked{}, tu.Cancelled{}, tu.Trying{}, tu.MediaHint{Silent: true},
-		tu.Failed{Ref: 1}, tu.Answered{Ref: 1, Msg: &message.Message{Status: 200}},
+		tu.DigitHeard{}, tu.Failed{Ref: 1}, tu.Answered{Ref: 1, Msg: &message.Message{Status: 200}},
 	} {
 		c := New(settings(), tu.Seed{})
 		if do := c.Step(start, ev, nil); len(do) != 0 || !c.Deadline().IsZero() {

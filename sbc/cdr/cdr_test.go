@@ -229,7 +229,9 @@ func TestForeignText(t *testing.T) {
 	evil := "\"},\n{\"call\":\"forged\x00\x1b[31m\u009b31m\u202e\x7f\xff"
 	r := tu.CDR{
 		Call: "c", From: evil, To: strings.Repeat("é", 300), CallIDs: [2]string{evil, evil}, Duration: math.NaN(),
-		Media: []tu.StreamStats{{Outside: tu.LegStats{Remote: evil, Jitter: math.Inf(1)}}},
+		Media: []tu.StreamStats{{Codec: evil, Packet: math.NaN(), Outside: tu.LegStats{
+			Remote: evil, Jitter: math.Inf(1), MOSIn: math.NaN(), MOSOut: math.Inf(-1), RoundTrip: math.NaN(), FarJitter: math.NaN(), FarMOS: math.NaN(),
+		}}},
 	}
 	var b bytes.Buffer
 	if err := appendLine(&b, r); err != nil {

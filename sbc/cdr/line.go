@@ -19,11 +19,11 @@ const maxField = 256
 func appendLine(to *bytes.Buffer, r tu.CDR) error {
 	e := json.NewEncoder(to)
 	e.SetEscapeHTML(false) // "<sip:…>" stays legible; no browser reads the file raw
-	return e.Encode(clean(r))
+	return e.Encode(Clean(r))
 }
 
-// clean returns the record with foreign texts cut and made harmless, and numbers that JSON can say.
-func clean(r tu.CDR) tu.CDR {
+// Clean returns the record as it is written: foreign texts cut and made harmless, and numbers that JSON can say.
+func Clean(r tu.CDR) tu.CDR {
 	for _, s := range [...]*string{
 		&r.Call, &r.Correlation, &r.Direction, &r.Trunk, &r.Node, &r.From, &r.To, &r.Source, &r.Destination,
 		&r.CallIDs[0], &r.CallIDs[1], &r.EndedBy,
@@ -34,8 +34,13 @@ func clean(r tu.CDR) tu.CDR {
 	r.Duration = number(r.Duration)
 	r.Media = slices.Clone(r.Media) // the caller's stay as they are
 	for i := range r.Media {
-		for _, l := range [...]*tu.LegStats{&r.Media[i].Outside, &r.Media[i].Inside} {
-			l.Remote, l.Jitter = text(l.Remote), number(l.Jitter)
+		m := &r.Media[i]
+		m.Codec, m.Packet = text(m.Codec), number(m.Packet)
+		for _, l := range [...]*tu.LegStats{&m.Outside, &m.Inside} {
+			l.Remote = text(l.Remote)
+			for _, f := range [...]*float64{&l.Jitter, &l.MOSIn, &l.FarJitter, &l.FarMOS, &l.RoundTrip, &l.MOSOut} {
+				*f = number(*f)
+			}
 		}
 	}
 	return r

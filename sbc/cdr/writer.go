@@ -38,6 +38,7 @@ type Writer struct {
 	done chan struct{} // closed when run has returned
 
 	mu     sync.Mutex // guards all below; never held while a file is touched
+	told   func([]tu.CDR)
 	queue  []tu.CDR
 	taken  int // records that run has taken from the queue and not written yet
 	closed bool
@@ -61,6 +62,14 @@ func New(c Config, now func() time.Time, warn func(error)) *Writer {
 	}
 	go w.run()
 	return w
+}
+
+// Written has told called with the records that have just been put into a file, in order, before the next ones are. It is
+// called from the writer's goroutine. A crash of the program does not take such a record away; one of the machine may.
+func (w *Writer) Written(told func([]tu.CDR)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.told = told
 }
 
 // Write hands a record over. It never blocks: if 8192 wait already, the record is lost and counted.
@@ -200,7 +209,7 @@ func (w *Writer) flush() bool {
 		var lines bytes.Buffer
 		n := 0
 		for ; n < len(records) && lines.Len() < batchBytes; n++ {
-			if err := appendLine(&lines, records[n]); err != nil { // cannot happen: clean leaves nothing that JSON refuses
+			if err := appendLine(&lines, records[n]); err != nil { // cannot happen: Clean leaves nothing that JSON refuses
 				w.warn(fmt.Errorf("call record %q: %w", records[n].Call, err))
 			}
 		}
@@ -245,11 +254,15 @@ func (w *Writer) take() []tu.CDR {
 // settle counts the records that are written and puts the others back where they were.
 func (w *Writer) settle(records []tu.CDR, written int) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.taken = 0
 	w.count.Written += uint64(written)
 	if rest := records[written:]; len(rest) > 0 {
 		w.queue = append(rest, w.queue...)
+	}
+	told := w.told
+	w.mu.Unlock()
+	if told != nil && written > 0 {
+		told(records[:written])
 	}
 }
 

@@ -1,6 +1,9 @@
 package config
 
-import "sallyport/nat"
+import (
+	"sallyport/nat"
+	"sallyport/sbc/tu"
+)
 
 // build resolves a valid document.
 func build(path string, d *Document, from *origin) *Snapshot {
@@ -29,7 +32,7 @@ func build(path string, d *Document, from *origin) *Snapshot {
 func buildMedia(d *Document) Media {
 	m := Media{
 		FirstPort: d.Media.Ports.First, LastPort: d.Media.Ports.Last,
-		Timeout: d.Media.Timeout.Std(), Hold: d.Media.HoldTimeout.Std(), DSCP: d.Media.DSCP, Backend: d.Media.Backend,
+		Timeout: d.Media.Timeout.Std(), Hold: d.Media.HoldTimeout.Std(), DSCP: d.Media.DSCP, Backend: d.Media.Backend, Latency: d.Media.Latency,
 	}
 	for side, addrs := range [2]Addrs{nat.Outside: d.Outside.Address, nat.Inside: d.Inside.Address} {
 		for _, a := range addrs {
@@ -48,7 +51,7 @@ func buildMedia(d *Document) Media {
 
 func buildPBX(p *PBXSection) PBX {
 	out := PBX{
-		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(), Limits: p.Limits,
+		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(), Limits: p.Limits, SRTP: srtpOf(p.SRTP),
 		Probe: Probe{Interval: p.Health.Interval.Std(), Failures: p.Health.Failures, Successes: p.Health.Successes},
 	}
 	for _, n := range p.Nodes {
@@ -58,6 +61,14 @@ func buildPBX(p *PBXSection) PBX {
 		})
 	}
 	return out
+}
+
+func srtpOf(word string) tu.SRTP {
+	return map[string]tu.SRTP{"off": tu.SRTPOff, "optional": tu.SRTPOptional, "required": tu.SRTPRequired}[word]
+}
+
+func dtmfOf(word string) tu.DTMF {
+	return map[string]tu.DTMF{"pass": tu.DTMFPass, "rfc4733": tu.DTMFEvents, "info": tu.DTMFInfo}[word]
 }
 
 func realms(names []string) (out [2]bool) {
@@ -75,7 +86,7 @@ func buildTrunks(list []TrunkEntry) []Trunk {
 		e := &list[i]
 		t := Trunk{
 			Name: e.Name, Sources: effectiveSources(e).Prefixes(), MediaSources: e.MediaSources.Prefixes(),
-			External: e.ExternalAddress.Addr, Symmetric: e.Symmetric, RingTimeout: e.RingTimeout.Std(),
+			External: e.ExternalAddress.Addr, Symmetric: e.Symmetric, RingTimeout: e.RingTimeout.Std(), SRTP: srtpOf(e.SRTP), DTMF: dtmfOf(e.DTMF),
 			Probe: Probe{Interval: e.Keepalive.Interval.Std(), Failures: e.Keepalive.Failures, Successes: e.Keepalive.Successes},
 		}
 		if e.Keepalive.Method == "none" {

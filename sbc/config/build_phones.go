@@ -14,11 +14,16 @@ func buildPhones(d *Document) Phones {
 	out := Phones{
 		Domains: servedDomains(d), Unregistered: p.Unregistered, Outside: p.Registration.Outside.Std(),
 		Contacts: p.Registration.Contacts, PerSource: p.Registration.PerSource, Keepalive: p.Keepalive.Interval.Std(),
-		RingTimeout: p.RingTimeout.Std(),
+		RingTimeout: p.RingTimeout.Std(), SRTP: srtpOf(p.SRTP), DTMF: dtmfOf(p.DTMF),
 	}
 	out.Latch = map[string]tu.Latch{"strict": tu.LatchStrict, "delayed": tu.LatchDelayed, "off": tu.LatchOff}[p.Latching]
 	for _, name := range p.TrustedHeaders {
 		out.Trusted = append(out.Trusted, message.CanonicalName(name))
+	}
+	for _, text := range p.Origins {
+		if o, ok := origin6454(text); ok {
+			out.Origins = append(out.Origins, o)
+		}
 	}
 	for _, r := range p.Reachable {
 		out.Reachable = append(out.Reachable, r.Regexp())

@@ -13,24 +13,24 @@ func bothRealms() []string { return []string{"phones", "trunks"} }
 // its domain have none.
 func Default() *Document {
 	return &Document{
-		Outside: OutsideSection{Phones: OutsideListeners{UDP: 5060, TCP: 5060}, Trunks: OutsideListeners{UDP: 5080}},
+		Outside: OutsideSection{Phones: PhoneListeners{UDP: 5060, TCP: 5060}, Trunks: OutsideListeners{UDP: 5080}},
 		Inside:  InsideSection{Phones: InsideListeners{UDP: 5060, TCP: 5060}, Trunks: InsideListeners{UDP: 5080, TCP: 5080}},
 		InternalRanges: Ranges{ // RFC 1918
 			span("10.0.0.0", "10.255.255.255"), span("172.16.0.0", "172.31.255.255"), span("192.168.0.0", "192.168.255.255"),
 		},
 		Media: MediaSection{
 			Ports:   PortRange{First: 30000, Last: 31000},
-			Timeout: Duration(time.Minute), HoldTimeout: Duration(time.Hour), DSCP: 46, Backend: "auto",
+			Timeout: Duration(time.Minute), HoldTimeout: Duration(time.Hour), DSCP: 46, Backend: "auto", Latency: "normal",
 		},
 		PBX: PBXSection{
 			Health:         HealthSection{Interval: Duration(10 * time.Second), Failures: 3, Successes: 2},
-			AttemptTimeout: Duration(1500 * time.Millisecond),
+			AttemptTimeout: Duration(1500 * time.Millisecond), SRTP: "off",
 		},
 		Phones: PhonesSection{
 			Unregistered: "drop",
 			Registration: RegistrationSection{Outside: Duration(time.Minute), Contacts: 8, PerSource: 200},
 			Keepalive:    PhoneKeepalive{Interval: Duration(25 * time.Second)},
-			Latching:     "strict", RingTimeout: Duration(180 * time.Second),
+			Latching:     "strict", SRTP: "optional", DTMF: "pass", RingTimeout: Duration(180 * time.Second),
 		},
 		Policy: PolicySection{
 			Strangers: StrangersSection{
@@ -71,7 +71,7 @@ func (e *PeerEntry) setDefaults() { *e = PeerEntry{Transport: "udp", Weight: 1, 
 
 func (e *TrunkEntry) setDefaults() {
 	*e = TrunkEntry{
-		Mode:        "address",
+		Mode: "address", SRTP: "off", DTMF: "pass",
 		Keepalive:   KeepaliveSection{Method: "options", Interval: Duration(30 * time.Second), Failures: 3, Successes: 2},
 		RingTimeout: Duration(180 * time.Second),
 		Outbound:    OutboundSection{Match: []Pattern{mustPattern(`^\+?[0-9]{2,15}$`)}},

@@ -26,16 +26,18 @@ func TestDiffNamesTheKeyAndWhenItCounts(t *testing.T) {
 		{"ring_timeout: 90s", "ring_timeout: 2m", "~ trunks[itsp].ring_timeout: 1m30s → 2m (new calls)"},
 		{"ring_timeout: 90s", "ring_timeout: 90000ms", "no change"},
 		{"dscp: 0", "dscp: 46", "~ media.dscp: 0 → 46 (restart)"},
+		{"backend: steer", "backend: auto", "~ media.backend: steer → auto (restart)"},
+		{", latency: low", "", "~ media.latency: low → normal (restart)"},
 		{"udp: 5080, address: 203.0.113.11", "udp: 5090, address: 203.0.113.11", "~ outside.trunks.udp: 5080 → 5090 (listener)"},
 		{"rate: 10/second", "rate: 11/second", "~ policy.strangers.rate: 10/second → 11/second (live)"},
 		{"INVITE: 10/minute, ", "", "~ policy.rate_limits[everybody].limits: { *: 100/minute, INVITE: 10/minute, OPTIONS: 10/minute } → " +
 			"{ *: 100/minute, OPTIONS: 10/minute } (live)"},
 		{"name: second.provider", "name: seven", "- trunks[second.provider]: { name: second.provider, mode: address, peers: " +
 			`[{ address: 198.51.100.20:5060, transport: udp, weight: 1, priority: 1 }], symmetric: false, ` +
-			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, ring_timeout: 3m, outbound: { match: [] } } (live)\n" +
+			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, srtp: off, dtmf: pass, ring_timeout: 3m, outbound: { match: [] } } (live)\n" +
 			"+ trunks[seven]: { name: seven, mode: address, peers: " +
 			`[{ address: 198.51.100.20:5060, transport: udp, weight: 1, priority: 1 }], symmetric: false, ` +
-			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, ring_timeout: 3m, outbound: { match: [] } } (live)"},
+			"keepalive: { method: none, interval: 30s, failures: 3, successes: 2 }, srtp: off, dtmf: pass, ring_timeout: 3m, outbound: { match: [] } } (live)"},
 		{"weight: 10", "weight: 11", "~ pbx.nodes[[fd00::9]:5060].weight: 10 → 11 (live)"},
 		{"fd00::12-fd00::19", "fd00::12/127", "~ pbx.sources: [fd00::12-fd00::19] → [fd00::12/127] (live)"},
 		{"    - 192.0.2.7\n", "", "- policy.white_list[192.0.2.7]: { range: [192.0.2.7], realms: [phones, trunks], " +
@@ -64,6 +66,7 @@ func TestDiffOfPhones(t *testing.T) {
 	}
 	for _, c := range []struct{ old, new, want string }{
 		{"tls: 5061, ", "", "~ outside.phones.tls: 5061 → 0 (listener)"},
+		{"tls: 5061, ", "tls: 5061, wss: 443, ", "~ outside.phones.wss: 0 → 443 (listener)"},
 		{"tcp: 5060, tls", "tcp: 5070, tls", "~ outside.phones.tcp: 5060 → 5070 (listener)"},
 		{"key: /etc/sbc/tls.key", "key: /etc/sbc/both.pem", "~ outside.tls.key: /etc/sbc/tls.key → /etc/sbc/both.pem (live)"},
 		{", client_ca: /etc/sbc/ca.crt", "", `~ outside.tls.client_ca: /etc/sbc/ca.crt → "" (live)`},

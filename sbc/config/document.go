@@ -31,7 +31,7 @@ type Document struct {
 type OutsideSection struct {
 	Address         Addrs            `yaml:"address" reload:"restart"`                      // bound here: one, or one per family
 	ExternalAddress Addrs            `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
-	Phones          OutsideListeners `yaml:"phones"`
+	Phones          PhoneListeners   `yaml:"phones"`
 	Trunks          OutsideListeners `yaml:"trunks"`
 	TLS             TLSSection       `yaml:"tls"`
 }
@@ -45,10 +45,20 @@ type InsideSection struct {
 
 // Ports are what is open for one realm of one side, by transport; 0: not open.
 type Ports struct {
-	UDP, TCP, TLS uint16
+	UDP, TCP, TLS, WSS uint16
 }
 
-// OutsideListeners says what is open for one realm outside. A map in the file lists exactly what is open.
+// PhoneListeners says what is open for roaming phones. A map in the file lists exactly what is open.
+type PhoneListeners struct {
+	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	TCP             uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
+	TLS             uint16 `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
+	WSS             uint16 `yaml:"wss,omitempty" bounds:"1..65535" reload:"listener"` // WebSocket, for browsers; wants outside.tls
+	Address         Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
+	ExternalAddress Addrs  `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
+}
+
+// OutsideListeners says what is open for trunks outside. A map in the file lists exactly what is open.
 type OutsideListeners struct {
 	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
 	TCP             uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
@@ -64,13 +74,18 @@ type InsideListeners struct {
 	Address Addrs  `yaml:"address,omitempty" reload:"listener"` // default: inside.address
 }
 
+func (l *PhoneListeners) clear()   { *l = PhoneListeners{} }
 func (l *OutsideListeners) clear() { *l = OutsideListeners{} }
 func (l *InsideListeners) clear()  { *l = InsideListeners{} }
+
+func (l *PhoneListeners) ports() Ports {
+	return Ports{UDP: l.UDP, TCP: l.TCP, TLS: l.TLS, WSS: l.WSS}
+}
 
 func (l *OutsideListeners) ports() Ports { return Ports{UDP: l.UDP, TCP: l.TCP, TLS: l.TLS} }
 func (l *InsideListeners) ports() Ports  { return Ports{UDP: l.UDP, TCP: l.TCP} }
 
-// TLSSection is what TLS listeners prove themselves by. The files are PEM; a reload reads them anew.
+// TLSSection is what TLS and WebSocket listeners prove themselves by. The files are PEM; a reload reads them anew.
 type TLSSection struct {
 	Certificate string `yaml:"certificate" reload:"live"` // with the chain up to the authority
 	Key         string `yaml:"key" reload:"live"`         // not readable by everybody
@@ -83,7 +98,8 @@ type MediaSection struct {
 	Timeout     Duration  `yaml:"timeout" reload:"new calls"`      // silence that ends a call; 0: never
 	HoldTimeout Duration  `yaml:"hold_timeout" reload:"new calls"` // the same while held; 0: never
 	DSCP        uint8     `yaml:"dscp" bounds:"0..63" reload:"restart"`
-	Backend     string    `yaml:"backend" oneof:"auto|epoll" later:"steer" reload:"restart"`
+	Backend     string    `yaml:"backend" oneof:"auto|epoll|steer" reload:"restart"` // auto: steer where the machine allows it
+	Latency     string    `yaml:"latency" oneof:"normal|low" reload:"restart"`       // low: nothing is gathered
 }
 
 // PBXSection is the system inside.
@@ -92,7 +108,8 @@ type PBXSection struct {
 	Nodes          []NodeEntry   `yaml:"nodes" reload:"live" key:"address"`
 	Sources        Ranges        `yaml:"sources,omitempty" reload:"live"` // further addresses the PBX sends from
 	Health         HealthSection `yaml:"health"`
-	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"` // no answer at all within: the next hop
+	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"`                    // no answer at all within: the next hop
+	SRTP           string        `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
 	// Limits is what may reach the PBX of new requests by method, all sources together; * is every method not listed.
 	Limits map[string]Rate `yaml:"limits" reload:"live"`
 }
@@ -123,7 +140,9 @@ type TrunkEntry struct {
 	ExternalAddress Addr             `yaml:"external_address,omitempty" reload:"new calls"` // own one for this trunk
 	Symmetric       bool             `yaml:"symmetric" reload:"new calls"`                  // responses always to the packet's source
 	Keepalive       KeepaliveSection `yaml:"keepalive"`
-	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"` // from the first 18x to the final answer
+	SRTP            string           `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
+	DTMF            string           `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`     // how it sends and takes digits
+	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"`                       // from the first 18x to the final answer
 	Outbound        OutboundSection  `yaml:"outbound"`
 }
 

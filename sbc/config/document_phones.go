@@ -8,8 +8,11 @@ type PhonesSection struct {
 	Registration   RegistrationSection `yaml:"registration"`
 	Keepalive      PhoneKeepalive      `yaml:"keepalive"`
 	Latching       string              `yaml:"latching" oneof:"strict|delayed|off" reload:"new calls"`
-	TrustedHeaders []string            `yaml:"trusted_headers" reload:"new calls"` // pass from a phone besides those of every phone
-	RingTimeout    Duration            `yaml:"ring_timeout" reload:"new calls"`    // from the first 18x to the final answer; 0: no bound
+	SRTP           string              `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
+	DTMF           string              `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`     // how they send and take digits
+	TrustedHeaders []string            `yaml:"trusted_headers" reload:"new calls"`                    // pass from a phone besides those of every phone
+	Origins        []string            `yaml:"origins" reload:"live"`                                 // web sites whose pages may open a WebSocket; empty: all
+	RingTimeout    Duration            `yaml:"ring_timeout" reload:"new calls"`                       // from the first 18x to the final answer; 0: no bound
 }
 
 // RegistrationSection bounds the bindings of phones.

@@ -5,10 +5,10 @@ type MessageEntry struct {
 	Name       string   `yaml:"name" reload:"live"`
 	Range      Scopes   `yaml:"range" reload:"live"` // trunks and nodes meet only rules that name them here
 	Realms     []string `yaml:"realms" oneof:"phones|trunks" reload:"live"`
-	Transports []string `yaml:"transports,omitempty" oneof:"udp|tcp|tls" later:"wss" reload:"live"` // absent: all
-	Methods    []string `yaml:"methods,omitempty" reload:"live"`                                    // absent: all
-	UserAgent  Patterns `yaml:"user_agent,omitempty" reload:"live"`                                 // any User-Agent of the request
-	From       Patterns `yaml:"from,omitempty" reload:"live"`                                       // the raw field: display name and URI
+	Transports []string `yaml:"transports,omitempty" oneof:"udp|tcp|tls|wss" reload:"live"` // absent: all
+	Methods    []string `yaml:"methods,omitempty" reload:"live"`                            // absent: all
+	UserAgent  Patterns `yaml:"user_agent,omitempty" reload:"live"`                         // any User-Agent of the request
+	From       Patterns `yaml:"from,omitempty" reload:"live"`                               // the raw field: display name and URI
 	To         Patterns `yaml:"to,omitempty" reload:"live"`
 	RequestURI Patterns `yaml:"request_uri,omitempty" reload:"live"`
 	CallID     Patterns `yaml:"call_id,omitempty" reload:"live"`

@@ -22,11 +22,25 @@ func (l *listener) clashes(o *listener) bool {
 	return l.bind == o.bind && l.transport.Reliable() == o.transport.Reliable()
 }
 
+// outsideRealm is what is open for one realm outside, whichever it is.
+type outsideRealm struct {
+	realm             nat.Realm
+	ports             Ports
+	address, external Addrs
+}
+
+func (o *OutsideSection) realms() [2]outsideRealm {
+	return [2]outsideRealm{
+		nat.Phones: {nat.Phones, o.Phones.ports(), o.Phones.Address, o.Phones.ExternalAddress},
+		nat.Trunks: {nat.Trunks, o.Trunks.ports(), o.Trunks.Address, o.Trunks.ExternalAddress},
+	}
+}
+
 // listeners lists the sockets in a fixed order: side, realm, transport, then family as the addresses stand.
 func listeners(d *Document) []listener {
 	var out []listener
 	add := func(side nat.Side, realm nat.Realm, ports Ports, addrs, external Addrs) {
-		for transport, port := range []uint16{nat.UDP: ports.UDP, nat.TCP: ports.TCP, nat.TLS: ports.TLS} {
+		for transport, port := range []uint16{nat.UDP: ports.UDP, nat.TCP: ports.TCP, nat.TLS: ports.TLS, nat.WSS: ports.WSS} {
 			for _, a := range addrs {
 				if port == 0 || !a.IsValid() {
 					continue
@@ -42,8 +56,8 @@ func listeners(d *Document) []listener {
 		}
 	}
 	o, in := &d.Outside, &d.Inside
-	for realm, l := range []*OutsideListeners{nat.Phones: &o.Phones, nat.Trunks: &o.Trunks} {
-		add(nat.Outside, nat.Realm(realm), l.ports(), either(l.Address, o.Address), either(l.ExternalAddress, o.ExternalAddress))
+	for _, l := range o.realms() {
+		add(nat.Outside, l.realm, l.ports, either(l.address, o.Address), either(l.external, o.ExternalAddress))
 	}
 	for realm, l := range []*InsideListeners{nat.Phones: &in.Phones, nat.Trunks: &in.Trunks} {
 		add(nat.Inside, nat.Realm(realm), l.ports(), either(l.Address, in.Address), nil)

@@ -45,6 +45,14 @@ func TestInterfaces(t *testing.T) {
 			"2 outside/phones tls 10.1.0.3:5061 203.0.113.11:5061",
 			"3 inside/phones tcp 10.0.0.2:5060 10.0.0.2:5060",
 		},
+		"browsers": {
+			"0 outside/phones udp 203.0.113.10:5060 198.51.100.5:5060",
+			"1 outside/phones wss 203.0.113.10:443 198.51.100.5:443",
+			"2 outside/trunks udp 203.0.113.10:5080 198.51.100.5:5080",
+			"3 inside/phones udp 10.0.0.2:5060 10.0.0.2:5060",
+			"4 inside/trunks udp 10.0.0.2:5080 10.0.0.2:5080",
+			"5 inside/trunks tcp 10.0.0.2:5080 10.0.0.2:5080",
+		},
 		"streams": {
 			"0 outside/phones udp 203.0.113.10:5060 203.0.113.10:5060",
 			"1 outside/phones tcp 203.0.113.10:5060 203.0.113.10:5060",

@@ -34,7 +34,7 @@ func TestManualHasEveryKey(t *testing.T) {
 		"outside.phones.address": true, "outside.phones.external_address": true,
 		"outside.trunks.address": true, "outside.trunks.external_address": true,
 		"inside.phones.address": true, "inside.trunks.address": true,
-		"outside.phones.tls": true, "outside.trunks.tcp": true, "outside.trunks.tls": true,
+		"outside.phones.tls": true, "outside.phones.wss": true, "outside.trunks.tcp": true, "outside.trunks.tls": true,
 	}
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {

@@ -38,7 +38,7 @@ type Snapshot struct {
 }
 
 // TLS names the PEM files of TLS listeners. They have been read and fit together; who serves them reads them at start and
-// at each reload. Certificate and Key are set where an Interface has the transport TLS.
+// at each reload. Certificate and Key are set where an Interface has the transport TLS or WSS.
 type TLS struct {
 	Certificate, Key string
 	ClientCA         string // "": clients need no certificate
@@ -56,7 +56,10 @@ type Phones struct {
 	PerSource    int              // bindings behind one source address at most
 	Keepalive    time.Duration    // 0: none
 	Latch        tu.Latch
+	SRTP         tu.SRTP
+	DTMF         tu.DTMF
 	Trusted      []string      // header fields, in canonical spelling, that pass from a phone besides those of every phone
+	Origins      []string      // of pages that may open a WebSocket, as browsers write them (RFC 6454 §6.2); none: all
 	RingTimeout  time.Duration // from the first 18x to the final answer; 0: no bound
 }
 
@@ -67,7 +70,8 @@ type Media struct {
 	Advertised          [2][]netip.Addr // what the peers of a side are told, in the order of Addresses
 	Timeout, Hold       time.Duration   // silence that ends a call; 0: never
 	DSCP                uint8
-	Backend             string // "auto" or "epoll"
+	Backend             string // "auto", "epoll" or "steer"
+	Latency             string // "normal" or "low"
 }
 
 // PBX is the system inside.
@@ -77,6 +81,7 @@ type PBX struct {
 	Sources        []netip.Prefix // besides the nodes' addresses
 	Probe          Probe
 	AttemptTimeout time.Duration
+	SRTP           tu.SRTP
 	Limits         map[string]Rate // new requests towards it by method, all sources together; * is every method not listed
 }
 
@@ -98,6 +103,8 @@ type Trunk struct {
 	Symmetric    bool
 	Probe        Probe // Interval 0: none
 	RingTimeout  time.Duration
+	SRTP         tu.SRTP
+	DTMF         tu.DTMF
 	Outbound     []*regexp.Regexp // anchored; none: no calls out
 }
 

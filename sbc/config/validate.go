@@ -30,6 +30,7 @@ func validate(doc *Document, from *origin, report *Report, with disk) {
 	c.tls()
 	c.pbx()
 	c.phones()
+	c.srtp()
 	c.trunks()
 	c.policy()
 	c.files()
@@ -68,13 +69,11 @@ func (c *checker) sides() {
 	c.bound("outside.address", out.Address, out.Address)
 	c.bound("inside.address", in.Address, in.Address)
 	c.external("outside.external_address", out.ExternalAddress, out.Address)
-	for _, l := range []struct {
-		path string
-		at   *OutsideListeners
-	}{{"outside.phones", &out.Phones}, {"outside.trunks", &out.Trunks}} {
-		c.listener(l.path, l.at.ports(), len(l.at.Address)+len(l.at.ExternalAddress))
-		c.bound(l.path+".address", l.at.Address, out.Address)
-		c.external(l.path+".external_address", l.at.ExternalAddress, either(l.at.Address, out.Address))
+	for _, l := range out.realms() {
+		path := "outside." + l.realm.String()
+		c.listener(path, l.ports, len(l.address)+len(l.external))
+		c.bound(path+".address", l.address, out.Address)
+		c.external(path+".external_address", l.external, either(l.address, out.Address))
 	}
 	c.listener("inside.phones", in.Phones.ports(), len(in.Phones.Address))
 	c.listener("inside.trunks", in.Trunks.ports(), len(in.Trunks.Address))

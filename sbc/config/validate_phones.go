@@ -36,6 +36,7 @@ func (c *checker) phones() {
 	c.span("phones.registration.outside", p.Registration.Outside, shortestExpiry, longestExpiry, "0 for as long as the PBX says")
 	c.span("phones.keepalive.interval", p.Keepalive.Interval, shortestPing, longestPing, "0 for none")
 	c.trusted("phones.trusted_headers", p.TrustedHeaders)
+	c.origins("phones.origins", p.Origins)
 	c.ring("phones.ring_timeout", p.RingTimeout)
 	c.reachableUsers(p)
 	if c.doc.Outside.Phones.ports() == (Ports{}) {

@@ -8,16 +8,14 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
-
-	"sallyport/nat"
 )
 
-// tls checks that TLS listeners have what they prove themselves by, and that the files fit together.
+// tls checks that TLS and WebSocket listeners have what they prove themselves by, and that the files fit together.
 func (c *checker) tls() {
 	t := &c.doc.Outside.TLS
 	var wanted string // the key of a TLS listener
 	for _, l := range listeners(c.doc) {
-		if l.transport == nat.TLS && wanted == "" {
+		if l.transport.Secure() && wanted == "" {
 			wanted = l.path
 		}
 	}

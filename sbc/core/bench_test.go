@@ -65,6 +65,7 @@ func (noLive) Add(string, netip.Addr) bool                          { return tru
 func (noLive) Remove(string)                                        {}
 func (noMedia) Point(media.ID, nat.Side, media.Want) error          { return nil }
 func (noMedia) Owner(netip.AddrPort) (media.ID, bool)               { return 0, false }
+func (noMedia) Fingerprint() (media.Fingerprint, bool)              { return media.Fingerprint{}, false }
 func (noMedia) Release(time.Time, media.ID)                         {}
 func (noMedia) Stats(media.ID) (s [2]media.LegStats, ok bool) {
 	return s, true

@@ -48,6 +48,8 @@ type Media interface {
 	Stats(id media.ID) ([2]media.LegStats, bool)
 	// Owner finds the stream that holds a port of ours; ours is true for a port that nobody holds, too.
 	Owner(at netip.AddrPort) (id media.ID, ours bool)
+	// Fingerprint is that of the certificate in handshakes; ok is false where there are none.
+	Fingerprint() (f media.Fingerprint, ok bool)
 }
 
 // LeakGuard is the last look at a message before it leaves a side. It repairs in place and reports false for what it

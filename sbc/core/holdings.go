@@ -48,7 +48,16 @@ func (c *Core) reserve(now time.Time, u *user, a tu.Reserve) {
 		u.streams = append(u.streams, id)
 		got = append(got, tu.Stream{Local: local})
 	}
-	c.tell(u.id, tu.Reserved{Streams: got})
+	c.tell(u.id, tu.Reserved{Streams: got, Print: c.print()})
+}
+
+// print is the fingerprint of our certificate, as the relay has it now.
+func (c *Core) print() tu.Fingerprint {
+	f, ok := c.cfg.Media.Fingerprint()
+	if !ok {
+		return tu.Fingerprint{}
+	}
+	return tu.Fingerprint{Hash: tu.Hash(f.Hash), Value: f.Value}
 }
 
 // point passes a leg's wanted state to the relay.
@@ -61,12 +70,16 @@ func (c *Core) point(u *user, a tu.Point) {
 	}
 	err := c.cfg.Media.Point(u.streams[a.Stream], a.Side, media.Want{
 		RTP: a.Aim.RTP, RTCP: a.Aim.RTCP, Fallback: a.Aim.Fallback, Sources: a.Aim.Sources,
-		Latch: latchMode(a.Aim.Latch), Payloads: a.Aim.Payloads, Mux: a.Aim.Mux, Opaque: a.Aim.Opaque,
+		Latch: latchMode(a.Aim.Latch), Payloads: a.Aim.Payloads, Clock: a.Aim.Clock, Mux: a.Aim.Mux, Opaque: a.Aim.Opaque,
 		Send: a.Aim.Send, Receive: a.Aim.Receive, Final: a.Aim.Final, Epoch: a.Aim.Epoch,
 		Timeout: a.Aim.Timeout, Hold: a.Aim.Hold,
 		Numbers: media.Numbering(a.Aim.Numbers), Continuous: a.Aim.Continuous, Events: media.Events(a.Aim.Events),
 		Tones: tones(&a.Aim.Tones), Police: media.Police(a.Aim.Police),
 		Crypto: media.Crypto{Suite: media.Suite(a.Aim.Crypto.Suite), Receive: a.Aim.Crypto.Receive, Send: a.Aim.Crypto.Send},
+		ICE:    media.Credentials(a.Aim.ICE),
+		Peer: media.Identity{Role: media.Role(a.Aim.Peer.Role), Print: media.Fingerprint{
+			Hash: media.Hash(a.Aim.Peer.Print.Hash), Value: a.Aim.Peer.Print.Value,
+		}},
 	})
 	if err != nil {
 		c.cfg.Log.Warn("the relay refused an address", zap.Uint64("user", uint64(u.id)), zap.Error(err))
@@ -132,11 +145,15 @@ func (c *Core) record(u *user, a tu.Record) {
 	if u.recorded {
 		return
 	}
-	for _, id := range u.streams {
+	carries := a.CDR.Media
+	a.CDR.Media = nil
+	for i, id := range u.streams {
 		if legs, ok := c.cfg.Media.Stats(id); ok {
-			a.CDR.Media = append(a.CDR.Media, tu.StreamStats{
-				Outside: legStats(&legs[nat.Outside]), Inside: legStats(&legs[nat.Inside]),
-			})
+			var of tu.StreamStats
+			if i < len(carries) {
+				of = carries[i]
+			}
+			a.CDR.Media = append(a.CDR.Media, Figures(&legs, of))
 		}
 	}
 	c.cfg.Assembly.Record(a.CDR)
@@ -149,15 +166,4 @@ func (c *Core) Streams(id tu.UserID) []media.ID {
 		return slices.Clone(u.streams)
 	}
 	return nil
-}
-
-func legStats(s *media.LegStats) tu.LegStats {
-	out := tu.LegStats{
-		Packets: s.Packets, Bytes: s.Bytes, Sent: s.Sent, Lost: s.Lost, Rejected: s.RejectedTotal(), Latched: s.Latched, Ported: s.Ported,
-		Jitter: float64(s.Jitter) / float64(time.Millisecond),
-	}
-	if s.Remote.IsValid() {
-		out.Remote = s.Remote.String()
-	}
-	return out
 }

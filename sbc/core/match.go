@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sallyport/media"
+	"sallyport/nat"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/transaction"
 	"sallyport/sbc/tu"
@@ -121,6 +122,13 @@ func (c *Core) Tell(id tu.UserID, ev tu.Event) { c.tell(id, ev) }
 func (c *Core) MediaHint(id media.ID, silent bool) {
 	if o, ok := c.streams[id]; ok {
 		c.tell(o.user, tu.MediaHint{Stream: o.index, Silent: silent})
+	}
+}
+
+// DigitHeard passes a digit that the relay has heard to the user that owns the stream. It runs in the core's turn.
+func (c *Core) DigitHeard(id media.ID, side nat.Side, d media.Digit) {
+	if o, ok := c.streams[id]; ok {
+		c.tell(o.user, tu.DigitHeard{Stream: o.index, Side: side, Event: d.Event, Volume: d.Volume, Duration: d.Duration})
 	}
 }
 

@@ -262,6 +262,11 @@ func (f fakeMedia) Point(_ media.ID, _ nat.Side, w media.Want) error {
 	return f.r.point
 }
 
+// Fingerprint implements Media.
+func (f fakeMedia) Fingerprint() (media.Fingerprint, bool) {
+	return media.Fingerprint{Hash: media.SHA256, Value: [64]byte{1, 2, 3}}, true
+}
+
 func (f fakeMedia) Owner(at netip.AddrPort) (media.ID, bool) {
 	id, ours := f.r.owners[at]
 	return id, ours

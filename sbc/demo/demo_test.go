@@ -67,6 +67,21 @@ func TestDemonstrationStaysUpUntilItIsEnded(t *testing.T) {
 	}
 }
 
+// Whatever the seed of a demonstration, no two stand-ins have the same ids: what is the outside's would be found inside.
+func TestStandInsHaveIdsOfTheirOwn(t *testing.T) {
+	for _, seed := range []byte{0, 7, 254, 255} {
+		h := &house{addresses: usual, traffic: newTraffic(&usual), seed: seed}
+		tags := map[string]string{}
+		for _, name := range []string{"provider", "pbx", "phone"} {
+			tag := h.station(name, "1", usual.Provider, nil).ids.Tag()
+			if other := tags[tag]; other != "" {
+				t.Errorf("seed %d: %s and %s have the same tag %s", seed, other, name, tag)
+			}
+			tags[tag] = name
+		}
+	}
+}
+
 // waiter is a writer that tells when a text has come.
 type waiter struct {
 	text  strings.Builder

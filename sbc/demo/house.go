@@ -75,6 +75,7 @@ type house struct {
 	traffic   *traffic
 
 	conns  []*net.UDPConn
+	seed   byte      // of the last stand-in's ids
 	ending [2]ending // the gate, the stand-ins
 	mark   uint32    // of the last stretch of audio
 	calls  int       // that the scenes made: each leaves a CDR
@@ -97,7 +98,7 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &house{addresses: a, records: &records{}, traffic: newTraffic(&a), conns: []*net.UDPConn{p.provider, p.pbx, p.phone}}
+	h := &house{addresses: a, records: &records{}, traffic: newTraffic(&a), seed: byte(rand.Uint32()), conns: []*net.UDPConn{p.provider, p.pbx, p.phone}}
 	snap, report := config.Parse("demonstration", a.yaml(), config.Flags{})
 	if snap == nil {
 		h.closeSockets()
@@ -128,7 +129,8 @@ func openOnce(log *zap.Logger, say func(string)) (*house, error) {
 
 // station makes a stand-in.
 func (h *house) station(name, number string, at netip.AddrPort, conn *net.UDPConn) *station {
-	agent := NewAgent(name, at, conn, byte(rand.Uint32()))
+	h.seed++ // two with one seed would have the same tags, and the last scene would find them across
+	agent := NewAgent(name, at, conn, h.seed)
 	agent.Number, agent.Trace = number, h.traffic.tap(name)
 	return newStation(agent)
 }

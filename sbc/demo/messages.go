@@ -198,7 +198,7 @@ func sipURI(user string, at netip.AddrPort) message.URI {
 func (a *Agent) contact() message.NameAddr {
 	u := sipURI(a.number(), a.Addr)
 	if a.transport.Reliable() {
-		u.Params = ";transport=" + a.transport.String()
+		u.Params = ";transport=" + a.transport.Param()
 	}
 	return message.NameAddr{URI: u}
 }

@@ -54,8 +54,10 @@ func (l *leg) contact() message.Header {
 		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the
 		// Contact … MUST be a SIPS URI" (RFC 3261 §12.1.1), which means TLS by itself.
 		u.Scheme = "sips"
+	case here.Transport == nat.WSS && l.secure:
+		u.Scheme, u.Params = "sips", ";transport=ws" // RFC 7118 §5.2.2: both are needed to mean WSS
 	case here.Transport != nat.UDP:
-		u.Params = ";transport=" + here.Transport.String()
+		u.Params = ";transport=" + here.Transport.Param()
 	}
 	n := message.NameAddr{URI: u}
 	return message.Header{Name: "Contact", Value: n.String()}

@@ -58,8 +58,10 @@ func (l *leg) contact() message.Header {
 	switch {
 	case here.Transport == nat.TLS && l.secure:
 		u.Scheme = "sips" // RFC 3261 §8.1.1.8: as the request was
+	case here.Transport == nat.WSS && l.secure:
+		u.Scheme, u.Params = "sips", ";transport=ws" // RFC 7118 §5.2.2: both are needed to mean WSS
 	case here.Transport != nat.UDP:
-		u.Params = ";transport=" + here.Transport.String()
+		u.Params = ";transport=" + here.Transport.Param()
 	}
 	n := message.NameAddr{URI: u}
 	return message.Header{Name: "Contact", Value: n.String()}

@@ -62,7 +62,7 @@ func (a *asked) towardsPBX(here *tu.Local) string {
 		v = at.AppendTo(v)
 	}
 	if here.Transport != nat.UDP {
-		v = append(append(v, ";transport="...), here.Transport.String()...)
+		v = append(append(v, ";transport="...), here.Transport.Param()...)
 	}
 	v = append(v, '>')
 	if a.q != "" {

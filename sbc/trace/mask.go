@@ -4,6 +4,23 @@ import (
 	"bytes"
 )
 
+// Mask overwrites the secrets of a message with as many x, in place: what the recorder masks.
+func Mask(message []byte) { mask(message) }
+
+// MaskSuites overwrites the names of SRTP suites in a message's description, in place. Whoever reads it takes the media for
+// what it is in a capture that holds it decrypted: RTP.
+func MaskSuites(message []byte) {
+	_, body, _ := bytes.Cut(message, []byte("\r\n\r\n"))
+	for line := range bytes.Lines(body) {
+		rest, ok := bytes.CutPrefix(line, []byte("a=crypto:"))
+		if !ok {
+			continue
+		}
+		rest = bytes.TrimLeft(rest[until(rest, " \t"):], " \t")
+		overwrite(rest[:until(rest, " \t\r\n")])
+	}
+}
+
 // mask overwrites the secrets of a message with as many x, in place. It needs no valid message.
 func mask(message []byte) {
 	head, body := message, []byte(nil)
@@ -76,11 +93,11 @@ func maskURIs(head []byte) {
 	}
 }
 
-// maskSDP masks the keys of media: a=crypto's inline keys, k=, and ICE passwords.
+// maskSDP masks the keys of media: inline keys of whatever attribute (a=crypto, a=acap), k=, and ICE passwords.
 func maskSDP(body []byte) {
 	for line := range bytes.Lines(body) {
 		switch {
-		case bytes.HasPrefix(line, []byte("a=crypto:")):
+		case bytes.HasPrefix(line, []byte("a=")) && indexFold(line, "inline:") >= 0:
 			for at := 0; ; {
 				i := indexFold(line[at:], "inline:")
 				if i < 0 {

@@ -34,8 +34,8 @@ func TestMask(t *testing.T) {
 		},
 		{
 			"media keys",
-			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\n",
-			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\n",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\na=acap:1 crypto:1 AES INLINE:key\r\na=inline\r\n",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\na=acap:1 crypto:1 AES INLINE:xxx\r\na=inline\r\n",
 		},
 		{"cut in the middle", "A b SIP/2.0\r\nAuthorization: Digest response=\"ab", "A b SIP/2.0\r\nAuthorization: Digest response=\"xx"},
 		{"nothing", "", ""},

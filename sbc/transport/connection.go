@@ -18,6 +18,7 @@ type cause uint8
 const (
 	alive    cause = iota
 	gone           // by the peer, or the network
+	parted         // by the peer, with a Close (WebSocket)
 	idle           // nothing for too long
 	deadline       // a message did not come to its end
 	framing        // no telling where a message ends
@@ -35,7 +36,7 @@ const flushTime = time.Second
 // past is a deadline that wakes whoever waits.
 var past = time.Unix(1, 0)
 
-// connection is one live TCP or TLS connection. Its reader runs as long as it lives, a writer only while there is
+// connection is one live TCP, TLS or WebSocket connection. Its reader runs as long as it lives, a writer only while there is
 // something to send.
 type connection struct {
 	*door
@@ -52,6 +53,7 @@ type connection struct {
 
 	raw  net.Conn // nil while it is dialled
 	conn net.Conn // raw, or TLS on it
+	web  *web     // of a WebSocket on that; nil: none
 
 	mu     sync.Mutex
 	ready  bool // may be written to
@@ -204,6 +206,9 @@ func (c *connection) depart(why cause) {
 	}
 	why = c.why
 	told := c.told
+	if c.web != nil {
+		c.farewell(why)
+	}
 	var flushed chan struct{}
 	if c.writing && why != slow && why != gone {
 		flushed = make(chan struct{})
@@ -219,6 +224,9 @@ func (c *connection) depart(why cause) {
 		limit := time.NewTimer(flushTime)
 		select {
 		case <-flushed:
+			if c.web != nil {
+				c.linger(why)
+			}
 		case <-limit.C:
 		}
 		limit.Stop()

@@ -41,10 +41,10 @@ type Counters struct {
 type StreamCounters struct {
 	Accepted          uint64 // connections
 	Refused           uint64 // no room, of all or of their source: closed at once
-	HandshakeFailures uint64 // of accepted ones
+	HandshakeFailures uint64 // of accepted ones; the upgrade to a WebSocket is part of it
 	Dialled           uint64
 	DialFailures      uint64 // no connection, or no proof of who answered
-	Pings             uint64 // RFC 5626
+	Pings             uint64 // RFC 5626, RFC 6455
 
 	// Why connections ended:
 	ClosedByPeer   uint64 // or by the network
@@ -83,7 +83,7 @@ func (d *door) snapshot() Counters {
 		Unreachable: n.unreachable.Load(), ReadErrors: n.readErrors.Load(),
 		Streams: StreamCounters{
 			Refused: n.refused.Load(), HandshakeFailures: n.handshakes.Load(), DialFailures: n.dialFailures.Load(),
-			Pings: n.pings.Load(), ClosedByPeer: n.closed[gone].Load(), ClosedIdle: n.closed[idle].Load(),
+			Pings: n.pings.Load(), ClosedByPeer: n.closed[gone].Load() + n.closed[parted].Load(), ClosedIdle: n.closed[idle].Load(),
 			ClosedDeadline: n.closed[deadline].Load(), ClosedFraming: n.closed[framing].Load(),
 			ClosedSlow: n.closed[slow].Load(), ClosedCrowded: n.closed[crowded].Load(),
 			ClosedOverload: n.closed[overload].Load(), ClosedAsked: n.closed[asked].Load(), ClosedHere: n.closed[closing].Load(),

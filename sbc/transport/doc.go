@@ -16,6 +16,11 @@
 // in a message, idle, in taking what is sent) and in bytes, strangers' also in number; a full inbox stops the reading. An
 // idle connection has a goroutine and a kilobyte, everything else is borrowed while a message is under way.
 //
+// A WebSocket (RFC 6455) begins as TLS does: the upgrade is part of the handshake, bounded with it, and who asks for something
+// else learns nothing. A message is what its frames hold, fragments put together; where a Content-Length is, it must agree. From there
+// it is the same path. Frames that break a rule, are not masked, too large, too many in a message, or too many without a message end
+// the connection with the code that says why. Nothing is compressed. There is no unencrypted WebSocket, and none is ever dialled.
+//
 // TLS is 1.2 or later. Who is dialled must prove the name that was meant. The certificate is replaced without a
 // connection's end.
 //
@@ -23,5 +28,5 @@
 // SO_RXQ_OVFL, TCP_USER_TIMEOUT).
 //
 // RFC 3261 §18 (transport), §18.3 (framing), §18.4 (ICMP), §8.2.7 and §16.11 (stateless answers); RFC 3581 (rport);
-// RFC 5626 §3.5.1, §4.4.1 (keep-alive over streams); RFC 5922 §7, RFC 8996 (TLS).
+// RFC 5626 §3.5.1, §4.4.1 (keep-alive over streams); RFC 5922 §7, RFC 8996 (TLS); RFC 6455, RFC 7118 (WebSocket).
 package transport

@@ -50,6 +50,7 @@ type hub struct {
 	gauges  StreamGauges
 
 	buffers, high, strange atomic.Int64 // bytes: in all, the most there were, strangers'
+	lingering              atomic.Int64 // WebSockets that wait for the peer's Close
 }
 
 func newHub(c *Config) *hub {

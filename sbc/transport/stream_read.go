@@ -13,6 +13,7 @@ import (
 type work struct {
 	reader
 	framer scan.Framer
+	frames frames // of a WebSocket
 	in     [4096]byte
 }
 
@@ -32,6 +33,13 @@ func (c *connection) run() {
 func (c *connection) read() (why cause) {
 	why = gone
 	defer c.recovered()
+	if c.web != nil && len(c.web.early) > 0 {
+		early := c.web.early
+		c.web.early = nil
+		if why := c.take(early, true); why != alive {
+			return why
+		}
+	}
 	for spent, fresh := false, false; ; {
 		if why := c.arm(spent, fresh); why != alive {
 			return why
@@ -56,6 +64,9 @@ func (c *connection) read() (why cause) {
 
 // take takes the next bytes of the stream. more says that others are likely to wait already.
 func (c *connection) take(p []byte, more bool) cause {
+	if c.web != nil {
+		return c.takeFrames(p, more)
+	}
 	if c.work == nil {
 		if c.between(p) {
 			return alive
@@ -162,6 +173,7 @@ func (c *connection) release(clean bool) {
 		w.framer = scan.Framer{}
 		w.out = nil
 	}
+	w.frames.reset()
 	w.door, w.line = nil, nil
 	w.packet.Data, w.packet.View, w.packet.Interface = nil, nil, nil
 	works.Put(w)

@@ -56,6 +56,16 @@ func (c *connection) reply(b []byte) error {
 
 // queue takes a copy of b and wakes the writer. Under the lock.
 func (c *connection) queue(b []byte) error {
+	if c.web == nil {
+		return c.enqueue(nil, b)
+	}
+	var room [frameHead]byte
+	return c.enqueue(framed(room[:0], b))
+}
+
+// enqueue is queue of bytes as they are, in two parts. Under the lock.
+func (c *connection) enqueue(head, b []byte) error {
+	size := len(head) + len(b)
 	if c.why != alive {
 		return ErrGone
 	}
@@ -64,16 +74,16 @@ func (c *connection) queue(b []byte) error {
 	if c.known || c.dialled {
 		bytes, messages = l.BusyQueue, l.BusyQueueMessages
 	}
-	if len(c.out)+c.flying+len(b) > bytes || c.messages >= messages || !c.charge(int64(len(b))) {
+	if len(c.out)+c.flying+size > bytes || c.messages >= messages || !c.charge(int64(size)) {
 		return ErrSlow
 	}
 	if c.out == nil {
 		c.out = *buffers.Get().(*[]byte)
 	}
-	c.out = append(c.out, b...)
+	c.out = append(append(c.out, head...), b...)
 	c.messages++
 	c.count.sent.Add(1)
-	c.count.sentBytes.Add(uint64(len(b)))
+	c.count.sentBytes.Add(uint64(size))
 	c.wake()
 	return nil
 }
@@ -145,6 +155,9 @@ func (c *connection) push(b []byte) (why cause) {
 // send queues a message on the connection that a flow names, or on the one that is dialled to its remote address.
 func (e *streams) send(f nat.Flow, b []byte) error {
 	if f.Conn == 0 {
+		if e.face.Transport == nat.WSS {
+			return ErrGone // RFC 7118 §5.3: a browser takes no connections, it makes them
+		}
 		return e.hub.toRemote(e, f, b)
 	}
 	c := e.hub.find(f)

@@ -11,7 +11,7 @@ import (
 	"sallyport/nat"
 )
 
-// streams is one open TCP or TLS interface: it accepts connections and dials others.
+// streams is one open TCP, TLS or WebSocket interface: it accepts connections and, but for WebSocket, dials others.
 type streams struct {
 	*door
 	hub      *hub
@@ -63,7 +63,7 @@ func (e *streams) welcome(raw net.Conn) {
 		e.count.refused.Add(1)
 		return
 	}
-	if e.face.Transport != nat.TLS {
+	if !e.face.Transport.Secure() {
 		e.count.accepted.Add(1)
 		c.ready, started = true, true
 		e.done.Add(1)
@@ -99,15 +99,18 @@ func remoteOf(raw net.Conn) (netip.AddrPort, bool) {
 	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port()), p.IsValid()
 }
 
-// handshake makes an accepted connection a TLS one. It has a goroutine of its own, whose stack does not stay.
+// handshake makes an accepted connection a TLS one, and a WebSocket where that is asked for. It has a goroutine of its own, whose stack does not stay.
 func (c *connection) handshake() {
 	defer c.done.Done()
 	err := c.secure()
+	if err == nil && c.face.Transport == nat.WSS {
+		err = c.upgrade()
+	}
 	c.hub.shaken(c)
 	if err != nil {
 		c.count.handshakes.Add(1)
 		if c.known { // a stranger's is no news
-			c.fault("TLS handshake with a known peer failed", zap.Stringer("src", c.remote), zap.Error(err))
+			c.fault("handshake with a known peer failed", zap.Stringer("src", c.remote), zap.Error(err))
 		}
 		c.depart(gone)
 		return

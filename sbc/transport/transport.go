@@ -75,11 +75,11 @@ type Config struct {
 
 	// Listen opens a UDP socket; nil opens real ones.
 	Listen func(bind netip.AddrPort) (PacketConn, error)
-	// ListenStream opens a TCP listener, for TLS too; nil opens real ones.
+	// ListenStream opens a TCP listener, for TLS and WebSocket too; nil opens real ones.
 	ListenStream func(bind netip.AddrPort) (net.Listener, error)
 	// Dial connects from an interface's address; nil does so really. It must give up when the context ends.
 	Dial func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
-	// TLS is needed by interfaces of that transport; SetTLS gives another one later.
+	// TLS is needed by interfaces of that transport and of WebSocket; SetTLS gives another one later.
 	TLS *TLS
 	// ServerName is the name that a peer's certificate must have, of a connection dialled there; nil or "": its address.
 	ServerName func(face *nat.Interface, remote netip.AddrPort) string
@@ -87,6 +87,9 @@ type Config struct {
 	Known func(face *nat.Interface, remote netip.Addr) bool
 	// Unwelcome reports whether a connection from an address is closed as soon as it is accepted; nil: none is.
 	Unwelcome func(face *nat.Interface, remote netip.AddrPort) bool
+	// Origin reports whether pages of a web site may open a WebSocket (RFC 6455 §10.2); nil: all may. Who is no browser names
+	// none, and is not asked about.
+	Origin func(origin string) bool
 	// Streams bounds connections; zero values are the defaults.
 	Streams StreamLimits
 	// Now is the clock of the guard; nil is time.Now.
@@ -224,10 +227,10 @@ func (s *Set) complainOfBuffers(opened []opening) {
 func (s *Set) open(face nat.Interface, table []opening) (opening, error) {
 	bind := face.Bind
 	switch {
-	case face.Transport > nat.TLS:
-		return nil, fmt.Errorf("%s: only udp, tcp and tls interfaces can be opened", &face)
-	case face.Transport == nat.TLS && s.hub.tls.Load() == nil:
-		return nil, fmt.Errorf("%s: tls needs a certificate: set tls.certificate and tls.key", &face)
+	case face.Transport > nat.WSS:
+		return nil, fmt.Errorf("interface %d: only udp, tcp, tls and wss ones can be opened", face.ID)
+	case face.Transport.Secure() && s.hub.tls.Load() == nil:
+		return nil, fmt.Errorf("%s: %s needs a certificate: set tls.certificate and tls.key", &face, face.Transport)
 	case !bind.IsValid() || bind.Addr().IsUnspecified() || bind.Addr().IsMulticast():
 		return nil, fmt.Errorf("%s: bind to one address of this machine, not to a wildcard", &face)
 	case int(face.ID) < len(table) && table[face.ID] != nil:
@@ -282,7 +285,8 @@ func (s *Set) find(id uint16) opening {
 //
 // Over streams it queues a copy. A flow with a Conn means exactly that connection, or ErrGone. With Conn 0 it is the
 // connection that this interface dialled to the remote address; if there is none, one is dialled with the message
-// waiting in its queue, and Handler.Unreachable tells if that fails. CRLF CRLF is a ping like any message (RFC 5626 §3.5.1).
+// waiting in its queue, and Handler.Unreachable tells if that fails. CRLF CRLF is a ping like any message (RFC 5626 §3.5.1);
+// on a WebSocket it leaves as a Ping frame. There is no dialling of WebSockets: with Conn 0 it is ErrGone.
 func (s *Set) Send(f nat.Flow, b []byte) error {
 	e := s.find(f.Interface)
 	if e == nil || f.Transport != e.about().face.Transport {

@@ -293,7 +293,8 @@ func TestListenRefuses(t *testing.T) {
 		{"wildcard", func(c *Config) { c.Interfaces[0].Bind = netip.MustParseAddrPort("0.0.0.0:5080") }, "wildcard"},
 		{"wildcard v6", func(c *Config) { c.Interfaces[0].Bind = netip.MustParseAddrPort("[::]:5080") }, "wildcard"},
 		{"no address", func(c *Config) { c.Interfaces[0].Bind = netip.AddrPort{} }, "wildcard"},
-		{"wss", func(c *Config) { c.Interfaces[0].Transport = nat.WSS }, "only udp, tcp and tls"},
+		{"wss", func(c *Config) { c.Interfaces[0].Transport = nat.WSS }, "tls.certificate"},
+		{"unknown", func(c *Config) { c.Interfaces[0].Transport = nat.WSS + 1 }, "only udp, tcp, tls and wss"},
 		{"tls", func(c *Config) { c.Interfaces[0].Transport = nat.TLS }, "tls.certificate"},
 		{"same number", func(c *Config) { c.Interfaces = append(c.Interfaces, c.Interfaces[0]) }, "number 0"},
 	} {

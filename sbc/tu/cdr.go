@@ -33,19 +33,38 @@ type CDR struct {
 
 // StreamStats are the relay's figures of one stream of a call.
 type StreamStats struct {
+	Codec   string   `json:"codec,omitempty"`       // as negotiated: the first one that both sides named
+	Packet  float64  `json:"packet_ms,omitempty"`   // of speech in a packet; absent: 20
+	AsG711  bool     `json:"mos_as_g711,omitempty"` // nothing is published of the codec: its MOS is that of G.711
 	Outside LegStats `json:"outside"`
 	Inside  LegStats `json:"inside"`
 }
 
-// LegStats are the relay's figures of what one leg's peer sent.
+// LegStats are the relay's figures of one leg: what its peer sent, and what the peer says of what it was sent. MOS is by
+// the E-model, 1 to 4.5.
 type LegStats struct {
-	Packets  uint64  `json:"packets"`
-	Bytes    uint64  `json:"bytes"`
-	Sent     uint64  `json:"sent"` // relayed to this peer
-	Lost     uint64  `json:"lost"`
-	Jitter   float64 `json:"jitter_ms"`
-	Rejected uint64  `json:"rejected"` // from elsewhere, or no media
-	Remote   string  `json:"remote,omitempty"`
-	Latched  bool    `json:"latched"`
-	Ported   bool    `json:"ported,omitempty"` // from another port than its SDP said
+	Packets    uint64            `json:"packets"`
+	Bytes      uint64            `json:"bytes"`
+	Lost       uint64            `json:"lost"`
+	Jitter     float64           `json:"jitter_ms"`
+	MOSIn      float64           `json:"mos_in,omitempty"` // of the peer's speech as it came here; absent: too little came
+	Sent       uint64            `json:"sent"`             // relayed to this peer
+	Reports    uint64            `json:"reports,omitempty"`
+	FarLost    uint64            `json:"far_lost,omitempty"` // the rest of these as the peer reports it, what was lost before us included
+	FarSent    uint64            `json:"far_sent,omitempty"` // Sent at its last report
+	FarJitter  float64           `json:"far_jitter_ms,omitempty"`
+	FarMOS     float64           `json:"far_mos,omitempty"`       // by its own estimate (RFC 3611)
+	RoundTrip  float64           `json:"round_trip_ms,omitempty"` // between us and this peer
+	MOSOut     float64           `json:"mos_out,omitempty"`       // of what the peer hears; absent: it does not report
+	Rejected   uint64            `json:"rejected"`                // of all reasons
+	Rejections map[string]uint64 `json:"rejections,omitempty"`
+	Remote     string            `json:"remote,omitempty"`
+	Latched    bool              `json:"latched"`
+	Ported     bool              `json:"ported,omitempty"`  // from another port than its SDP said
+	SRTP       string            `json:"srtp,omitempty"`    // the suite that protects it, or ByHandshake; absent: nothing does
+	ICE        bool              `json:"ice,omitempty"`     // the peer shows where it is by checks
+	Profile    string            `json:"profile,omitempty"` // of RTP, as this peer has it; absent: RTP/AVP
 }
+
+// ByHandshake stands in the place of a suite where the peers agree upon it by DTLS (RFC 5764).
+const ByHandshake = "DTLS-SRTP"

@@ -60,7 +60,10 @@ type Routed struct {
 }
 
 // Reserved answers a Reserve action: one entry for each stream that got ports, in order; none if the pool is empty.
-type Reserved struct{ Streams []Stream }
+type Reserved struct {
+	Streams []Stream
+	Print   Fingerprint // of our certificate, for handshakes on them; without a hash there can be none
+}
 
 // MediaHint is word from the relay: a stream has been silent too long.
 type MediaHint struct {

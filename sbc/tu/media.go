@@ -20,6 +20,7 @@ type Aim struct {
 	Sources   []netip.Prefix // accepted besides the SDP's address
 	Latch     Latch
 	Payloads  Payloads      // negotiated payload types
+	Clock     uint32        // RTP clock of the dynamic ones in Hz; 0: 8000
 	Mux       bool          // RTCP on the RTP port (RFC 5761)
 	Opaque    bool          // not RTP (T.38 UDPTL, unknown): no header checks
 	Send      bool          // the peer may hear us
@@ -35,10 +36,13 @@ type Aim struct {
 	Tones      Tones     // telephone events to send to this peer
 	Police     Police    // what the peer may send at most
 	Crypto     Crypto    // SRTP on this leg
+	ICE        ICE       // our credentials, by which the peer shows where it is; zero: it does not
+	Peer       Identity  // whose handshake the keys come of (DTLS-SRTP)
 }
 
-// Numbering maps payload types: 0 leaves a number as it is, n+1 stands for n, 255 for none: not relayed.
-type Numbering [128]uint8
+// Numbering maps payload types: 0 leaves a number as it is, n+1 stands for n, 255 for none: not relayed. Behind the 128 of
+// them stands n+1 for the payload type n of redundant audio, whose payload names others (RFC 2198 §3).
+type Numbering [129]uint8
 
 // Set maps a payload type.
 func (n *Numbering) Set(from, to uint8) {
@@ -49,6 +53,16 @@ func (n *Numbering) Set(from, to uint8) {
 		}
 	}
 }
+
+// Redundant says which payload type is redundant audio; the first one counts.
+func (n *Numbering) Redundant(pt uint8) {
+	if n[128] == 0 {
+		n[128] = pt&127 + 1
+	}
+}
+
+// Plain reports whether all payload types stay as they are.
+func (n *Numbering) Plain() bool { return [128]uint8(n[:128]) == [128]uint8{} }
 
 // Discard has packets of a payload type not relayed.
 func (n *Numbering) Discard(pt uint8) { n[pt&127] = 255 }
@@ -117,3 +131,42 @@ func (p *Payloads) Add(pt uint8) {
 
 // Has reports whether a payload type is in the set.
 func (p *Payloads) Has(pt uint8) bool { return pt < 128 && p[pt>>6]&(1<<(pt&63)) != 0 }
+
+// ICE are our own credentials of a leg, of ice-chars (RFC 8839 §5.4).
+type ICE struct {
+	Fragment [8]byte
+	Password [24]byte
+}
+
+// Fingerprint is the hash of a certificate (RFC 8122 §5); the bytes behind the hash's length are zero.
+type Fingerprint struct {
+	Hash  Hash
+	Value [64]byte
+}
+
+// Hash is the function of a fingerprint; 0: none.
+type Hash uint8
+
+// The hash functions.
+const (
+	NoHash Hash = iota
+	SHA256
+	SHA384
+	SHA512
+)
+
+// Role is who begins a DTLS handshake (RFC 8842 §5.2); 0: there is none.
+type Role uint8
+
+// The roles.
+const (
+	NoDTLS  Role = iota
+	Passive      // the peer begins
+	Active       // we begin
+)
+
+// Identity is how a peer shows who it is: by the certificate of a DTLS handshake, whose keys protect the leg (RFC 5763).
+type Identity struct {
+	Role  Role
+	Print Fingerprint
+}

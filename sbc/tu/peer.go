@@ -48,6 +48,10 @@ type Peer struct {
 	Token    string   // of its binding: the user of our Contact towards the PBX; empty: it has none
 	Trusted  []string // header fields that pass from it besides those of every phone
 	Ported   bool     // its NAT is known to give it other ports than it names
+	Sealed   bool     // its last call was SRTP
+	Profile  string   // of RTP in its last call; empty: it has made none
+	Keyed    bool     // its last call was SRTP by DTLS
+	Checked  bool     // with ICE
 	Stranger bool     // it has no binding; the guard let its request in all the same (REGISTER, `forward`)
 
 	AttemptTimeout time.Duration // no answer at all within: the next hop
@@ -61,7 +65,35 @@ type MediaPolicy struct {
 	Sources []netip.Prefix // media is accepted from these too
 	Timeout time.Duration  // silence that ends a call; 0 never
 	Hold    time.Duration  // the same for a held stream
+	SRTP    SRTP
+	DTMF    DTMF // how the peer sends and takes digits
 }
+
+// DTMF is how a peer sends digits, and how it wants to be sent them.
+type DTMF uint8
+
+// The ways.
+const (
+	DTMFPass   DTMF = iota // as they come
+	DTMFEvents             // telephone events in RTP (RFC 4733)
+	DTMFInfo               // INFO with application/dtmf-relay or application/dtmf
+)
+
+// String is the way's name in the configuration.
+func (d DTMF) String() string { return [...]string{"pass", "rfc4733", "info"}[d%3] }
+
+// SRTP says whether media of a leg is protected.
+type SRTP uint8
+
+// The settings of SRTP.
+const (
+	SRTPOff      SRTP = iota // never: an offer of it alone is refused
+	SRTPOptional             // answered as offered; offered as the peer had it last, and the other way where it refuses
+	SRTPRequired             // always: anything else is refused
+)
+
+// String is the setting's name in the configuration.
+func (s SRTP) String() string { return [...]string{"off", "optional", "required"}[s%3] }
 
 // Latch is how a leg learns where its peer's media really comes from (RFC 7362).
 type Latch uint8

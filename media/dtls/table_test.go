@@ -1,0 +1,260 @@
+package dtls
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"sallyport/media"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	alice = netip.MustParseAddrPort("192.0.2.1:4000")
+	bob   = netip.MustParseAddrPort("198.51.100.2:5000")
+)
+
+const (
+	leg        = 6
+	generation = 9
+	patience   = 20 * time.Second // a bound for failure
+)
+
+// end is one side of a wire.
+type end struct {
+	*Table
+	own  media.Fingerprint
+	at   netip.AddrPort
+	keys chan Keys
+	err  chan error
+}
+
+// wire joins two tables. lose says which records never arrive.
+type wire struct {
+	mu   sync.Mutex
+	ends [2]*end
+	n    int
+	lose func(n int, record []byte) bool
+}
+
+func newWire(t *testing.T, lose func(n int, record []byte) bool) *wire {
+	t.Helper()
+	w := &wire{lose: lose}
+	for i, at := range []netip.AddrPort{alice, bob} {
+		certificate, own, err := NewCertificate(time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &end{own: own, at: at, keys: make(chan Keys, 8), err: make(chan error, 8)}
+		e.Table = New(w.options(i, certificate))
+		w.ends[i] = e
+	}
+	t.Cleanup(func() {
+		w.ends[0].Close()
+		w.ends[1].Close()
+	})
+	return w
+}
+
+func (w *wire) options(i int, certificate tls.Certificate) Options {
+	return Options{
+		Certificate: certificate,
+		Send:        func(_ int32, to netip.AddrPort, record []byte) { w.carry(i, to, record) },
+		Done:        func(k Keys) { w.ends[i].keys <- k },
+		Failed:      func(_ int32, _ uint32, err error) { w.ends[i].err <- err },
+	}
+}
+
+func (w *wire) carry(from int, to netip.AddrPort, record []byte) {
+	w.mu.Lock()
+	w.n++
+	lost := w.lose != nil && w.lose(w.n, record)
+	w.mu.Unlock()
+	if far := w.ends[1-from]; !lost && to == far.at {
+		record = append([]byte(nil), record...)
+		go far.Take(leg, generation, w.ends[from].at, record)
+	}
+}
+
+// want tells both sides who the other is; the prints may be false.
+func (w *wire) want(prints [2]media.Fingerprint) {
+	w.ends[0].Want(leg, generation, media.Identity{Role: media.Passive, Print: prints[1]})
+	w.ends[1].Want(leg, generation, media.Identity{Role: media.Active, Print: prints[0]})
+}
+
+func (w *wire) prints() [2]media.Fingerprint {
+	return [2]media.Fingerprint{w.ends[0].own, w.ends[1].own}
+}
+
+func await[T any](t *testing.T, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatal("it never came")
+	}
+	return v
+}
+
+// Both sides come to the same keys, each the other way round, whatever gets lost on the way.
+func TestBothSidesAgree(t *testing.T) {
+	for name, lose := range map[string]func(n int, record []byte) bool{
+		"a good wire":         nil,
+		"each first flight":   func(n int, _ []byte) bool { return n <= 2 },
+		"every fourth record": func(n int, _ []byte) bool { return n%4 == 3 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWire(t, lose)
+			w.want(w.prints())
+			w.ends[1].Begin(leg, generation, alice)
+			w.ends[1].Begin(leg, generation, alice) // it is under way
+			a, b := await(t, w.ends[0].keys), await(t, w.ends[1].keys)
+			if a.Crypto.Suite != media.AEADAES128GCM || a.Crypto.Suite != b.Crypto.Suite ||
+				a.Crypto.Receive != b.Crypto.Send || a.Crypto.Send != b.Crypto.Receive || a.Crypto.Send == a.Crypto.Receive {
+				t.Errorf("keys differ: %v, %v", a.Crypto.Suite, b.Crypto.Suite)
+			}
+			if a.From != bob || b.From != alice || a.Leg != leg || a.Generation != generation {
+				t.Errorf("%v, %v", a, b)
+			}
+		})
+	}
+}
+
+// Who has another certificate than signalling said gets no keys, and nobody believes that there are any.
+func TestAnotherCertificate(t *testing.T) {
+	for _, side := range []int{0, 1} {
+		w := newWire(t, nil)
+		prints := w.prints()
+		prints[side].Value[5]++
+		w.want(prints)
+		w.ends[1].Begin(leg, generation, alice)
+		if err := await(t, w.ends[1-side].err); !strings.Contains(err.Error(), errPrint.Error()) && !errors.Is(err, errPrint) {
+			t.Errorf("side %d: %v", side, err)
+		}
+		select {
+		case k := <-w.ends[1-side].keys:
+			t.Errorf("side %d: keys of %v", side, k.From)
+		default:
+		}
+	}
+}
+
+// Fingerprints of the longer functions count as well, and none of a function that nobody knows.
+func TestHashes(t *testing.T) {
+	certificate, own, err := NewCertificate(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	der := certificate.Certificate[0]
+	for h := media.SHA256; h.Valid(); h++ {
+		s := session{wish: wish{peer: media.Identity{Print: fingerprint(h, der)}}}
+		if err := s.verify([][]byte{der}, nil); err != nil {
+			t.Errorf("%v: %v", h, err)
+		}
+		s.wish.peer.Print.Value[h.Size()-1]++
+		if err := s.verify([][]byte{der}, nil); !errors.Is(err, errPrint) {
+			t.Errorf("%v, last byte changed: %v", h, err)
+		}
+	}
+	if own != fingerprint(media.SHA256, der) {
+		t.Error("NewCertificate tells another fingerprint")
+	}
+	s := session{}
+	if err := s.verify([][]byte{der}, nil); !errors.Is(err, errPrint) {
+		t.Errorf("without a fingerprint: %v", err)
+	}
+	if err := s.verify(nil, nil); !errors.Is(err, errPrint) {
+		t.Errorf("without a certificate: %v", err)
+	}
+}
+
+// Nothing begins for whom nobody waits: other legs, earlier streams, records that are no ClientHello, active legs.
+func TestWhoIsNotAwaited(t *testing.T) {
+	w := newWire(t, nil)
+	hello := make([]byte, 60)
+	hello[0], hello[13] = 22, 1
+	take := func(n int32, g uint32, record []byte) bool {
+		w.ends[0].Take(n, g, bob, record)
+		w.ends[0].mu.Lock()
+		defer w.ends[0].mu.Unlock()
+		return len(w.ends[0].sessions) > 0
+	}
+	if take(leg, generation, hello) {
+		t.Error("a leg that nobody wants to be protected")
+	}
+	w.want(w.prints())
+	for name, began := range map[string]bool{
+		"another leg":       take(leg+2, generation, hello),
+		"an earlier stream": take(leg, generation-1, hello),
+		"no handshake":      take(leg, generation, append([]byte{23}, hello[1:]...)),
+		"a short record":    take(leg, generation, hello[:13]),
+		"nothing":           take(leg, generation, nil),
+		"an encrypted one":  take(leg, generation, append([]byte{22, 0, 0, 0, 1}, hello[5:]...)),
+		"a ServerHello":     take(leg, generation, append(append([]byte(nil), hello[:13]...), 2)),
+		"an active leg": func() bool {
+			w.ends[1].Take(leg, generation, alice, hello)
+			w.ends[1].mu.Lock()
+			defer w.ends[1].mu.Unlock()
+			return len(w.ends[1].sessions) > 0
+		}(),
+	} {
+		if began {
+			t.Errorf("%s begins a handshake", name)
+		}
+	}
+	if !take(leg, generation, hello) {
+		t.Error("a ClientHello does not begin one")
+	}
+	w.ends[0].Forget(leg)
+	if take(leg, generation, hello) {
+		t.Error("a leg that was forgotten")
+	}
+}
+
+// Handshakes under way have a bound; whoever is left out tries again.
+func TestHandshakesAreBounded(t *testing.T) {
+	w := newWire(t, nil)
+	hello := make([]byte, 60)
+	hello[0], hello[13] = 22, 1
+	e := w.ends[0]
+	for n := range int32(MaxHandshakes + 3) {
+		e.Want(n, generation, media.Identity{Role: media.Passive, Print: w.ends[1].own})
+		e.Take(n, generation, bob, hello)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.sessions) != MaxHandshakes {
+		t.Errorf("%d handshakes", len(e.sessions))
+	}
+}
+
+// A wish that is repeated disturbs nothing; a new one begins anew.
+func TestWishes(t *testing.T) {
+	w := newWire(t, nil)
+	w.want(w.prints())
+	w.ends[1].Begin(leg, generation, alice)
+	first := await(t, w.ends[0].keys)
+	_ = await(t, w.ends[1].keys)
+	w.want(w.prints())
+	w.ends[1].Begin(leg, generation, alice) // there is an association
+	select {
+	case <-w.ends[0].keys:
+		t.Error("a wish that is repeated begins another handshake")
+	default:
+	}
+	for _, e := range w.ends {
+		e.Forget(leg)
+	}
+	w.want(w.prints())
+	w.ends[1].Begin(leg, generation, alice)
+	if again := await(t, w.ends[0].keys); again.Crypto == first.Crypto {
+		t.Error("the same keys again")
+	}
+}
