@@ -29,7 +29,7 @@ func (e *Engine) examine(i int, c *Command) {
 	k := e.checks[i]
 	switch {
 	case c.flags&flagChecked == 0:
-		e.checks[i] = nil
+		renew(&e.checks[i], nil)
 	case k == nil || k.generation != c.Generation:
 		e.checks[i] = &checks{agent: ice.NewAgent(c.ice), generation: c.Generation}
 	case k.agent.Own() != c.ice:

@@ -24,7 +24,7 @@ type Config struct {
 	// Workers is how many threads share the calls; 0 means 1. A range too narrow to be shared has one.
 	Workers int
 	// LowLatency relays each packet as soon as it comes. Otherwise a process that does nothing but media gathers those of
-	// half a millisecond while it has little to do, which saves a third of its processor time.
+	// a millisecond while it has little to do, which saves a third of its processor time.
 	LowLatency bool
 	// Choice is the back end that is wanted, where there is more than one.
 	Choice Choice

@@ -7,8 +7,10 @@ import "time"
 //
 // Times are nanoseconds since the Base of the Board.
 type Engine struct {
-	legs  []leg
-	rules []rule
+	legs     []leg
+	rules    []rule
+	hopefuls []hopefuls
+	listings []listing
 	// Beside the legs, a row for each leg or pair that its feature alone touches.
 	meters  []meter
 	surveys []survey
@@ -35,8 +37,9 @@ func NewEngine(layout Layout, base time.Time) *Engine {
 // NewEngineOn makes the table of a layout that publishes on a board.
 func NewEngineOn(layout Layout, board *Board) *Engine {
 	e := &Engine{
-		legs:   make([]leg, layout.Legs()),
-		rules:  make([]rule, layout.Legs()),
+		legs:     make([]leg, layout.Legs()),
+		rules:    make([]rule, layout.Legs()),
+		hopefuls: make([]hopefuls, layout.Legs()), listings: make([]listing, layout.Legs()),
 		meters: make([]meter, layout.Legs()), surveys: make([]survey, layout.Legs()/2),
 		secured: make([]*secure, layout.Legs()/2),
 		board:   board, share: layout, rewrites: newRewrites(layout.Legs() / 2),
@@ -67,7 +70,8 @@ func (e *Engine) Apply(now int64, c *Command) {
 				e.legs[i].state = stateFree
 				e.legs[i].flags &^= flagTapped
 				e.board.cells[i].use.Store(useFree)
-				e.secured[i/2], e.checks[i] = nil, nil
+				renew(&e.secured[i/2], nil)
+				renew(&e.checks[i], nil)
 				e.leave(i)
 			}
 		}
@@ -80,14 +84,24 @@ func (e *Engine) Apply(now int64, c *Command) {
 	e.handshake(c)
 }
 
+// renew sets a row of a table that most legs do not use: memory that nothing was written into takes up no room, and it
+// stays so.
+func renew[T comparable](row *T, v T) {
+	if *row != v {
+		*row = v
+	}
+}
+
 // set gives one leg its wanted state.
 func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
-	l, r := &e.legs[i], &e.rules[i]
+	l, r := &e.legs[i], e.ruling(i)
 	fresh := l.state == stateFree || l.generation != c.Generation
 	if fresh {
-		*l, *r, e.meters[i] = leg{generation: c.Generation}, rule{}, meter{}
+		r.forget()
+		*l, *r.rule = leg{generation: c.Generation}, rule{}
+		renew(&e.meters[i], meter{})
 		if i&1 == 0 {
-			e.surveys[i>>1] = survey{resumed: c.resumed}
+			renew(&e.surveys[i>>1], survey{resumed: c.resumed})
 		}
 		e.board.cells[i].reset(now, c.Generation)
 	}
@@ -106,7 +120,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	e.setKeys(now, i, l, was, c)
 	e.meters[i].set(c.police, f)
 	r.exact, r.fallback, r.epoch = exact, c.fallback, c.epoch
-	r.sources, r.nsources = c.sources, c.nsources
+	r.list(c)
 	switch {
 	case f&flagChecked != 0 && !fresh && l.state == stateLocked: // the nominated pair stays until the peer nominates another
 	case c.mode == Off && f&flagChecked == 0:
@@ -132,9 +146,10 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 }
 
 // open lets a leg wait for a latch; until then it sends to the exact address.
-func (e *Engine) open(now int64, i int, l *leg, r *rule) {
+func (e *Engine) open(now int64, i int, l *leg, r ruling) {
 	l.state = stateOpen
-	r.runs, r.vouched, r.permit, r.retake, r.until = [runSlots]run{}, 0, false, 0, never
+	r.forget()
+	r.vouched, r.permit, r.retake, r.until = 0, false, 0, never
 	if e.addressed(e.opposite(i, l), l.generation) {
 		r.until = now + l.mode.learnAfter()
 	}

@@ -69,7 +69,7 @@ func (e *Engine) leave(i int32) {
 // carry hands a DTLS record over, if it is from where the peer may be: by ICE a checked address, else one that signalling
 // vouches for. Whoever it is, he must show the peer's certificate before anything follows from it.
 func (e *Engine) carry(now int64, i int, l *leg, from Endpoint, h *header, record []byte) Verdict {
-	r := &e.rules[i]
+	r := e.ruling(i)
 	switch {
 	case e.keying == nil || l.is(flagControl):
 		return e.reject(i, RejectedDTLS)
@@ -97,9 +97,9 @@ func (e *Engine) Agree(now int64, k *Agreement) bool {
 	e.arm(now, &Command{Leg: k.Leg, Generation: k.Generation, flags: flagSecure, extras: extras{crypto: k.Crypto}})
 	l.flags |= flagSecure
 	e.legs[i+1].flags |= flagSecure
-	if l.mode != Off && !l.is(flagChecked) && l.state != stateFixed && k.From.usable() && e.rules[i].candidate(k.From) {
+	if l.mode != Off && !l.is(flagChecked) && l.state != stateFixed && k.From.usable() && e.ruling(i).candidate(k.From) {
 		// The certificate is a better proof of where the peer is than three packets.
-		e.lock(now, i, l, &e.rules[i], k.From)
+		e.lock(now, i, l, e.ruling(i), k.From)
 	}
 	return true
 }

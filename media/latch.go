@@ -26,7 +26,7 @@ func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejec
 	if !l.counts(h) {
 		return refusal(h, l.flags, RejectedSource)
 	}
-	return e.learn(now, i, l, &e.rules[i], from, h)
+	return e.learn(now, i, l, e.ruling(i), from, h)
 }
 
 // vouched is why a source has nothing to say on a leg, whatever it sends; it changes nothing.
@@ -34,11 +34,14 @@ func (e *Engine) vouched(i int, l *leg, from Endpoint) Rejection {
 	if l.is(flagChecked) {
 		return e.hasChecked(i, l, from)
 	}
-	r := &e.rules[i]
-	switch {
-	case from.port == 0:
+	if from.port == 0 {
 		return RejectedSource // nobody can be answered there; and a leg without a destination has port 0
-	case from == l.remote:
+	}
+	if from == l.remote {
+		return Accepted
+	}
+	r := e.ruling(i)
+	switch {
 	case e.isOwn(from) && from != r.exact:
 		return RejectedOwn // a loop, or a hairpin that no SDP named
 	case l.state == stateFixed && !r.listed(from), l.state != stateFixed && !r.candidate(from):
@@ -50,15 +53,15 @@ func (e *Engine) vouched(i int, l *leg, from Endpoint) Rejection {
 // confirm counts packets of the exact address. They are relayed at once, since the SDP vouches for them; the lock
 // comes with the third.
 func (e *Engine) confirm(now int64, i int, l *leg, from Endpoint, h *header) {
-	r := &e.rules[i]
+	r := e.ruling(i)
 	r.vouched = now
-	if r.step(now, l, from, h, true) {
+	if r.own.step(now, l, from, h, true) {
 		e.lock(now, i, l, r, from)
 	}
 }
 
 // learn handles a valid packet of a candidate that is not the leg's remote.
-func (e *Engine) learn(now int64, i int, l *leg, r *rule, from Endpoint, h *header) Rejection {
+func (e *Engine) learn(now int64, i int, l *leg, r ruling, from Endpoint, h *header) Rejection {
 	locked, refused := l.state == stateLocked, RejectedLearn
 	if locked {
 		refused = RejectedSource
@@ -72,7 +75,7 @@ func (e *Engine) learn(now int64, i int, l *leg, r *rule, from Endpoint, h *head
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
-	if r.step(now, l, from, h, l.continues(from, h)) && r.mayMove(now, l, from, h) {
+	if r.slot(from).step(now, l, from, h, l.continues(from, h)) && r.mayMove(now, l, from, h) {
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
@@ -107,11 +110,10 @@ func (l *leg) continues(from Endpoint, h *header) bool {
 // speaks reports whether an SSRC is the one that an RTP leg hears.
 func (l *leg) speaks(ssrc uint32) bool { return l.seq.started && l.ssrc == ssrc }
 
-// step takes a valid packet into its source's run and reports whether the source is proven: three packets of one SSRC in
-// order. Some sources are watched at a time, each by itself, so that none keeps another from the latch by turns. Who has
-// a slot keeps it while he sends; only those that go first take it from the longest silent.
-func (r *rule) step(now int64, l *leg, from Endpoint, h *header, first bool) bool {
-	u := r.slot(from)
+// step takes a valid packet into its source's run, or one that it may take, and reports whether the source is proven: three
+// packets of one SSRC in order. Some sources are watched at a time, each by itself, so that none keeps another from the
+// latch by turns. Who has a slot keeps it while he sends; only those that go first take it from the longest silent.
+func (u *run) step(now int64, l *leg, from Endpoint, h *header, first bool) bool {
 	gap := runGap
 	if l.is(flagControl) {
 		gap = controlGap
@@ -133,7 +135,7 @@ func (r *rule) step(now int64, l *leg, from Endpoint, h *header, first bool) boo
 }
 
 // slot is a source's run, or the one that it may take: a free one, else that of the longest silent.
-func (r *rule) slot(from Endpoint) *run {
+func (r ruling) slot(from Endpoint) *run {
 	oldest := &r.runs[0]
 	for i := range r.runs {
 		u := &r.runs[i]
@@ -150,10 +152,11 @@ func (r *rule) slot(from Endpoint) *run {
 }
 
 // lock makes a source the leg's proven remote.
-func (e *Engine) lock(now int64, i int, l *leg, r *rule, from Endpoint) {
+func (e *Engine) lock(now int64, i int, l *leg, r ruling, from Endpoint) {
 	l.state = stateLocked
 	l.heard, l.valid = now, now
-	r.permit, r.runs, r.retake = false, [runSlots]run{}, 0
+	r.forget()
+	r.permit, r.retake = false, 0
 	if l.mode == Delayed || l.mode == Ported {
 		r.retake = now + l.mode.exactWindow()
 	}

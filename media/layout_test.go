@@ -24,7 +24,7 @@ func TestTablesArePlain(t *testing.T) {
 		}
 		return true
 	}
-	for _, row := range []any{leg{}, rule{}, cell{}, head{}, Command{}, continuity{}} {
+	for _, row := range []any{leg{}, rule{}, hopefuls{}, listing{}, cell{}, head{}, Command{}, continuity{}} {
 		if !plain(reflect.TypeOf(row)) {
 			t.Errorf("%T holds pointers", row)
 		}

@@ -17,9 +17,9 @@ func (r *rewrites) set(i int, c *Command, fresh bool) {
 	if i&1 != 0 {
 		return
 	}
-	r.numbers[i>>1] = c.numbers
+	renew(&r.numbers[i>>1], c.numbers)
 	if fresh {
-		r.heard[i>>1] = continuity{}
+		renew(&r.heard[i>>1], continuity{})
 	}
 }
 

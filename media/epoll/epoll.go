@@ -12,7 +12,7 @@
 // Within the program's own process (Options.Process false) the wait is an ordinary system call, so that the scheduler
 // and the collector are not held up. In a process that does nothing but media it is a raw one: Serve, and its caller's
 // environment (GODEBUG=asyncpreemptoff=1), see to the rest. There a thread with little to do also gathers the packets of
-// half a millisecond before it looks again, for waking up costs more than relaying; with much to do it never sleeps, and
+// a millisecond before it looks again, for waking up costs more than relaying; with much to do it never sleeps, and
 // where the layout asks for low latency it never does.
 package epoll
 

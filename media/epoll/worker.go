@@ -24,7 +24,7 @@ const (
 	fewPackets = 64 // a batch below this leaves time to gather the next one
 	together   = 2  // a gathered batch below this did not pay for the sleep
 	eagerFor   = 32 // batches without gathering, then
-	gather     = 500 * time.Microsecond
+	gather     = time.Millisecond
 )
 
 // worker is the thread's whole state. Everything a system call points into is part of it, so nothing is allocated and
@@ -151,7 +151,7 @@ func (w *worker) poll(call syscall6, ms int) int {
 	return int(n)
 }
 
-// gathered is what arrives until the next half millisecond, at the cost of one wake-up; 0: nothing, or it was not tried.
+// gathered is what arrives until the next millisecond, at the cost of one wake-up; 0: nothing, or it was not tried.
 // Where that brings no two packets together, as with very few calls, or with packets that come in bunches anyway, waiting
 // for each is cheaper, and is what is done for a while.
 func (w *worker) gathered() int {
@@ -167,7 +167,7 @@ func (w *worker) gathered() int {
 	return n
 }
 
-// sleep lasts until the next half millisecond.
+// sleep lasts until the next millisecond.
 func (w *worker) sleep() {
 	w.rest = unix.NsecToTimespec(int64(gather - time.Since(w.base)%gather))
 	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&w.rest)), 0, 0)

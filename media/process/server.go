@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -223,6 +224,7 @@ func openRelay(layout media.Layout, backend func(MakeBoard) Carrier, hears media
 		}
 		return nil, err
 	}
+	debug.FreeOSMemory() // the collector is off: what opening the range left behind would stay for ever
 	return r, nil
 }
 
