@@ -8,6 +8,9 @@ import (
 
 // Protected packets allocate nothing, nor do those that were forged or repeated.
 func TestSecurePacketsDoNotAllocate(t *testing.T) {
+	if raced {
+		t.Skip("under the race detector")
+	}
 	for _, suite := range allSuites {
 		g := newGuarded(suite, resume{})
 		peer := newPlainly(suite, masterOf(theirs))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -13,20 +12,10 @@ import (
 	"go.uber.org/zap"
 
 	"sallyport/media"
-	"sallyport/media/epoll"
 	"sallyport/media/process"
 	"sallyport/media/steer"
 	"sallyport/sbc/config"
 )
-
-// RelayLoad is a fixed load for the relay engine alone.
-type RelayLoad = epoll.Load
-
-// ServeRelay runs the relay engine alone, in a process that does nothing else, until in ends: what its processor time is
-// measured on.
-func ServeRelay(ctx context.Context, load RelayLoad, in io.Reader, out io.Writer) error {
-	return epoll.Serve(ctx, load, in, out)
-}
 
 // MediaProcess is what a media process is told at its start. The rest it learns from whoever greets it.
 type MediaProcess struct {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -32,26 +31,19 @@ func newMedia() *cobra.Command {
 	return cmd
 }
 
-// newMediaServe is the media process. With the hidden flags it is the engine alone under a fixed load, what its processor
-// time is measured on: nobody's calls run through that.
+// newMediaServe is the media process.
 func newMediaServe() *cobra.Command {
 	var o sbc.MediaProcess
-	var load fixedLoad
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Carry the audio of calls for sbc run, in a process of its own", Args: cobra.NoArgs,
 		Long: "Carry the audio of calls for sbc run, in a process of its own, so that audio goes on while sbc run restarts.\n" +
 			"It learns its ports from sbc run, which starts it where no service manager does.",
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if cmd.Flags().Changed("streams") {
-				return load.serve(cmd)
-			}
-			return serveMedia(cmd, o)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return serveMedia(cmd, o) },
 	}
 	cmd.Flags().StringVar(&o.Socket, "socket", "", "socket `path` for sbc run; default: media.sock in the runtime directory")
 	cmd.Flags().BoolVar(&o.Follow, "follow", false, "end once sbc run is gone and no call is left")
 	cmd.Flags().StringVar(&o.Backend, "backend", "auto", "back `end` where media.backend is auto: auto, epoll or steer")
-	load.bind(cmd)
+	_ = cmd.Flags().MarkHidden("follow") // it fails for a flag that does not exist
 	return cmd
 }
 
@@ -113,44 +105,4 @@ func mediaSocket(places []string) (socket, place string, err error) {
 		return place + ".media", place, nil
 	}
 	return "", "", fmt.Errorf("no place for the media process's socket: %w\n  hint: make a runtime directory for the user that runs sbc", errors.Join(errs...))
-}
-
-// fixedLoad is a load of streams between given addresses.
-type fixedLoad struct {
-	sbc.RelayLoad
-	local, peers [2]string
-	first, last  uint16
-}
-
-func (l *fixedLoad) bind(cmd *cobra.Command) {
-	f := cmd.Flags()
-	f.IntVar(&l.Streams, "streams", 250, "streams to set up")
-	f.StringVar(&l.local[0], "outside", "127.0.1.1", "bind address outside")
-	f.StringVar(&l.local[1], "inside", "127.0.2.1", "bind address inside")
-	f.StringVar(&l.peers[0], "outside-peer", "127.16.0.1:4000", "first generator address outside")
-	f.StringVar(&l.peers[1], "inside-peer", "127.17.0.1:4000", "first generator address inside")
-	f.Uint16Var(&l.first, "first", 30000, "first port")
-	f.Uint16Var(&l.last, "last", 31001, "last port")
-	for _, name := range []string{"follow", "streams", "outside", "inside", "outside-peer", "inside-peer", "first", "last"} {
-		_ = f.MarkHidden(name) // it fails for a flag that does not exist
-	}
-}
-
-func (l *fixedLoad) serve(cmd *cobra.Command) error {
-	l.Config.First, l.Config.Last = l.first, l.last
-	for side := range l.local {
-		a, err := netip.ParseAddr(l.local[side])
-		if err != nil {
-			return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside and --inside addresses of this machine", err)}
-		}
-		p, err := netip.ParseAddrPort(l.peers[side])
-		if err != nil {
-			return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: give --outside-peer and --inside-peer as address:port", err)}
-		}
-		l.Config.Addresses[side], l.Peers[side] = a, p
-	}
-	if err := sbc.ServeRelay(cmd.Context(), l.RelayLoad, os.Stdin, cmd.OutOrStdout()); err != nil {
-		return &exitError{code: exitFailed, err: err}
-	}
-	return nil
 }

@@ -10,8 +10,8 @@
 // never be heard again.
 //
 // Within the program's own process (Options.Process false) the wait is an ordinary system call, so that the scheduler
-// and the collector are not held up. In a process that does nothing but media it is a raw one: Serve, and its caller's
-// environment (GODEBUG=asyncpreemptoff=1), see to the rest. There a thread with little to do also gathers the packets of
+// and the collector are not held up. In a process that does nothing but media it is a raw one: media/process sees to
+// the rest (collector, preemption). There a thread with little to do also gathers the packets of
 // a millisecond before it looks again, for waking up costs more than relaying; with much to do it never sleeps, and
 // where the layout asks for low latency it never does.
 package epoll
@@ -80,7 +80,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 		b.fds[i] = -1
 	}
 	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
-		b.workers[layout.Worker(int(a.Leg))].queue.agree(a)
+		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
 		hears.Agree(a)
 	}}); err != nil {
 		return nil, err
@@ -95,7 +95,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 		return nil, err
 	}
 	for _, w := range b.workers {
-		w.queue.open(w.wakeFD, layout.Legs())
+		w.queue.Open(w.wakeFD, layout.Legs())
 		b.running.Go(w.run)
 	}
 	return published, nil
@@ -105,7 +105,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 func (b *Backend) Post(c media.Command) {
 	if leg := int(c.Leg); leg >= 0 && leg < len(b.fds) {
 		b.drain.Post(&c)
-		b.workers[b.layout.Worker(leg)].queue.post(c)
+		b.workers[b.layout.Worker(leg)].queue.Post(c)
 	}
 }
 
@@ -113,7 +113,7 @@ func (b *Backend) Post(c media.Command) {
 func (b *Backend) Settle() {
 	var settled []<-chan struct{}
 	for _, w := range b.workers {
-		settled = append(settled, w.queue.settle())
+		settled = append(settled, w.queue.Settle())
 	}
 	for _, s := range settled {
 		<-s
@@ -124,7 +124,7 @@ func (b *Backend) Settle() {
 func (b *Backend) Close() error {
 	b.close.Do(func() {
 		for _, w := range b.workers {
-			w.queue.stop()
+			w.queue.Stop()
 		}
 		b.running.Wait()
 		if b.keying != nil {

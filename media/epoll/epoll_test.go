@@ -13,9 +13,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"go.uber.org/goleak"
+
 	"sallyport/media"
 	"sallyport/nat"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // own is a loopback address that no other run of these tests uses.
 func own(kind byte) string { return ownOf(os.Getpid(), kind).String() }
@@ -259,7 +263,7 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 	_, local := call(t, p, [2]netip.AddrPort{aAt, bAt})
 	// The thread ends, the sockets stay: the test does its work step by step.
 	w := b.workers[0]
-	w.queue.stop()
+	w.queue.Stop()
 	b.running.Wait()
 	leg := int32(local[nat.Outside].Port() - 23600)
 	before := relayed(w)
@@ -293,7 +297,7 @@ func TestGathering(t *testing.T) {
 		_, ports[i] = call(t, p, [2]netip.AddrPort{aAt, bAt})
 	}
 	w := b.workers[0]
-	w.queue.stop()
+	w.queue.Stop()
 	b.running.Wait()
 	defer func() {
 		b.shut()
@@ -365,43 +369,4 @@ func TestEngineFailure(t *testing.T) {
 	}
 	_ = unix.Close(fd)
 	pass(t, a, local[nat.Outside], b, local[nat.Inside])
-}
-
-// Commands of one leg are replaced, not queued, while the worker is away.
-func TestQueueIsBounded(t *testing.T) {
-	fds := [2]int{}
-	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) }()
-	var q queue
-	q.post(media.Command{}) // before open: nobody is there
-	q.open(fds[1], 4)
-	for n := range uint32(1000) {
-		for leg := range int32(4) {
-			q.post(media.Command{Leg: leg, Generation: n})
-		}
-		q.post(media.Command{Leg: 4})
-		q.post(media.Command{Leg: -1})
-	}
-	for range 2 {
-		list, _, stopped := q.take()
-		if len(list) > 4 || stopped {
-			t.Fatalf("%d commands, stopped %v", len(list), stopped)
-		}
-		for _, c := range list {
-			if c.Generation != 999 {
-				t.Errorf("leg %d: command %d", c.Leg, c.Generation)
-			}
-		}
-	}
-	q.post(media.Command{Leg: 1, Generation: 7})
-	if list, _, _ := q.take(); len(list) != 1 || list[0].Generation != 7 {
-		t.Fatalf("after a take: %v", list)
-	}
-	q.stop()
-	q.post(media.Command{})
-	if list, _, stopped := q.take(); len(list) != 0 || !stopped {
-		t.Fatal("a stopped queue took a command")
-	}
 }

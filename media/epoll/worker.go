@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/queue"
 )
 
 const (
@@ -38,7 +39,7 @@ type worker struct {
 	pollFD  int
 	wakeFD  int
 	fds     []int32 // by leg, of all workers; -1: not ours
-	queue   queue
+	queue   queue.Queue
 	engine  *media.Engine
 	base    time.Time
 	hinted  func() // never nil
@@ -94,7 +95,7 @@ func (w *worker) serve() (stopped bool) {
 				w.hear()
 			}
 		}
-		if w.queue.waiting.Load() && w.commands(now) {
+		if w.queue.Waiting.Load() && w.commands(now) {
 			return true
 		}
 		for i := range n {
@@ -181,14 +182,14 @@ func (w *worker) hear() {
 
 // commands carries out what signalling wants.
 func (w *worker) commands(now int64) (stopped bool) {
-	list, settled, stopped := w.queue.take()
+	list, settled, stopped := w.queue.Take()
 	if settled != nil {
 		defer close(settled)
 	}
 	for i := range list {
 		w.engine.Apply(now, &list[i])
 	}
-	for _, a := range w.queue.agreements() {
+	for _, a := range w.queue.Agreements() {
 		w.engine.Agree(now, &a)
 	}
 	return stopped

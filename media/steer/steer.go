@@ -111,7 +111,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	defer runtime.UnlockOSThread()
 	b.layout, b.engine, b.bound = layout, media.NewEngineOn(layout, board), make(map[int]int)
 	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
-		b.workers[layout.Worker(int(a.Leg))].queue.agree(a)
+		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
 		hears.Agree(a)
 	}}); err != nil {
 		return nil, err
@@ -230,7 +230,7 @@ func (b *Backend) shut() {
 func (b *Backend) Post(c media.Command) {
 	if b.opened.Load() && c.Leg >= 0 && int(c.Leg) < b.layout.Legs() {
 		b.drain.Post(&c)
-		b.workers[b.layout.Worker(int(c.Leg))].queue.post(c)
+		b.workers[b.layout.Worker(int(c.Leg))].queue.Post(c)
 	}
 }
 
@@ -241,7 +241,7 @@ func (b *Backend) Settle() {
 	}
 	var settled []<-chan struct{}
 	for _, w := range b.workers {
-		settled = append(settled, w.queue.settle())
+		settled = append(settled, w.queue.Settle())
 	}
 	for _, s := range settled {
 		<-s
@@ -252,7 +252,7 @@ func (b *Backend) Settle() {
 func (b *Backend) Close() error {
 	b.close.Do(func() {
 		for _, w := range b.workers {
-			w.queue.stop()
+			w.queue.Stop()
 		}
 		b.threads.Wait()
 		if b.keying != nil {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/queue"
 	"sallyport/nat"
 )
 
@@ -22,7 +23,7 @@ func halted(t *testing.T, p func(media.Backend) *media.Plane) (*worker, *media.P
 	b.limit = unlimited
 	made := p(b)
 	w := b.workers[0]
-	w.queue.stop()
+	w.queue.Stop()
 	b.threads.Wait()
 	return w, made
 }
@@ -96,8 +97,8 @@ func TestEngineFailure(t *testing.T) {
 		// An address that lies beyond the engine's table stands for a bug of the engine.
 		w.atlas.legs = 1 << 16
 		setNetPort(&in.control[at].to.Port, 60000)
-		w.queue = queue{}
-		w.queue.open(w.wakeFD, w.layout.Legs())
+		w.queue = queue.Queue{}
+		w.queue.Open(w.wakeFD, w.layout.Legs())
 		var thread sync.WaitGroup
 		thread.Go(w.run)
 		for i := range n + 1 {
@@ -108,7 +109,7 @@ func TestEngineFailure(t *testing.T) {
 				expect(t, b, numbered(i))
 			}
 		}
-		w.queue.stop()
+		w.queue.Stop()
 		thread.Wait()
 		if got := p.Gauges().Rejected[media.RejectedInternal]; got != 1 {
 			t.Errorf("%d failures counted", got)

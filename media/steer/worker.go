@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/queue"
 )
 
 const (
@@ -33,7 +34,7 @@ type worker struct {
 	wakeFD  int
 	layout  media.Layout
 	atlas   atlas
-	queue   queue
+	queue   queue.Queue
 	bound   map[int]int   // Backend.bound
 	engine  *media.Engine // shared: each leg has one worker
 	base    time.Time
@@ -74,7 +75,7 @@ func newWorker(number int, b *Backend, hears media.Listener) (w *worker, err err
 			return w, err
 		}
 	}
-	w.queue.open(w.wakeFD, layout.Legs())
+	w.queue.Open(w.wakeFD, layout.Legs())
 	return w, w.watch(w.wakeFD, wakeIndex)
 }
 
@@ -151,7 +152,7 @@ func (w *worker) serve() (stopped bool) {
 		w.wait()
 		now := int64(time.Since(w.base)) // one reading for the whole batch
 		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
-		if w.queue.waiting.Load() && w.commands(now) {
+		if w.queue.Waiting.Load() && w.commands(now) {
 			return true
 		}
 		w.last = 0
@@ -238,14 +239,14 @@ func (w *worker) hear() {
 
 // commands carries out what signalling wants.
 func (w *worker) commands(now int64) (stopped bool) {
-	list, settled, stopped := w.queue.take()
+	list, settled, stopped := w.queue.Take()
 	if settled != nil {
 		defer close(settled)
 	}
 	for i := range list {
 		w.engine.Apply(now, &list[i])
 	}
-	for _, a := range w.queue.agreements() {
+	for _, a := range w.queue.Agreements() {
 		w.engine.Agree(now, &a)
 	}
 	return stopped

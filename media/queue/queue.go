@@ -1,6 +1,10 @@
 //go:build linux
 
-package steer
+// Package queue carries commands, and what handshakes have come to, from whoever posts them to the thread of a back end.
+//
+// It holds at most one command for each leg, the latest, so it is bounded by the table. It never waits for the thread, and
+// the thread never waits for it longer than a copy takes.
+package queue
 
 import (
 	"sync"
@@ -11,13 +15,14 @@ import (
 	"sallyport/media"
 )
 
-// queue carries commands to the worker. It holds at most one for each leg, the latest, so it is bounded by the table.
+// Queue is what one thread takes its commands from.
 //
 // A command does not wake the worker, which would cost more than the command: the worker takes the commands before the
 // datagrams of each wait, so a datagram that comes after a Point meets the leg that was pointed, and silence is the
 // same whenever it is pointed. Many commands ring, and urgent ones, and the wait ends by itself a few times a second.
-type queue struct {
-	waiting atomic.Bool // something is pending, or the queue is stopped
+type Queue struct {
+	// Waiting is set while something is pending, or the queue is stopped.
+	Waiting atomic.Bool
 
 	mu      sync.Mutex
 	pending []media.Command
@@ -30,13 +35,15 @@ type queue struct {
 	settled chan struct{} // closed when what is pending now has been carried out; nil: nobody asks
 }
 
-func (q *queue) open(wake, legs int) {
+// Open says how the thread is woken, an eventfd, and how many legs there are.
+func (q *Queue) Open(wake, legs int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.wake, q.place, q.opened = wake, make([]int32, legs), true
 }
 
-func (q *queue) post(c media.Command) {
+// Post hands a command over; one for the same leg that has not been taken is replaced.
+func (q *Queue) Post(c media.Command) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.opened || q.stopped || c.Leg < 0 || int(c.Leg) >= len(q.place) {
@@ -51,7 +58,7 @@ func (q *queue) post(c media.Command) {
 	}
 	q.pending = append(q.pending, c)
 	q.place[c.Leg] = int32(len(q.pending))
-	q.waiting.Store(true)
+	q.Waiting.Store(true)
 	if len(q.pending) == ringAt || c.Urgent() {
 		q.ring()
 	}
@@ -60,42 +67,43 @@ func (q *queue) post(c media.Command) {
 // ringAt is how many commands wake the worker.
 const ringAt = 64
 
-// agree hands over what a handshake has come to, and rings: the peer waits.
-func (q *queue) agree(a media.Agreement) {
+// Agree hands over what a handshake has come to, and rings: the peer waits.
+func (q *Queue) Agree(a media.Agreement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.opened || q.stopped {
 		return
 	}
 	q.agreed = append(q.agreed, a)
-	q.waiting.Store(true)
+	q.Waiting.Store(true)
 	q.ring()
 }
 
-// agreements are those since the last time.
-func (q *queue) agreements() (list []media.Agreement) {
+// Agreements are those since the last time.
+func (q *Queue) Agreements() (list []media.Agreement) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list, q.agreed = q.agreed, nil
 	return list
 }
 
-func (q *queue) stop() {
+// Stop has the thread end.
+func (q *Queue) Stop() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.stopped = true
-	q.waiting.Store(true)
+	q.Waiting.Store(true)
 	q.ring()
 }
 
 // ring wakes the worker. The counter of an eventfd cannot overflow here: the worker reads it before each take.
-func (q *queue) ring() {
+func (q *Queue) ring() {
 	one := [8]byte{1}
 	_, _ = unix.Write(q.wake, one[:])
 }
 
-// settle rings; the channel is closed when every command so far has been carried out, or nobody will.
-func (q *queue) settle() <-chan struct{} {
+// Settle rings; the channel is closed when every command so far has been carried out, or nobody will.
+func (q *Queue) Settle() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.settled == nil {
@@ -107,13 +115,13 @@ func (q *queue) settle() <-chan struct{} {
 		q.settled = nil
 		return settled
 	}
-	q.waiting.Store(true)
+	q.Waiting.Store(true)
 	q.ring()
 	return settled
 }
 
-// take returns the commands so far, valid until the next take, and what is to be closed when they have been carried out.
-func (q *queue) take() (commands []media.Command, settled chan struct{}, stopped bool) {
+// Take returns the commands so far, valid until the next take, and what is to be closed when they have been carried out.
+func (q *Queue) Take() (commands []media.Command, settled chan struct{}, stopped bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	commands = q.pending
@@ -121,7 +129,7 @@ func (q *queue) take() (commands []media.Command, settled chan struct{}, stopped
 		q.place[commands[i].Leg] = 0
 	}
 	q.pending, q.spare = q.spare[:0], commands
-	q.waiting.Store(q.stopped)
+	q.Waiting.Store(q.stopped)
 	settled, q.settled = q.settled, nil
 	return commands, settled, q.stopped
 }
