@@ -8,10 +8,14 @@ ROUNDS    ?= 5
 ARGS      ?=
 RUN       ?= .
 
+# What interop-web fetches.
+SIPJS     = 0.21.2
+SIPJS_SUM = abbf374bccf50fdd0f659e24dd70a83a0bad09553bd16fa4b6c94021053f66cb
+
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo geo test race fuzz bench bench-peers bench-media interop lint clean help
+.PHONY: build demo geo test race fuzz bench bench-peers bench-media soak interop interop-web lint clean help
 
 build: ## build bin/sbc: static, reproducible, with its version inside
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sbc ./cmd/sbc
@@ -54,9 +58,20 @@ bench-media: build ## the relay beside raw system calls and rtpengine: CPU, dela
 	.ci/install sip-tester iproute2 tshark util-linux rtpengine-daemon
 	$(GO) test -tags interop -count 1 -timeout 60m -v -run '^TestRelays$$' ./.ci/interop -args -bench -rounds $(ROUNDS)
 
+soak: build ## two thousand calls at once with audio, over either back end (root, a minute)
+	.ci/install sip-tester iproute2 tshark
+	$(GO) test -tags interop -count 1 -timeout 10m -v -run '^TestMediaSoak' ./.ci/interop -args -bench
+
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
 	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious
 	$(GO) test -tags interop -count 1 -timeout 15m -parallel 4 -v -run '$(RUN)' ./.ci/interop
+
+interop-web: build ## a telephone in a browser, headless Chromium with SIP.js from the npm registry (root, npm, 500 MB)
+	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious chromium
+	@command -v npm >/dev/null || .ci/install npm
+	@rm -rf bin/web && mkdir -p bin/web
+	cd bin/web && npm pack --silent sip.js@$(SIPJS) && echo '$(SIPJS_SUM)  sip.js-$(SIPJS).tgz' | sha256sum -c --quiet && tar -xzf sip.js-$(SIPJS).tgz
+	$(GO) test -tags interop -count 1 -timeout 10m -v -run '^TestWeb$$' ./.ci/interop -args -web $(CURDIR)/bin/web/package
 
 lint: ## gofmt, go vet and golangci-lint
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "gofmt -w these:"; echo "$$unformatted"; exit 1; fi

@@ -16,8 +16,8 @@ func (p *Plane) agreed(a Agreement) {
 	}
 	s := &p.streams[p.byPair[a.Leg/2]]
 	for side, pair := range s.pair {
-		if s.live && s.generation == a.Generation && int32(pair*2) == a.Leg {
-			s.agreed[side] = agreed{s.want[side].Peer, a.Crypto}
+		if s.live && s.generation == a.Generation && int32(pair*2) == a.Leg && s.want[side].Peer == a.Peer {
+			s.agreed[side] = agreed{a.Peer, a.Crypto}
 		}
 	}
 }

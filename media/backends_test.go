@@ -80,6 +80,8 @@ type rig struct {
 	settled func()
 	// renew loses the engine and waits for the next one; nil: it is not lost without the plane.
 	renew func()
+	// sockets are the peers', where they are real.
+	sockets map[string]*net.UDPConn
 }
 
 func (r *rig) at(d door) netip.AddrPort {
@@ -190,7 +192,7 @@ func socketRig(t *testing.T, b media.Backend, first uint16) *rig {
 		t.Cleanup(func() { _ = c.Close() })
 		sockets[name] = c
 	}
-	r := &rig{t: t}
+	r := &rig{t: t, sockets: sockets}
 	r.reserve(b, first)
 	r.send = func(from string, to netip.AddrPort, payload []byte) {
 		if _, err := sockets[from].WriteToUDPAddrPort(payload, to); err != nil {
@@ -198,6 +200,7 @@ func socketRig(t *testing.T, b media.Backend, first uint16) *rig {
 		}
 	}
 	r.next = func(at string) (netip.AddrPort, []byte) {
+		t.Helper()
 		buf := make([]byte, 2048)
 		_ = sockets[at].SetReadDeadline(time.Now().Add(5 * time.Second)) // a bound for failure, not a measure
 		n, from, err := sockets[at].ReadFromUDPAddrPort(buf)

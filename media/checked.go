@@ -6,6 +6,7 @@ import "sallyport/media/ice"
 // be heard, and the pair that the peer nominates is where its media goes. Beside the leg table, since few legs have it.
 type checks struct {
 	agent      *ice.Agent
+	before     *ice.Agent // of the credentials before a restart; nil: there was none, or the new ones have been used
 	generation uint32
 	priority   uint32 // of the nominated candidate
 	valid      [checkedMost]checkedSource
@@ -24,7 +25,8 @@ const (
 )
 
 // examine sets up or drops what a leg needs for checks. New credentials are a restart (RFC 8445 §9): where the peer is
-// remains known until it nominates anew.
+// remains known until it nominates anew, and the old ones count until the new ones are used. Browsers begin to check before
+// they have our answer, and go on with what they began with.
 func (e *Engine) examine(i int, c *Command) {
 	k := e.checks[i]
 	switch {
@@ -33,7 +35,7 @@ func (e *Engine) examine(i int, c *Command) {
 	case k == nil || k.generation != c.Generation:
 		e.checks[i] = &checks{agent: ice.NewAgent(c.ice), generation: c.Generation}
 	case k.agent.Own() != c.ice:
-		k.agent, k.priority = ice.NewAgent(c.ice), 0
+		k.agent, k.before, k.priority = ice.NewAgent(c.ice), k.agent, 0
 	}
 }
 
@@ -43,12 +45,17 @@ func (e *Engine) check(now int64, i int, l *leg, from Endpoint, buf []byte) Verd
 	if k == nil || e.isOwn(from) || from.port == 0 {
 		return e.reject(i, RejectedSTUN)
 	}
-	answer, verdict, priority := k.agent.Check(buf, from.AddrPort(), buf)
+	answer, verdict, priority := k.answer(buf, from)
 	if verdict == ice.Silent {
 		return e.reject(i, RejectedSTUN)
 	}
 	if verdict != ice.Refused {
 		k.note(now, from)
+		if l.state != stateLocked && k.since(l.remote) == 0 {
+			// Browsers nominate late, a second and more after they have begun to speak; till then the first address that was
+			// proven hears what there is.
+			e.direct(i, l, from, false)
+		}
 	}
 	if verdict == ice.Nominated && k.yields(now, l, from, priority) {
 		k.priority = priority
@@ -62,6 +69,19 @@ func (e *Engine) check(now int64, i int, l *leg, from Endpoint, buf []byte) Verd
 		}
 	}
 	return Verdict{To: from, Out: int32(i), Why: Accepted, Data: answer, Own: true}
+}
+
+// answer judges a check by the credentials that count.
+func (k *checks) answer(buf []byte, from Endpoint) (answer []byte, v ice.Verdict, priority uint32) {
+	answer, v, priority = k.agent.Check(buf, from.AddrPort(), buf)
+	switch {
+	case k.before == nil:
+	case v != ice.Silent:
+		k.before = nil
+	default:
+		return k.before.Check(buf, from.AddrPort(), buf)
+	}
+	return answer, v, priority
 }
 
 // yields reports whether a nomination counts: of several the one of the highest priority (RFC 8445 §8.1.1), unless that

@@ -58,8 +58,11 @@ func TestChecksLatch(t *testing.T) {
 	if n := s.talk(mappedPort, 1, 1, 10); n != 0 {
 		t.Errorf("%d packets were relayed before any check", n)
 	}
-	if !s.check(mappedPort, credentials, 100, false) {
-		t.Error("a check was not answered")
+	if !s.check(mappedPort, credentials, 100, false) || s.hears() != mappedPort {
+		t.Error("a check was not answered, or who has checked hears nothing until it nominates")
+	}
+	if !s.check(phone, credentials, 200, false) || s.hears() != mappedPort {
+		t.Error("another check without nomination moves the stream")
 	}
 	if n := s.talk(mappedPort, 1, 20, 3); n != 3 {
 		t.Errorf("%d of 3 packets of a checked address", n)
@@ -126,8 +129,8 @@ func TestChecksAge(t *testing.T) {
 	}
 }
 
-// New credentials are a restart: the old password is worth nothing, and the peer stays where it is until it nominates
-// anew. A new SDP address moves nobody.
+// New credentials are a restart: the peer stays where it is until it nominates anew. The old password counts until the new one
+// is used, then never again. A new SDP address moves nobody.
 func TestICERestart(t *testing.T) {
 	s := iceScene(t)
 	s.check(mappedPort, credentials, 100, true)
@@ -137,11 +140,14 @@ func TestICERestart(t *testing.T) {
 	if s.hears() != mappedPort || s.talk(mappedPort, 1, 1, 3) != 3 {
 		t.Error("the restart interrupts the call")
 	}
+	if !s.check(rebound, credentials, 10, true) || s.hears() != rebound {
+		t.Error("the old password does not count while the peer has not used the new one")
+	}
+	if !s.check(mappedPort, next, 20, true) || s.hears() != mappedPort {
+		t.Error("the new password does not count")
+	}
 	if s.check(third, credentials, 200, true) || s.hears() == third {
 		t.Error("the old password counts")
-	}
-	if !s.check(rebound, next, 10, true) || s.hears() != rebound {
-		t.Error("the new password does not count")
 	}
 	s.point(nat.Outside, with(natted(media.Strict), func(w *media.Want) { w.Mux, w.Epoch = true, 2 }))
 	if s.check(rebound, next, 10, true) {

@@ -43,6 +43,9 @@
 // missing of it, what each peer says of what it was sent, the round trip to it. Quality is an estimate on the reading side
 // (Estimate, Scores); no packet waits for it. What a peer may send at most is bounded in rate and size (Police).
 //
+// Those who look on get copies of a call's datagrams (Plane.Tap): the worker leaves them in a ring of fixed size, what finds no
+// room is lost and counted, and the call goes on as before.
+//
 // RFC 3550 (RTP, RTCP: §6.4, §A.1, §A.3, §A.8), RFC 3551 §6 (payload types), RFC 4961 (symmetric RTP), RFC 5761 (RTCP on the
 // RTP port), RFC 4733 (telephone events), RFC 7362 (latching), RFC 7983 (telling protocols apart on one
 // port), RFC 3611 (extended reports), ITU-T G.107 and G.113 (quality).

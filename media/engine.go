@@ -92,6 +92,22 @@ func renew[T comparable](row *T, v T) {
 	}
 }
 
+// ApplyAll carries out commands. One that the engine fails on is counted, and the others are carried out.
+func (e *Engine) ApplyAll(now int64, list []Command) {
+	for i := range list {
+		e.attempt(now, &list[i])
+	}
+}
+
+func (e *Engine) attempt(now int64, c *Command) {
+	defer func() {
+		if recover() != nil {
+			e.Failed()
+		}
+	}()
+	e.Apply(now, c)
+}
+
 // set gives one leg its wanted state.
 func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	l, r := &e.legs[i], e.ruling(i)
@@ -102,6 +118,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		renew(&e.meters[i], meter{})
 		if i&1 == 0 {
 			renew(&e.surveys[i>>1], survey{resumed: c.resumed})
+			renew(&e.secured[i>>1], nil) // of a call whose end this command has overtaken
 		}
 		e.board.cells[i].reset(now, c.Generation)
 	}

@@ -20,6 +20,7 @@ type Agreement struct {
 	Leg        int32
 	Generation uint32
 	From       Endpoint // where the peer that has shown its certificate is
+	Peer       Identity // who it is; keys that were agreed upon with somebody else are none
 	Crypto     Crypto
 }
 
@@ -91,7 +92,7 @@ func (e *Engine) Agree(now int64, k *Agreement) bool {
 		return false
 	}
 	l := &e.legs[i]
-	if l.state == stateFree || l.generation != k.Generation || !l.is(flagDTLS) {
+	if l.state == stateFree || l.generation != k.Generation || !l.is(flagDTLS) || e.peers[i/2] != k.Peer {
 		return false
 	}
 	e.arm(now, &Command{Leg: k.Leg, Generation: k.Generation, flags: flagSecure, extras: extras{crypto: k.Crypto}})

@@ -1,6 +1,10 @@
 package media
 
-import "math/bits"
+import (
+	"math/bits"
+	"slices"
+	"sync/atomic"
+)
 
 // index follows the packets of one SSRC under one key: how often its sequence numbers have wrapped (RFC 3711 §3.3.1) and
 // which packets have been (§3.3.2). Of SRTCP, whose packets bear their index, it is the list alone.
@@ -74,6 +78,42 @@ const sourcesKept = 16
 type indices struct {
 	list [sourcesKept]index
 	turn uint32
+	gone []uint32 // SSRCs of what has been sent that are no more in the list; at most goneKept
+}
+
+// goneKept bounds the SSRCs that are known to have been there.
+const goneKept = 4096
+
+// retire makes room for a new SSRC in the list of what is sent. It reports false for one that has been there before, or,
+// once too many have been, might have been: no packet may go out under an index that has served (RFC 3711 §9.1).
+func (s *indices) retire(ssrc uint32) bool {
+	if len(s.gone) >= goneKept || slices.Contains(s.gone, ssrc) {
+		return false
+	}
+	if x := s.oldest(); x.live {
+		s.gone = append(s.gone, x.ssrc)
+	}
+	return true
+}
+
+// publish shows on the board where an SSRC stands. There is room for one: that which was heard within the last packets, and
+// of several, as video and its repairs, that whose counter is ahead. One whose numbers have not wrapped needs no help.
+func (s *indices) publish(at *atomic.Uint64, x *index) {
+	was := at.Load()
+	if uint32(was>>32) == x.ssrc || x.top>>16 >= was>>16&0xffff || !s.lately(uint32(was>>32)) {
+		at.Store(uint64(x.ssrc)<<32 | x.top&0xffffffff)
+	}
+}
+
+// lately reports whether an SSRC was looked up within the last packets.
+func (s *indices) lately(ssrc uint32) bool {
+	const packets = 500
+	for i := range s.list {
+		if x := &s.list[i]; x.live && x.ssrc == ssrc {
+			return s.turn-x.used < packets
+		}
+	}
+	return false
 }
 
 // find is the index of an SSRC, nil if it is not known.
@@ -90,19 +130,24 @@ func (s *indices) find(ssrc uint32) *index {
 
 // add begins an SSRC, in the place of the one that was used longest ago.
 func (s *indices) add(ssrc uint32) *index {
+	x := s.oldest()
+	s.turn++
+	*x = index{ssrc: ssrc, used: s.turn, live: true}
+	return x
+}
+
+// oldest is a free place, or that of the SSRC that was used longest ago.
+func (s *indices) oldest() *index {
 	oldest := &s.list[0]
 	for i := range s.list {
 		x := &s.list[i]
 		if !x.live {
-			oldest = x
-			break
+			return x
 		}
 		if int32(x.used-oldest.used) < 0 {
 			oldest = x
 		}
 	}
-	s.turn++
-	*oldest = index{ssrc: ssrc, used: s.turn, live: true}
 	return oldest
 }
 

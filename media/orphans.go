@@ -97,20 +97,38 @@ func (p *Plane) renewed(board *Board) bool {
 	p.freeForgotten()
 	p.refill(func(s *stream, side int, c *Command) {
 		// Where the table before had proven a peer, the new one goes on; what signalling no longer vouches for it ignores.
-		leg := s.pair[side] * 2
-		c.resumed = true
-		for i := range c.learned {
-			if was, ok := before.read(leg+i, s.generation); ok && was.latched {
-				c.learned[i] = was.remote
-			}
+		if s.stood == nil {
+			s.stood = new([2]stood)
 		}
-		c.resume = before.carried(leg, s.generation)
-		c.keyed = before.keyed(leg, s.generation)
+		at := &s.stood[side]
+		at.read(before, s.pair[side]*2, s.generation)
+		c.resumed, c.learned, c.resume, c.keyed = true, at.learned, at.resume, at.keyed
 	})
 	if len(p.late) > 0 {
 		p.hint()
 	}
 	return true
+}
+
+// stood is where an engine that is gone stood with a leg.
+type stood struct {
+	learned [2]Endpoint
+	resume  resume
+	keyed   keyed
+}
+
+// read takes it off the engine's board. One that was lost before it had heard of the leg knows nothing: what the one before
+// that knew still holds.
+func (at *stood) read(b *Board, leg int, generation uint32) {
+	if b.cells[leg].generation.Load() != generation {
+		return
+	}
+	*at = stood{resume: b.carried(leg, generation), keyed: b.keyed(leg, generation)}
+	for i := range at.learned {
+		if was, ok := b.read(leg+i, generation); ok && was.latched {
+			at.learned[i] = was.remote
+		}
+	}
 }
 
 // keepFigures saves what the table before counted, where the new one does not go on with it.

@@ -114,6 +114,8 @@ func (e *Engine) forward(now int64, i int, out int32, l *leg, h *header, buf []b
 	}
 	if h.class == classRTCP {
 		e.told(now, int(out), buf)
+	} else if h.class == classRTP && p.is(flagMux) && isControl(flagMux, buf) {
+		return e.reject(i, RejectedDiscarded) // RFC 5761 §4: who has both on one port would take it for RTCP
 	}
 	return e.depart(now, out, p, buf)
 }

@@ -88,6 +88,7 @@ type stream struct {
 	watch      watch
 	agreed     [2]agreed
 	tap        Tap
+	stood      *[2]stood    // where engines before the present one stood; nil: there was none
 	earlier    *[2]LegStats // what engines before the present one counted; nil: there was none
 }
 

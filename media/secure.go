@@ -90,7 +90,10 @@ func (s *secure) receive(now int64, suite Suite, master *[maxKey]byte) {
 			s.scratch = make([]byte, scratchLen)
 		}
 	}
-	s.in.key(suite, master)
+	if s.in.key(suite, master) {
+		s.in.packets.loosen()
+		s.in.reports = indices{}
+	}
 }
 
 // has reports whether a key is the one in force.
@@ -98,18 +101,16 @@ func (s *session) has(suite Suite, master *[maxKey]byte) bool {
 	return s.suite == suite && s.master == *master
 }
 
-// key sets the master key.
-func (s *session) key(suite Suite, master *[maxKey]byte) {
+// key sets the master key, and reports whether there was another one. What has been sent stays on the list: our counters
+// go on under any key, and one that comes back would find its indices used.
+func (s *session) key(suite Suite, master *[maxKey]byte) (changed bool) {
 	if s.has(suite, master) {
-		return
+		return false
 	}
-	rekeyed := s.context != nil
+	changed = s.context != nil
 	s.suite, s.master = suite, *master
 	s.renew()
-	if rekeyed {
-		s.packets.loosen()
-		s.reports = indices{}
-	}
+	return changed
 }
 
 // renew makes the context anew. Nothing is lost: what has been is known by the indices.
@@ -164,7 +165,7 @@ func (e *Engine) unprotect(now int64, i int, h *header, buf []byte) (plain []byt
 	if c := &e.board.cells[i&^1]; top != nil && is.control {
 		c.proved.Store(uint32(top.top))
 	} else if top != nil {
-		c.rollIn.Store(uint64(h.ssrc)<<32 | top.top&0xffffffff)
+		s.in.packets.publish(&c.rollIn, top)
 	}
 	return plain, plain != nil
 }
@@ -306,6 +307,9 @@ func (s *session) seal(c *cell, buf []byte) (sealed []byte, ok bool) {
 	i := uint64(seq)
 	x := s.packets.find(ssrc)
 	if x == nil {
+		if !s.packets.retire(ssrc) {
+			return nil, false // it may have been here before: where it stood is forgotten
+		}
 		x = s.packets.add(ssrc)
 		x.top = i
 		s.note()
@@ -323,7 +327,7 @@ func (s *session) seal(c *cell, buf []byte) (sealed []byte, ok bool) {
 		return nil, false
 	}
 	if x.take(i) {
-		c.rollOut.Store(uint64(ssrc)<<32 | x.top&0xffffffff)
+		s.packets.publish(&c.rollOut, x)
 	}
 	return sealed, true
 }

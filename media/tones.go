@@ -305,7 +305,7 @@ func (k *keyed) read(r *record) bool {
 // keyed reads what a leg has played and told.
 func (b *Board) keyed(leg int, generation uint32) (k keyed) {
 	if c := &b.cells[leg]; c.generation.Load() == generation {
-		k = keyed{told: c.heard.Load() > 0, stamp: c.eventStamp.Load(), played: c.played.Load()}
+		k = keyed{told: c.heard.Load() > 0 || c.eventStamp.Load() != 0, stamp: c.eventStamp.Load(), played: c.played.Load()}
 	}
 	return k
 }

@@ -117,6 +117,14 @@ type Command struct {
 	extras
 }
 
+// Follow takes over what an earlier command says of the engine of before, if this one takes its place before it has been
+// carried out: it is said once, and who protects under old keys must know where the last engine stood.
+func (c *Command) Follow(earlier *Command) {
+	if earlier.resumed && !c.resumed && !c.Free && !earlier.Free && c.Generation == earlier.Generation {
+		c.learned, c.resume, c.keyed, c.resumed = earlier.learned, earlier.resume, earlier.keyed, true
+	}
+}
+
 // Urgent reports whether a command is for now, even where nothing arrives on its legs: it has tones to be played.
 func (c *Command) Urgent() bool { return !c.Free && c.tones.Count > 0 }
 

@@ -182,6 +182,7 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 		a.phones.keeper = 0 // it failed: the next second starts another one
 	}
 	a.dropToll(id)
+	a.sbc.captures.ended(id)
 	a.sbc.open.leave(id)
 	delete(a.calls, id)
 	a.urgent.drop(id)

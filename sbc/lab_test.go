@@ -80,6 +80,7 @@ type lab struct {
 	relay    *sim.Backend
 	gate     *sbc.SBC
 	cdrs     ledger
+	doors    [2]netip.AddrPort // of the only call, see callID
 	sounds   sounds
 	ladder   ladder
 	provider *demo.Agent

@@ -97,6 +97,7 @@ func (s *SBC) reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 	s.snap.Store(snap)
+	s.captures.tune(snap)
 	if level, err := zapcore.ParseLevel(snap.Log.Level); err == nil && s.opt.Level != nil {
 		s.opt.Level.SetLevel(level)
 	}

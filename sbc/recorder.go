@@ -16,31 +16,31 @@ import (
 	"sallyport/sbc/transport"
 )
 
-// watched is the guard that the readers ask: the flight recorder notes what came and what the guard said.
+// watched is the guard that the readers ask: the flight recorder and captures note what came and what the guard said.
 type watched struct {
 	*policy.Guard
-	recorder *trace.Recorder
+	recorder *trace.Recorder // nil: off
+	captures *captures
+	now      func() time.Time
 }
 
 // watchedGuard is what stands behind the sockets.
 func (s *SBC) watchedGuard() transport.Guard {
-	if s.recorder == nil {
-		return s.guard
-	}
-	return &watched{s.guard, s.recorder}
+	return &watched{s.guard, s.recorder, s.captures, s.now}
 }
 
 // Check judges one message and notes it.
 func (w *watched) Check(p *policy.Packet) policy.Verdict {
 	v := w.Guard.Check(p)
-	if v.Action == policy.Ignore {
-		return v
-	}
 	if p.ScanErr != nil {
 		var parser *message.Error
 		if errors.As(p.ScanErr, &parser) {
 			return v // it has been noted when the scan had seen it
 		}
+	}
+	w.captures.heard(p, &v)
+	if w.recorder == nil || v.Action == policy.Ignore {
+		return v
 	}
 	w.recorder.Note(&trace.Note{
 		At: p.Now, Interface: p.Interface, Remote: p.Source, Refused: v.Refused(), Reason: v.Reason, Data: p.Data,
@@ -49,9 +49,16 @@ func (w *watched) Check(p *policy.Packet) policy.Verdict {
 	return v
 }
 
-// Shed counts what nobody looks at.
+// Answered notes what a reader has answered by itself.
+func (w *watched) Answered(i *nat.Interface, to netip.AddrPort, b []byte) {
+	if len(w.captures.all()) > 0 {
+		w.captures.answered(w.now(), i, to, b)
+	}
+}
+
+// Shed counts what nobody looks at. A source that somebody captures is looked at.
 func (w *watched) Shed(now time.Time, i *nat.Interface, source netip.AddrPort) bool {
-	shed := w.Guard.Shed(now, i, source)
+	shed := !w.captures.asks(source.Addr()) && w.Guard.Shed(now, i, source)
 	if shed {
 		w.recorder.LeaveOut()
 	}

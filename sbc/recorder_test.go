@@ -58,8 +58,8 @@ func TestWatchedGuard(t *testing.T) {
 		}
 	}
 	s.recorder = nil
-	if s.watchedGuard() != any(guard) {
-		t.Error("without a recorder something stands between sockets and guard")
+	if v := ask("203.0.113.20:5060", strings.Replace(invite, "branch=z9hG4bK1", "branch=z9hG4bK2", 1), nil); v.Refused() {
+		t.Errorf("without a recorder: %+v", v)
 	}
 	if err := (control{SBC: s}).Record(t.Context(), &dump); err == nil || !strings.Contains(err.Error(), "policy.recorder") {
 		t.Error(err)

@@ -78,6 +78,7 @@ type SBC struct {
 	snap     atomic.Pointer[config.Snapshot]
 	guard    *policy.Guard
 	recorder *trace.Recorder // nil: off
+	captures *captures
 	sources  *sources
 	leaks    leaks
 	plane    *media.Plane
@@ -123,6 +124,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	if err := s.openRelay(snap); err != nil {
 		return nil, errors.Join(err, s.closeRecords())
 	}
+	s.captures = s.newCaptures()
 	s.assembly = &assembly{
 		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
 		probes: map[string]probe{}, since: map[string]time.Time{}, phones: newPhones(s.names, s.tags),
@@ -244,6 +246,7 @@ func (s *SBC) openRelay(snap *config.Snapshot) error {
 // Run works until the context ends, then hangs up what is left.
 func (s *SBC) Run(ctx context.Context) {
 	s.announce()
+	s.captures.tune(s.snap.Load())
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
@@ -260,6 +263,8 @@ func (s *SBC) Run(ctx context.Context) {
 	}
 	s.bans.start(inner)
 	<-ctx.Done()
+	s.captures.close()
+	defer s.captures.keeping.Wait()
 	s.endTrial()
 	s.hangUpAll()
 	stop()
@@ -377,6 +382,7 @@ type sender struct{ *SBC }
 func (s sender) Send(to nat.Flow, b []byte) error {
 	s.assembly.passing(to, b)
 	s.recordSent(to, b)
+	s.captures.sent(to, b)
 	err := s.sockets.Send(to, b)
 	if err == nil || !to.Transport.Reliable() || errors.Is(err, transport.ErrSlow) {
 		return err // a full queue concerns this message alone: its transaction's timer tells the user

@@ -60,7 +60,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	snap := s.snap.Load()
 	out := api.Status{
 		Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Config: snap.Path(), Counts: c.counts(),
-		Rules: c.rules(), Media: c.media(),
+		Rules: c.rules(), Media: c.media(), Captures: c.captures.list(),
 	}
 	var live []nat.Interface
 	var tables []api.Limit
@@ -198,6 +198,9 @@ func (c control) edges() []api.Gauge {
 		{Name: "socket read errors", Value: unread},
 		{Name: "connections refused for want of room", Value: crowded},
 		{Name: "connections closed, their peers did not read", Value: slow},
+	}
+	if c.captures != nil {
+		out = append(out, api.Gauge{Name: "captured packets lost", Value: int64(c.captures.lost())})
 	}
 	if c.files != nil {
 		lost := int64(c.files.Counters().Lost)

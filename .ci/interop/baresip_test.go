@@ -43,6 +43,12 @@ module_app menu.so
 module_app ctrl_tcp.so
 `
 
+// baresipHandshakes are the modules of a telephone that has handshakes: one of them would take the place of another one's
+// protection.
+const baresipHandshakes = `module dtls_srtp.so
+module ice.so
+`
+
 // baresip is a telephone of that make, led over its control port.
 type baresip struct {
 	*process
@@ -62,6 +68,9 @@ func (w *world) baresip(t *testing.T, x extension, transport, registrar string, 
 		t.Fatal(err)
 	}
 	config := fmt.Sprintf(baresipConfig, x.address, x.ns, filepath.Join(w.dir, "ca.crt"), dir, w.wave(t))
+	if strings.Contains(strings.Join(more, ""), "dtls_srtp") {
+		config += baresipHandshakes
+	}
 	for file, text := range map[string]string{"config": config, "accounts": "", "contacts": ""} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -17,6 +17,10 @@
 // TestRenumber joins a telephone and a provider whose payload types differ, and looks for the tone of each in what the other
 // one gets: decoded by the test at both ends, and by the telephone itself.
 //
+// TestDTLS has a telephone with handshakes (baresip), with ICE and without; TestWeb, for make interop-web, one in a page of
+// headless Chromium (SIP.js, from the npm registry), led over the DevTools protocol: its microphone hears a tone, which is
+// looked for inside, and the page says what it hears.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
 // linphone-cli and nftables, those with attackers sipvicious as well; `make interop` brings what is missing. Every test makes
 // a world of its own and removes it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.

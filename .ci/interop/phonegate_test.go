@@ -14,11 +14,11 @@ import (
 // phoneDocument is the configuration of a gate with roaming phones.
 const phoneDocument = `outside:
   address: 203.0.113.10
-  phones: { udp: 5060, tcp: 5060, tls: 5061 }
+  phones: { udp: 5060, tcp: 5060, tls: 5061%[9]s }
   trunks: { udp: 5080 }
   tls: { certificate: %[1]s/tls.crt, key: %[1]s/tls.key }
 inside: { address: 10.0.0.2, phones: { udp: 5060 }, trunks: { udp: 5080 } }
-media: { ports: 30000-31000 }
+media: { ports: %[10]s, backend: %[11]s }
 pbx:
   domain: example.com
   nodes: [ { address: "10.0.0.10:5060" }%[5]s ]
@@ -46,6 +46,9 @@ type phoneSettings struct {
 	second    bool   // a second node of the PBX
 	health    string // how often a node is asked for its health; empty: 2s
 	unlimited bool   // no rule limits how often a phone may ask: for one that starts anew again and again
+	web       bool   // a listener for browsers
+	ports     string // of media; empty: 30000-31000
+	backend   string // of media; empty: auto
 	strangers string // budget of all that are not registered; empty: 50/second
 }
 
@@ -65,7 +68,12 @@ func (w *world) phoneGate(t *testing.T, s phoneSettings) *gate {
 	if s.unlimited {
 		limits = "rate_limits: [], "
 	}
-	return w.run(t, fmt.Sprintf(phoneDocument, w.dir, cmp.Or(s.outside, "60s"), cmp.Or(s.keepalive, "25s"), cmp.Or(s.log, "debug"), second, cmp.Or(s.strangers, "50/second"), cmp.Or(s.health, "2s"), limits),
+	web := ""
+	if s.web {
+		web = ", wss: 443"
+	}
+	return w.run(t, fmt.Sprintf(phoneDocument, w.dir, cmp.Or(s.outside, "60s"), cmp.Or(s.keepalive, "25s"), cmp.Or(s.log, "debug"), second, cmp.Or(s.strangers, "50/second"), cmp.Or(s.health, "2s"), limits, web,
+		cmp.Or(s.ports, "30000-31000"), cmp.Or(s.backend, "auto")),
 		gateOutside+":5060", gateInside+":5060", gateOutside+":5080", gateInside+":5080")
 }
 

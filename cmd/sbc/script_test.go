@@ -37,7 +37,7 @@ func TestScripts(t *testing.T) {
 			return expand(e.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "hold": hold, "await": await, "json": validJSON,
+			"exits": exits, "hold": hold, "await": await, "filled": filled, "json": validJSON,
 			"pbx": pbx, "phone": phone,
 		},
 	})

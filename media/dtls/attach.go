@@ -26,7 +26,7 @@ func Attach(e *media.Engine, a Attachment) (*Table, error) {
 	t := New(Options{
 		Certificate: certificate, Send: a.Send,
 		Done: func(k Keys) {
-			a.Agreed(media.Agreement{Leg: k.Leg, Generation: k.Generation, From: media.EndpointOf(k.From), Crypto: k.Crypto})
+			a.Agreed(media.Agreement{Leg: k.Leg, Generation: k.Generation, From: media.EndpointOf(k.From), Peer: k.Peer, Crypto: k.Crypto})
 		},
 		Failed: func(leg int32, generation uint32, _ error) { e.Board().Estranged(int(leg), generation) },
 	})

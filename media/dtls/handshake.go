@@ -40,6 +40,7 @@ const (
 	records       = 32 // that wait to be read
 	recordBytes   = 64 << 10
 	within        = 30 * time.Second // RFC 8842 gives no bound; a peer that is slower has hung up
+	enough        = 5 * time.Second  // where there is no room for others
 	flightEvery   = 400 * time.Millisecond
 	packetsAtMost = 1200 // bytes: what passes anywhere
 )
@@ -49,11 +50,15 @@ var errPrint = errors.New("media/dtls: the peer's certificate has another finger
 
 // session is the handshake of one leg, and the association that comes of it.
 type session struct {
-	wish   wish
-	end    context.CancelFunc
-	in     *packetio.Buffer
-	remote atomic.Pointer[netip.AddrPort] // who sent the last record
-	send   func(leg int32, to netip.AddrPort, record []byte)
+	wish wish
+	born time.Time
+	// shaking says that it counts as one under way; under the table's lock.
+	shaking bool
+	end     context.CancelFunc
+	in      *packetio.Buffer
+	remote  atomic.Pointer[netip.AddrPort] // who sent the last record
+	moved   atomic.Bool                    // it was not always the same
+	send    func(leg int32, to netip.AddrPort, record []byte)
 }
 
 // LocalAddr implements net.PacketConn.

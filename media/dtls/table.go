@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"sync"
+	"time"
 
 	"github.com/pion/transport/v5/packetio"
 
@@ -22,7 +23,8 @@ type wish struct {
 type Keys struct {
 	Leg        int32
 	Generation uint32
-	From       netip.AddrPort // the peer that has shown its certificate
+	From       netip.AddrPort // the peer that has shown its certificate; not valid: records came from several addresses
+	Peer       media.Identity
 	Crypto     media.Crypto
 }
 
@@ -51,12 +53,14 @@ type Table struct {
 	wishes   map[int32]wish // bounded by the legs there are
 	sessions map[int32]*session
 	shaking  int
+	waiting  map[int32]netip.AddrPort // active legs that found no room to begin, and where their peers are
+	full     time.Time                // before that nobody has had his time
 	closed   bool
 }
 
 // New makes an empty table.
 func New(o Options) *Table {
-	t := &Table{options: o, wishes: make(map[int32]wish), sessions: make(map[int32]*session)}
+	t := &Table{options: o, wishes: make(map[int32]wish), sessions: make(map[int32]*session), waiting: make(map[int32]netip.AddrPort)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
@@ -82,6 +86,7 @@ func (t *Table) Forget(leg int32) {
 }
 
 func (t *Table) end(leg int32) {
+	delete(t.waiting, leg)
 	if s := t.sessions[leg]; s != nil {
 		delete(t.sessions, leg)
 		s.end()
@@ -92,8 +97,19 @@ func (t *Table) end(leg int32) {
 func (t *Table) Begin(leg int32, generation uint32, to netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w, ok := t.wishes[leg]; ok && w.generation == generation && w.peer.Role == media.Active && t.sessions[leg] == nil {
-		t.start(w, to)
+	if w, ok := t.wishes[leg]; ok && w.generation == generation && w.peer.Role == media.Active && t.sessions[leg] == nil && t.start(w, to) == nil && !t.closed {
+		t.waiting[leg] = to // a peer that waits for us says nothing that would remind us
+	}
+}
+
+// next begins a handshake that found no room before.
+func (t *Table) next() {
+	for leg, to := range t.waiting {
+		delete(t.waiting, leg)
+		if w, ok := t.wishes[leg]; ok && t.sessions[leg] == nil {
+			t.start(w, to)
+			return
+		}
 	}
 }
 
@@ -114,7 +130,10 @@ func (t *Table) Take(leg int32, generation uint32, from netip.AddrPort, record [
 			return
 		}
 	}
-	s.remote.Store(&from)
+	if *s.remote.Load() != from {
+		s.moved.Store(true)
+		s.remote.Store(&from)
+	}
 	_, _ = s.in.Write(record, nil) // a full buffer: the record is lost
 }
 
@@ -126,11 +145,11 @@ func begins(record []byte) bool {
 
 // start begins a handshake, if there is room for one.
 func (t *Table) start(w wish, with netip.AddrPort) *session {
-	if t.closed || t.shaking >= MaxHandshakes {
+	if t.closed || t.shaking >= MaxHandshakes && !t.evict() {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
-	s := &session{wish: w, in: packetio.NewBuffer(), send: t.options.Send}
+	s := &session{wish: w, born: time.Now(), shaking: true, in: packetio.NewBuffer(), send: t.options.Send}
 	s.in.SetLimitCount(records)
 	s.in.SetLimitSize(recordBytes)
 	s.remote.Store(&with)
@@ -141,12 +160,41 @@ func (t *Table) start(w wish, with netip.AddrPort) *session {
 	return s
 }
 
+// evict ends the handshake that has lasted longest, if it has had its time: who begins many and ends none keeps nobody else
+// out.
+func (t *Table) evict() bool {
+	now := time.Now()
+	if now.Before(t.full) {
+		return false // whoever asks often does not have us look often
+	}
+	var oldest *session
+	for _, s := range t.sessions {
+		if s.shaking && (oldest == nil || s.born.Before(oldest.born)) {
+			oldest = s
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	if t.full = oldest.born.Add(enough); now.Before(t.full) {
+		return false
+	}
+	oldest.shaking = false
+	t.shaking--
+	t.end(oldest.wish.leg)
+	return true
+}
+
 // run is a session's life.
 func (t *Table) run(ctx context.Context, s *session) {
 	defer s.end()
 	conn, keys, err := s.shake(ctx, t.options.Certificate)
 	t.mu.Lock()
-	t.shaking--
+	if s.shaking {
+		s.shaking = false
+		t.shaking--
+		t.next()
+	}
 	current := t.sessions[s.wish.leg] == s
 	if current && err != nil {
 		delete(t.sessions, s.wish.leg)
@@ -159,7 +207,11 @@ func (t *Table) run(ctx context.Context, s *session) {
 		return
 	}
 	if current {
-		t.options.Done(Keys{Leg: s.wish.leg, Generation: s.wish.generation, From: *s.remote.Load(), Crypto: keys})
+		k := Keys{Leg: s.wish.leg, Generation: s.wish.generation, Peer: s.wish.peer, Crypto: keys}
+		if !s.moved.Load() { // else anybody near the peer may have sent the last one
+			k.From = *s.remote.Load()
+		}
+		t.options.Done(k)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()

@@ -233,6 +233,15 @@ func TestHandshakesAreBounded(t *testing.T) {
 	if len(e.sessions) != MaxHandshakes {
 		t.Errorf("%d handshakes", len(e.sessions))
 	}
+	// Those that do not come to an end make room.
+	e.sessions[7].born, e.full = time.Now().Add(-enough), time.Time{}
+	oldest := e.sessions[7]
+	e.mu.Unlock()
+	e.Take(MaxHandshakes, generation, bob, hello)
+	e.mu.Lock()
+	if len(e.sessions) != MaxHandshakes || e.shaking != MaxHandshakes || e.sessions[MaxHandshakes] == nil || e.sessions[7] == oldest {
+		t.Errorf("%d handshakes of %d", len(e.sessions), e.shaking)
+	}
 }
 
 // A wish that is repeated disturbs nothing; a new one begins anew.
@@ -256,5 +265,56 @@ func TestWishes(t *testing.T) {
 	w.ends[1].Begin(leg, generation, alice)
 	if again := await(t, w.ends[0].keys); again.Crypto == first.Crypto {
 		t.Error("the same keys again")
+	}
+}
+
+// A record from elsewhere does not make its sender the one who has shown the certificate.
+func TestRecordsFromSeveralAddresses(t *testing.T) {
+	stranger := netip.AddrPortFrom(bob.Addr(), bob.Port()+1)
+	w := newWire(t, nil)
+	w.want(w.prints())
+	w.ends[1].Begin(leg, generation, alice)
+	a := await(t, w.ends[0].keys)
+	if a.From != bob || a.Peer.Print != w.ends[1].own {
+		t.Fatalf("%v, %v", a.From, a.Peer)
+	}
+	for _, e := range w.ends {
+		e.Forget(leg)
+	}
+	w.want(w.prints())
+	hello := make([]byte, 60)
+	hello[0], hello[13] = 22, 1
+	w.ends[0].Take(leg, generation, stranger, hello) // begins a session that is no peer's
+	w.ends[1].Begin(leg, generation, alice)
+	if a := await(t, w.ends[0].keys); a.From.IsValid() {
+		t.Errorf("keys of %v", a.From)
+	}
+}
+
+// An active leg that finds no room for its handshake begins it once there is some: its peer waits for us.
+func TestActiveLegsWaitForRoom(t *testing.T) {
+	w := newWire(t, nil)
+	w.want(w.prints())
+	e := w.ends[1]
+	identity := media.Identity{Role: media.Active, Print: w.ends[0].own}
+	for n := range int32(MaxHandshakes) {
+		e.Want(leg+2+2*n, generation, identity)
+		e.Begin(leg+2+2*n, generation, netip.MustParseAddrPort("192.0.2.1:9")) // nobody answers
+	}
+	e.Begin(leg, generation, alice)
+	select {
+	case <-e.keys:
+		t.Fatal("there was no room")
+	default:
+	}
+	e.Forget(leg + 2)
+	if k := await(t, e.keys); k.Leg != leg {
+		t.Errorf("leg %d", k.Leg)
+	}
+	e.Begin(leg+2, generation, alice) // it has been forgotten: it does not wait either
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.waiting) != 0 {
+		t.Errorf("%d legs wait", len(e.waiting))
 	}
 }

@@ -117,7 +117,9 @@ func (w *worker) serve() (stopped bool) {
 func (w *worker) wait() int {
 	if w.raw {
 		if w.patient && w.last > 0 && w.last < fewPackets {
-			w.last = w.gathered()
+			if w.last = w.left(); w.last == 0 {
+				w.last = w.gathered()
+			}
 		} else {
 			w.last = 0
 		}
@@ -150,6 +152,15 @@ func (w *worker) poll(call syscall6, ms int) int {
 		return 0 // EINTR; nothing else can happen to descriptors that this thread alone closes
 	}
 	return int(n)
+}
+
+// left is what lies there before anything is gathered: of each port one datagram has been taken, and one a millisecond
+// would let a flood of a port starve its call.
+func (w *worker) left() int {
+	if w.eager > 0 {
+		return 0 // nothing is gathered: the wait that follows tells
+	}
+	return w.poll(unix.RawSyscall6, 0)
 }
 
 // gathered is what arrives until the next millisecond, at the cost of one wake-up; 0: nothing, or it was not tried.
@@ -186,9 +197,7 @@ func (w *worker) commands(now int64) (stopped bool) {
 	if settled != nil {
 		defer close(settled)
 	}
-	for i := range list {
-		w.engine.Apply(now, &list[i])
-	}
+	w.engine.ApplyAll(now, list)
 	for _, a := range w.queue.Agreements() {
 		w.engine.Agree(now, &a)
 	}

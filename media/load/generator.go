@@ -11,6 +11,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"sallyport/nat"
 )
 
 // Generator is all endpoints of a load.
@@ -26,6 +28,7 @@ type Generator struct {
 // Result is what a run has shown.
 type Result struct {
 	Sent, Arrived int
+	Least         int           // arrived of the stream and direction that fared worst
 	Strange       int           // arrived where they should not, or from an address that is not the stream's
 	Took          time.Duration // of the sending; longer than planned where the generator is at its limit
 	Delays        Histogram
@@ -44,6 +47,7 @@ type flow struct {
 	to     unix.RawSockaddrInet4
 	packet [packetSize]byte
 	seq    uint16
+	heard  int // packets of the present run that have arrived
 }
 
 const (
@@ -56,9 +60,17 @@ const (
 
 // NewGenerator opens the sockets, each with a port that is free, in the network namespace of the calling thread.
 func NewGenerator() (*Generator, error) {
+	return NewGeneratorAcross(func(_ nat.Side, open func()) { open() })
+}
+
+// NewGeneratorAcross has each side's socket opened by enter, which may lead into a network namespace of its own.
+func NewGeneratorAcross(enter func(side nat.Side, open func())) (*Generator, error) {
 	g := &Generator{}
 	for side := range g.fds {
-		fd, port, err := everywhere()
+		var fd int
+		var port uint16
+		var err error
+		enter(nat.Side(side), func() { fd, port, err = everywhere() })
 		if err != nil {
 			g.Close()
 			return nil, fmt.Errorf("media/load: socket of the generator: %w", err)
@@ -117,11 +129,18 @@ func (g *Generator) Run(pace time.Duration, each int) Result {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	g.send(pace, each)
+	g.result.Least = each
+	for i := range g.flows {
+		g.result.Least = min(g.result.Least, g.flows[i].heard)
+	}
 	return g.result
 }
 
 func (g *Generator) send(pace time.Duration, each int) {
 	g.result = Result{}
+	for i := range g.flows {
+		g.flows[i].heard = 0
+	}
 	total := each * len(g.flows)
 	start, planned := time.Now(), pace*time.Duration(each)
 	for next := 0; next < total; {
@@ -191,5 +210,7 @@ func (g *Generator) judge(side, i int) {
 	k := int(binary.BigEndian.Uint32(packet[8:])) - 1
 	if k < 0 || k >= len(g.flows) || g.flows[k].side == side || g.flows[k^1].to != g.in.from[i] {
 		g.result.Strange++
+		return
 	}
+	g.flows[k].heard++
 }

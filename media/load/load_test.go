@@ -104,8 +104,8 @@ func TestFloor(t *testing.T) {
 			pid := floorOf(t, plan, connected)
 			g.Add(plan.Fixed()...)
 			r := g.Run(20*time.Millisecond, 5)
-			if r.Sent != 100 || r.Arrived != 100 || r.Strange != 0 || r.Lost() != 0 {
-				t.Errorf("%d sent, %d arrived, %d strange", r.Sent, r.Arrived, r.Strange)
+			if r.Sent != 100 || r.Arrived != 100 || r.Least != 5 || r.Strange != 0 || r.Lost() != 0 {
+				t.Errorf("%d sent, %d arrived, at least %d of each stream, %d strange", r.Sent, r.Arrived, r.Least, r.Strange)
 			}
 			if r.Delays.total != 100 || r.Delays.Quantile(0.5) > r.Delays.Quantile(0.99) || r.Rate() <= 0 {
 				t.Errorf("%d delays, %v at the median, %v at 99 %%", r.Delays.total, r.Delays.Quantile(0.5), r.Delays.Quantile(0.99))
@@ -126,7 +126,7 @@ func TestStrangePackets(t *testing.T) {
 	wrong := slices.Clone(streams)
 	wrong[0].Relay[0], wrong[1].Relay[0] = streams[1].Relay[0], streams[0].Relay[0] // two calls that are crossed
 	g.Add(wrong...)
-	if r := g.Run(20*time.Millisecond, 2); r.Sent != 40 || r.Arrived != 40 || r.Strange != 8 {
+	if r := g.Run(20*time.Millisecond, 2); r.Sent != 40 || r.Arrived != 40 || r.Strange != 8 || r.Least != 0 {
 		t.Errorf("%d sent, %d arrived, %d strange", r.Sent, r.Arrived, r.Strange)
 	}
 	nobody := generator(t)

@@ -17,6 +17,8 @@ func appendAgreement(b []byte, a *media.Agreement) []byte {
 	from := a.From.As16()
 	b = append(b, from[:]...)
 	b = binary.LittleEndian.AppendUint16(b, a.From.Port())
+	b = append(b, byte(a.Peer.Role), byte(a.Peer.Print.Hash))
+	b = append(b, a.Peer.Print.Value[:]...)
 	b = append(b, byte(a.Crypto.Suite))
 	b = append(b, a.Crypto.Receive[:]...)
 	return append(b, a.Crypto.Send[:]...)
@@ -28,11 +30,14 @@ func decodeAgreement(count int, rest []byte) (a media.Agreement, err error) {
 	}
 	a.Leg, a.Generation = int32(binary.LittleEndian.Uint32(rest)), binary.LittleEndian.Uint32(rest[4:])
 	a.From = media.Endpoint16([16]byte(rest[8:24]), binary.LittleEndian.Uint16(rest[24:]))
-	if a.Crypto.Suite = media.Suite(rest[26]); a.Crypto.Suite > media.AEADAES256GCM {
+	a.Peer.Role, a.Peer.Print.Hash = media.Role(rest[26]), media.Hash(rest[27])
+	copy(a.Peer.Print.Value[:], rest[28:])
+	rest = rest[28+printLen:]
+	if a.Crypto.Suite = media.Suite(rest[0]); a.Crypto.Suite > media.AEADAES256GCM || a.Peer.Role > media.Active || !a.Peer.Print.Hash.Valid() {
 		return a, errDatagram
 	}
-	copy(a.Crypto.Receive[:], rest[27:])
-	copy(a.Crypto.Send[:], rest[27+keyLen:])
+	copy(a.Crypto.Receive[:], rest[1:])
+	copy(a.Crypto.Send[:], rest[1+keyLen:])
 	return a, nil
 }
 

@@ -217,13 +217,14 @@ func (b *Backend) supervise(l *link) {
 		if !ok {
 			return
 		}
-		b.queue.clear() // all of it is in what comes now
+		b.queue.hold() // all of it is in what comes now
 		if !b.use(next) {
 			return
 		}
 		if b.hears.Renewed(next.board) {
 			_ = unix.Munmap(l.region)
 		}
+		b.queue.release()
 		b.say(fmt.Sprintf("media process %d has the calls", next.welcome.pid), nil)
 		l = next
 	}

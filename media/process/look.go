@@ -45,12 +45,14 @@ func (s *server) look(now time.Time) (over, greeted bool) {
 			hints = append(hints, hint{media.Freed, uint32(h.Leg), h.Generation})
 		}
 	}
+	s.idle = !used
 	if s.session == nil {
 		return !used && s.abandoned() || s.unreachable(), greeted
 	}
 	for ; len(hints) > 0; hints = hints[min(perPacket, len(hints)):] {
 		offer(s.session.conn, hintDatagram(hints[:min(perPacket, len(hints))]))
 	}
+	s.tapped(nil, 0) // what was lost is told, if nothing else is
 	return false, greeted
 }
 

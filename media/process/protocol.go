@@ -13,7 +13,7 @@ import (
 )
 
 // protocol is the version of what goes over the socket. It changes with any change of a message or of a command's record.
-const protocol = 3
+const protocol = 4
 
 // kind is a datagram's first byte. The second is zero, the next two are how many records follow.
 type kind byte
@@ -44,7 +44,8 @@ const (
 	hintLen    = 12
 	syncLen    = headLen + 8
 	keyLen     = len(media.Crypto{}.Send)
-	agreeLen   = headLen + 4 + 4 + 18 + 1 + 2*keyLen
+	printLen   = len(media.Fingerprint{}.Value)
+	agreeLen   = headLen + 4 + 4 + 18 + 2 + printLen + 1 + 2*keyLen
 
 	maxDatagram = headLen + perPacket*media.CommandSize
 )

@@ -290,10 +290,12 @@ func TestQueueIsBounded(t *testing.T) {
 		}
 	}
 	q.post(media.Command{Leg: 2})
-	q.clear()
 	q.sync()
+	q.writing = false // it waits for more
+	q.hold()
+	q.release()
 	if list, got, _ := q.take(nil); len(list) != 0 || got != token+1 {
-		t.Errorf("%d commands, token %d after clear", len(list), got)
+		t.Errorf("%d commands, token %d after a hold", len(list), got)
 	}
 	q.stop()
 	q.post(media.Command{Leg: 2})

@@ -17,6 +17,8 @@ type queue struct {
 	order   []int32                 // legs of latest, the longest waiting first
 	asked   uint64                  // token of the last sync asked for
 	sent    uint64                  // … and of the last one taken
+	held    bool                    // nothing is handed out
+	writing bool                    // what was handed out last is on its way
 	opened  bool
 	stopped bool
 }
@@ -33,7 +35,9 @@ func (q *queue) post(c media.Command) {
 	if !q.opened || q.stopped {
 		return
 	}
-	if _, waits := q.latest[c.Leg]; !waits {
+	if earlier, waits := q.latest[c.Leg]; waits {
+		c.Follow(&earlier)
+	} else {
 		q.order = append(q.order, c.Leg)
 	}
 	q.latest[c.Leg] = c
@@ -56,12 +60,16 @@ func (q *queue) sync() (token uint64) {
 func (q *queue) take(list []media.Command) (_ []media.Command, token uint64, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.order) == 0 && q.sent == q.asked && !q.stopped {
+	if q.writing = false; q.held {
+		q.filled.Signal()
+	}
+	for (q.held || len(q.order) == 0 && q.sent == q.asked) && !q.stopped {
 		q.filled.Wait()
 	}
 	if q.stopped {
 		return list, 0, false
 	}
+	q.writing = true
 	n := min(len(q.order), perPacket)
 	for _, leg := range q.order[:n] {
 		list = append(list, q.latest[leg])
@@ -76,12 +84,25 @@ func (q *queue) take(list []media.Command) (_ []media.Command, token uint64, ok 
 	return list, token, true
 }
 
-// clear forgets what waits: everything is about to be posted again.
-func (q *queue) clear() {
+// hold forgets what waits, and hands nothing out until release: everything is about to be posted again, and a new engine is
+// to hear of no leg before it hears where the last one stood. The writer is not writing any more then: the way that it
+// knew is gone, so it does not take long.
+func (q *queue) hold() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.held = true
+	for q.writing && !q.stopped {
+		q.filled.Wait()
+	}
 	clear(q.latest)
 	q.order = nil
+}
+
+func (q *queue) release() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.held = false
+	q.filled.Signal()
 }
 
 func (q *queue) stop() {

@@ -51,7 +51,8 @@ func overEpoll(makeBoard MakeBoard) Carrier {
 	return epoll.New(epoll.Options{Process: true, Board: makeBoard})
 }
 
-// memoryLimit makes the collector run, should anything ever leak; nothing does.
+// memoryLimit makes the collector run where tidy never comes to it: protected calls leave keys behind, and these may follow
+// one another without a pause.
 const memoryLimit = 256 << 20
 
 // preemption is the setting that only the environment of a new process can carry.

@@ -33,6 +33,7 @@ type server struct {
 	relay   *relay   // nil: no ports are open
 	session *session // nil: nobody is connected
 	last    uint32   // number of the last session
+	idle    bool     // no leg was in use when watch last looked; its own
 
 	current atomic.Pointer[session] // the same as session, for whom must not wait
 	copies  copies
@@ -350,7 +351,7 @@ func (s *server) closeRelay() error {
 func (s *server) watch(ctx context.Context) {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
-	born := time.Now()
+	born, heap := time.Now(), memory{}
 	for {
 		now := time.Now()
 		select {
@@ -368,6 +369,9 @@ func (s *server) watch(ctx context.Context) {
 		}
 		if over, greeted := s.look(now); over && (greeted || now.Sub(born) > greetWithin) {
 			return
+		}
+		if s.idle {
+			heap.tidy()
 		}
 	}
 }

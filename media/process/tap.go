@@ -28,7 +28,9 @@ func (s *server) tapped(list []media.Tapped, lost int) {
 	c := &s.copies
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.lost += lost
+	if c.lost += lost; c.lost == 0 && len(list) == 0 {
+		return
+	}
 	mine := s.current.Load()
 	if mine == nil {
 		c.lost = 0 // nobody has asked

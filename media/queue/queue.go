@@ -50,6 +50,7 @@ func (q *Queue) Post(c media.Command) {
 		return
 	}
 	if at := q.place[c.Leg]; at != 0 {
+		c.Follow(&q.pending[at-1])
 		q.pending[at-1] = c
 		if c.Urgent() {
 			q.ring()

@@ -11,6 +11,6 @@
 // last line end, a missing o=, s= or t= line, blanks in the user name of o=, any order of c= and t=, lower-case "in ip4",
 // numbers of any length in o=. Of the lines that carry keys only those are read that every receiver reads alike.
 //
-// RFC 8866 (SDP), 4568 (a=crypto), 3264 and 6337 (offer and answer), 3605 (a=rtcp), 5761 (a=rtcp-mux), 8839 (candidates), 5621 (bodies
-// in several parts).
+// RFC 8866 (SDP), 4568 (a=crypto), 8122 (a=fingerprint), 8842 (a=setup), 3264 and 6337 (offer and answer), 3605 (a=rtcp), 5761
+// (a=rtcp-mux), 8839 (ICE), 9143 (bundles), 5621 (bodies in several parts).
 package sdp

@@ -126,14 +126,14 @@ const overTLS = "UDP/TLS/"
 // HandshakeName is the protocol of an m= line of RTP that is keyed by DTLS.
 func HandshakeName(feedback bool) string { return overTLS + ProfileName(true, feedback) }
 
-// session's lines that are one peer's affair, and those of a stream.
+// Lines that are one peer's affair, and those of them that a handshake is about.
 var (
-	ownOfSession = []string{
-		"fingerprint", "setup", "tls-id", "dtls-id", "connection", "group", "msid-semantic", "extmap", "extmap-allow-mixed", "identity",
+	ownOfStream = []string{
+		"fingerprint", "setup", "tls-id", "dtls-id", "connection", "identity",
+		"rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-rsize", "mid", "group", "bundle-only", "msid", "msid-semantic", "ssrc", "ssrc-group", "rid",
+		"simulcast", "extmap", "extmap-allow-mixed",
 	}
-	ownOfStream = append([]string{
-		"rtcp", "rtcp-mux", "rtcp-mux-only", "rtcp-rsize", "mid", "bundle-only", "msid", "ssrc", "ssrc-group", "rid", "simulcast",
-	}, ownOfSession...)
+	ownOfSession = append(slices.Clone(ownOfStream), "rtcp-fb") // which is a stream's (RFC 4585 §4.2)
 	keysOfStream = []string{"fingerprint", "setup", "tls-id"}
 )
 

@@ -80,6 +80,7 @@ type Transport struct {
 	Mux       bool // RTCP on the RTP port (RFC 5761)
 	ICE       ICE  // ours; empty: none
 	Candidate netip.AddrPort
+	Control   bool   // one for RTCP besides, on the port above
 	Mid       string // the peer's name of the stream; empty: it has none
 	Bundled   bool   // it is the one stream of a bundle
 	Shared    bool   // both peers have the rest in common: nothing but the handshake is taken out
@@ -119,6 +120,15 @@ func (s *Session) SetTransports(list []*Transport) {
 	if bundle != "" {
 		s.head = s.insert(s.head, len(s.head), "a=group:BUNDLE "+bundle)
 	}
+}
+
+// DropTransports is SetTransports for a description that is no offer and no answer, and says what its writer can do.
+func (s *Session) DropTransports() {
+	list := make([]*Transport, len(s.media))
+	for i := range list {
+		list[i] = &Transport{}
+	}
+	s.SetTransports(list)
 }
 
 // strip takes out what a peer says of the transport of stream i.
@@ -165,10 +175,13 @@ func (s *Session) write(i int, t *Transport) {
 	}
 	add(true, "ice-ufrag:"+t.ICE.Fragment)
 	add(true, "ice-pwd:"+t.ICE.Password)
-	add(t.Candidate.IsValid(), "candidate:1 1 UDP "+strconv.Itoa(hostPriority)+" "+t.Candidate.Addr().Unmap().WithZone("").String()+
-		" "+strconv.Itoa(int(t.Candidate.Port()))+" typ host")
+	add(t.Candidate.IsValid(), candidate(1, t.Candidate))
+	add(t.Candidate.IsValid() && t.Control, candidate(2, netip.AddrPortFrom(t.Candidate.Addr(), t.Candidate.Port()+1)))
 }
 
-// hostPriority is that of the only candidate, of RTP: type preference 126, the highest local preference, component 1 (RFC
-// 8445 §5.1.2.1).
-const hostPriority = 126<<24 | 65535<<8 | (256 - 1)
+// candidate is the only one of a component (RFC 8839 §5.1).
+func candidate(component int, at netip.AddrPort) string {
+	const host = 126<<24 + 65535<<8 + 256 // type preference, the highest local preference (RFC 8445 §5.1.2.1)
+	return "candidate:1 " + strconv.Itoa(component) + " UDP " + strconv.Itoa(host-component) + " " +
+		at.Addr().Unmap().WithZone("").String() + " " + strconv.Itoa(int(at.Port())) + " typ host"
+}

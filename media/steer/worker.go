@@ -243,9 +243,7 @@ func (w *worker) commands(now int64) (stopped bool) {
 	if settled != nil {
 		defer close(settled)
 	}
-	for i := range list {
-		w.engine.Apply(now, &list[i])
-	}
+	w.engine.ApplyAll(now, list)
 	for _, a := range w.queue.Agreements() {
 		w.engine.Agree(now, &a)
 	}

@@ -45,6 +45,12 @@ type Control interface {
 	KeepReload(ctx context.Context) error
 	// Record writes what the flight recorder holds.
 	Record(ctx context.Context, w io.Writer) error
+	// Captures are those under way.
+	Captures(ctx context.Context) ([]Capture, error)
+	// Capture writes what happens to a subject to a sink, until something ends it. ctx is the client.
+	Capture(ctx context.Context, q CaptureRequest, to CaptureSink) (Capture, error)
+	// StopCapture ends a capture.
+	StopCapture(ctx context.Context, id int) error
 	// Drain takes no new calls from now on and waits until the last one ends, or so long.
 	Drain(ctx context.Context, wait time.Duration) (DrainResult, error)
 }
@@ -67,6 +73,7 @@ type Status struct {
 	Audit      []Gauge      `json:"audit"`           // what must be zero once all calls have ended, and what must never happen
 	Data       []DataSource `json:"data,omitempty"`  // what the rules work with besides their text
 	Off        []string     `json:"off,omitempty"`   // what the configuration leaves off, one clause each
+	Captures   []Capture    `json:"captures,omitempty"`
 }
 
 // Interface is one listening socket.

@@ -20,7 +20,8 @@ type fake struct {
 	dump     string        // of the recorder
 	block    chan struct{} // Status and Drain wait for it, if it is set
 	statuses int
-	ended    chan error // Drain tells how its wait ended, if it is set
+	stop     chan struct{} // ends a capture
+	ended    chan error    // Drain tells how its wait ended, if it is set
 }
 
 var start = time.Date(2027, 1, 31, 18, 0, 0, 0, time.UTC)

@@ -176,6 +176,9 @@ func (s *Server) routes() http.Handler {
 	}))
 	ask("POST /v1/drain", s.change("drain", s.drain))
 	mux.HandleFunc("GET /v1/recorder", s.record)
+	mux.HandleFunc("POST /v1/captures", s.capture)
+	ask("GET /v1/captures", func(r *http.Request) (any, error) { return list(c.Captures(r.Context())) })
+	ask("DELETE /v1/captures", s.change("capture stop", s.stopCapture))
 	ask("/", func(r *http.Request) (any, error) {
 		return nil, NotFound("program and client are of different versions?", "no such request: %s %s", r.Method, r.URL.Path)
 	})

@@ -69,6 +69,9 @@ func (s *Status) Text(zone *time.Location) string {
 	for i := range s.Data {
 		rows = append(rows, []string{s.Data[i].Kind, s.Data[i].text(zone)})
 	}
+	for i := range s.Captures {
+		rows = append(rows, s.Captures[i].row(zone))
+	}
 	for _, off := range s.Off {
 		rows = append(rows, []string{"off", off})
 	}

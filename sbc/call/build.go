@@ -113,6 +113,7 @@ func mute(kind string, body []byte) ([]byte, bool) {
 		for i := range s.Len() {
 			s.Reject(i)
 		}
+		s.DropTransports()
 		s.DropCandidates()
 		s.SetOrigin("-", 1, 1, netip.IPv4Unspecified())
 		out = append(append(out, body[done:start]...), s.Bytes()...)

@@ -9,7 +9,7 @@
 // the callee says), ack, cancel, indialog and relay (requests of a dialog on their way to the other leg), offer (re-INVITE
 // and UPDATE with glare), bye, abort. flow.go tells who may speak for a leg and lets that of a phone move; challenge.go
 // lets the PBX's challenges through to phones and nowhere else; media.go edits SDP and aims the relay;
-// numbers.go lets each leg keep its payload types; build.go writes messages; digits.go converts digits, keys.go reads and
+// numbers.go lets each leg keep its payload types; secure.go has SRTP by keys in SDP, dtls.go by handshakes, with ICE; build.go writes messages; digits.go converts digits, keys.go reads and
 // writes them; record.go keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by event.
 //
 // Digits come as telephone events (RFC 4733) or in INFO. How a peer has them, tu.DTMF says. On the way from one leg to the
@@ -33,5 +33,6 @@
 //	routing → reserving → inviting → ringing → answered → established → ending
 //	   └─────────┴───────────┴──────────┴──── refused, cancelled ─────────┘
 //
-// RFC 3261 §13–15, RFC 3264, RFC 4733 §2.4, RFC 5407, RFC 6086, RFC 6337, RFC 7092 (SDP-modifying, media relay).
+// RFC 3261 §13–15, RFC 3264, RFC 4568, RFC 4733 §2.4, RFC 5407, RFC 5763, RFC 6086, RFC 6337, RFC 7092 (SDP-modifying, media
+// relay), RFC 8842.
 package call

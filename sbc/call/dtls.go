@@ -1,12 +1,14 @@
 package call
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"strconv"
 
 	"sallyport/media/sdp"
 	"sallyport/nat"
+	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
 
@@ -24,6 +26,7 @@ type handshake struct {
 	peer   tu.Identity // who the peer is, and who begins; of an offer of ours: nobody yet
 	ours   sdp.Setup   // what we say of who begins
 	mux    bool        // RTCP on the RTP port
+	apart  bool        // or on a port of its own, where there are checks then, too (RFC 5761 §5.1.3)
 	theirs sdp.ICE     // the peer's credentials; empty: it has no ICE, or none that checks
 	ice    tu.ICE      // ours; zero: as theirs
 }
@@ -101,7 +104,7 @@ func (c *Call) shake(from, i int, s *sdp.Session, answer bool, x *seal) error {
 		return errSRTP("no certificate fingerprint that can be checked: sha-256, sha-384 or sha-512 (a=fingerprint)")
 	}
 	line := s.At(i)
-	x.dtls = handshake{on: true, peer: tu.Identity{Print: print}, mux: line.Mux}
+	x.dtls = handshake{on: true, peer: tu.Identity{Print: print}, mux: line.Mux, apart: !line.Mux}
 	checks := c.checks(from, i, s, answer)
 	if checks {
 		x.dtls.theirs, _ = s.ICE(i)
@@ -109,6 +112,7 @@ func (c *Call) shake(from, i int, s *sdp.Session, answer bool, x *seal) error {
 	if answer {
 		asked := &c.seals.to[i].dtls
 		x.dtls.mux = line.Mux && asked.mux
+		x.dtls.apart = !x.dtls.mux
 		if checks {
 			x.dtls.ice = asked.ice
 		}
@@ -215,9 +219,9 @@ func (c *Call) wantsHandshake(to, i int) bool {
 func (c *Call) handshakeOf(to, i int) seal {
 	l := &c.legs[to]
 	now := l.media.shaken(i)
-	x := seal{ours: true, proto: sdp.HandshakeName(true), dtls: handshake{on: true, ours: sdp.ActPass, mux: true}}
+	x := seal{ours: true, proto: sdp.HandshakeName(true), dtls: handshake{on: true, ours: sdp.ActPass, mux: true, apart: !l.browser()}}
 	if now.on {
-		x.proto, x.place, x.dtls.ice = l.media.seals[i].proto, l.media.seals[i].place, now.ice
+		x.proto, x.place, x.dtls.ice, x.dtls.apart = l.media.seals[i].proto, l.media.seals[i].place, now.ice, now.apart
 		return x
 	}
 	if _, _, ok := (&sdp.Media{Proto: l.peer.Profile}).Profile(); ok && l.peer.Keyed {
@@ -268,7 +272,7 @@ func (c *Call) transports(to int, s *sdp.Session, answer bool, told []seal, p *p
 		}
 		switch {
 		case line.Rejected():
-		case i >= len(told) || !told[i].ours:
+		case i >= len(told) || !told[i].ours && !p.seals[i].ours:
 			continue // fax, or what has keys that are not ours
 		case told[i].dtls.on:
 			c.transport(to, i, &told[i], t)
@@ -291,6 +295,30 @@ func (c *Call) transport(to, i int, x *seal, t *sdp.Transport) {
 	if h.checked() {
 		l := &c.legs[to]
 		t.ICE = sdp.ICE{Fragment: string(h.ice.Fragment[:]), Password: string(h.ice.Password[:])}
-		t.Candidate = netip.AddrPortFrom(l.hop.Here.Media, c.streams[i].At(l.peer.Side).Port())
+		t.Candidate, t.Control = netip.AddrPortFrom(l.hop.Here.Media, c.streams[i].At(l.peer.Side).Port()), h.apart
 	}
+}
+
+// concernsUs reports whether an offer says nothing that the other leg is to know: that the checks have ended, or begin again
+// (RFC 8839 §4.4.1.1.1, §4.4.1.2.2).
+func (c *Call) concernsUs(from int, p *proposal) bool {
+	far := &c.legs[1-from].media
+	return slices.ContainsFunc(p.seals, func(x seal) bool { return x.dtls.checked() }) &&
+		len(far.in) > 0 && bytes.Equal(p.out, far.out) && bytes.Equal(far.out, far.sent)
+}
+
+// answerHere answers such an offer by what the other leg has said last.
+func (c *Call) answerHere(from, i int, ev tu.Arrived, p proposal, do []tu.Action) []tu.Action {
+	said := &message.Message{
+		Method: ev.Msg.Method, Status: 200, Body: c.legs[1-from].media.in,
+		Headers: []message.Header{{Name: "Content-Type", Value: "application/sdp"}},
+	}
+	q, err := c.editAnswer(1-from, said, p.formats)
+	if err != nil {
+		code, _ := verdict(err)
+		return c.answer(from, ev.Tx, ev.Msg, code, do)
+	}
+	c.adopt(from, p)
+	c.adopt(1-from, q)
+	return c.answerRefresh(from, i, ev, c.settle(true, do))
 }

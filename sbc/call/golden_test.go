@@ -146,7 +146,11 @@ func (p *player) event(line string) []tu.Action {
 		return p.routed(plain, w)
 	case "reserved":
 		n, _ := strconv.Atoi(plain[0])
-		return p.step(p.reserved(n))
+		got := p.reserved(n)
+		if w["print"] == "none" {
+			got.Print = tu.Fingerprint{}
+		}
+		return p.step(got)
 	case "trying":
 		return p.step(tu.Trying{Ref: p.client(w, callee).ref})
 	case "failed":

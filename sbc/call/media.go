@@ -300,12 +300,22 @@ func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
 		bound(&x, &y)
+		muxed(&x, &y)
 		c.number(i, &x, &y)
 		c.keypads(i, &x, &y)
 		x.Final, y.Final = final, final
 		do = c.pointAt(callee, i, y, c.pointAt(caller, i, x, do))
 	}
 	return do
+}
+
+// muxed has RTCP on the RTP port where both peers have agreed on it (RFC 5761 §5.1.1): what one says of it the other hears,
+// unless the keys come of a handshake, whose leg has an agreement of its own.
+func muxed(x, y *tu.Aim) {
+	if x.Peer.Role == tu.NoDTLS && y.Peer.Role == tu.NoDTLS {
+		x.Mux = x.Mux && y.Mux
+		y.Mux = x.Mux
+	}
 }
 
 // settleEarly puts the description of a provisional answer in force: the last one feeds, and until the 2xx media may

@@ -36,6 +36,9 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 		code, _ := verdict(err)
 		return c.answer(from, ev.Tx, m, code, do, c.warning(from, err)...) // a refused re-INVITE changes nothing
 	}
+	if c.won == i && c.concernsUs(from, &p) {
+		return c.answerHere(from, i, ev, p, do)
+	}
 	return c.pass(now, from, i, ev, p, do)
 }
 

@@ -140,7 +140,7 @@ func (c *Call) unseal(from int, s *sdp.Session, answer bool, p *proposal) error 
 		case c.shakes(from, i, s, answer):
 			err = c.shake(from, i, s, answer, x)
 		case answer:
-			err = c.unsealAnswer(i, lines, x)
+			err = c.unsealAnswer(from, i, &line, lines, x)
 		default:
 			err = c.unsealOffer(from, i, &line, lines, x)
 		}
@@ -188,9 +188,12 @@ func (c *Call) unsealOffer(from, i int, line *sdp.Media, lines []sdp.Crypto, x *
 	return nil
 }
 
-// unsealAnswer takes the key of an answer. An offer of SRTP is never answered by less.
-func (c *Call) unsealAnswer(i int, lines []sdp.Crypto, x *seal) error {
+// unsealAnswer takes the key of an answer. Where SRTP is required, an offer of it is answered by nothing less.
+func (c *Call) unsealAnswer(from, i int, line *sdp.Media, lines []sdp.Crypto, x *seal) error {
 	if i >= len(c.seals.to) || !c.seals.to[i].sealed() {
+		if c.legs[from].peer.Media.SRTP == tu.SRTPRequired {
+			return errSRTP("SRTP is required here") // a stream that was offered as closed, or not at all
+		}
 		return nil
 	}
 	asked := &c.seals.to[i]
@@ -200,6 +203,9 @@ func (c *Call) unsealAnswer(i int, lines []sdp.Crypto, x *seal) error {
 			copy(x.crypto.Receive[:], l.Key)
 			return nil
 		}
+	}
+	if secure, _, _ := line.Profile(); !secure && len(lines) == 0 && c.legs[from].peer.Media.SRTP == tu.SRTPOptional {
+		return nil // it should have refused the profile, and means no other thing
 	}
 	return errSRTP("SRTP was offered and not answered")
 }

@@ -92,3 +92,16 @@ func (p *player) cryptoText(c tu.Crypto) string {
 	n := sdp.KeyLen(suiteName(c.Suite))
 	return fmt.Sprintf(" %s:%s/%s", suiteName(c.Suite), p.keyName(c.Receive[:n]), p.keyName(c.Send[:n]))
 }
+
+// pointed checks that a leg of which SRTP is required is never plain.
+func (s *stage) pointed(a tu.Point) {
+	s.t.Helper()
+	for _, h := range s.hop {
+		if h.Peer == nil || h.Peer.Side != a.Side || h.Peer.Media.SRTP != tu.SRTPRequired {
+			continue
+		}
+		if x := &a.Aim; (x.Send || x.Receive) && !x.Opaque && x.Crypto.Suite == tu.NoCrypto && x.Peer.Role == tu.NoDTLS {
+			s.errorf("SRTP is required %s, and stream %d is plain", a.Side, a.Stream)
+		}
+	}
+}

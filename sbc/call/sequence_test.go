@@ -18,13 +18,15 @@ type game struct {
 }
 
 func newGame(t tester, pick func(n int) int) *game {
-	g := &game{stage: newStage(t, []string{"itsp1", "node1", "phone1", "pbx1", "tcpphone"}[pick(5)]), pick: pick}
+	g := &game{stage: newStage(t, []string{"itsp1", "node1", "phone1", "pbx1", "tcpphone", "webphone:off"}[pick(6)]), pick: pick}
 	g.speak(&g.hop[caller])
 	return g
 }
 
-// speak chooses how a peer has digits.
-func (g *game) speak(h *tu.Hop) { h.Peer.Media.DTMF = tu.DTMF(g.pick(3)) }
+// speak chooses how a peer has digits, and whether it has SRTP.
+func (g *game) speak(h *tu.Hop) {
+	h.Peer.Media.DTMF, h.Peer.Media.SRTP, h.Peer.Sealed = tu.DTMF(g.pick(3)), tu.SRTP(g.pick(3)), g.pick(2) == 0
+}
 
 // speaking are hops with a way to have digits.
 func (g *game) speaking(hops ...tu.Hop) []tu.Hop {
@@ -53,7 +55,7 @@ func (g *game) plan() tu.Routed {
 	case p.Kind == tu.KindPhone:
 		names = []string{"pbx1", "pbx2"}
 	case p.Realm == nat.Phones:
-		name := []string{"phone1", "phone2", "tcpphone"}[g.pick(3)]
+		name := []string{"phone1", "phone2", "tcpphone", "webphone:off", "phone2:checked"}[g.pick(5)]
 		if n := g.pick(5); n == 0 {
 			return tu.Routed{Code: 404, Why: reason.NoRoute}
 		}
@@ -73,7 +75,10 @@ func (g *game) body(l int) []byte {
 		"", "", "audio:4000", "audio:4000", "audio:4000:sendonly", "audio:4444", "audio:4000,video:4010", "audio:0",
 		"audio:4000@0.0.0.0", "audio:4000@127.0.0.1", "bad", "audio:4000,video:4010,video:4020",
 		"audio:4000::0+101=telephone-event/8000", "audio:4000::0+96=telephone-event/8000,audio:4006::8+101=telephone-event/8000",
-	}[g.pick(14)]
+		"audio:9::0+dtls+active+mux+ice+mid0@0.0.0.0", "audio:9::0+dtls+actpass+mux+ice2+mid0@0.0.0.0", "audio:4000::0+dtls2+passive",
+		"audio:4000::0+dtls+actpass+ice,video:4010::97=VP8/90000+dtls2+actpass+ice2+mid1,application:9::data+ice", "audio:4000::0+print+actpass",
+		"audio:4000::0+savp+seal", "audio:4000::0+savp+newseal", "audio:4000::0+savpf+gcm+seal", "audio:4000::0+seal", "audio:4000::0+savp",
+	}[g.pick(24)]
 	if spec == "" {
 		return nil
 	}

@@ -212,6 +212,8 @@ func (s *stage) take(do []tu.Action) {
 			} else {
 				x.cancelled = true
 			}
+		case tu.Point:
+			s.pointed(a)
 		case tu.Reserve:
 			s.asked += a.Streams
 			if s.release > 0 {

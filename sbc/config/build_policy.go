@@ -20,6 +20,7 @@ func buildPolicy(d *Document) Policy {
 		},
 		Log:       EventLog{Max: p.Log.MaxEntries, Per: unitOf(p.Log.Per), Classes: setOf(p.Log.Classes)},
 		Emergency: d.Emergency.Numbers, ReloadGuard: p.ReloadGuard, Recorder: int64(p.Recorder),
+		Captures: Captures{p.Capture.Directory, int64(p.Capture.MaxSize), p.Capture.Files, p.Capture.Media},
 	}
 	out.Answer[nat.Phones] = p.Strangers.Phones == "answer"
 	out.Answer[nat.Trunks] = p.Strangers.Trunks == "answer"
@@ -116,7 +117,7 @@ func buildMessages(list []MessageEntry) []MessageRule {
 		out = append(out, MessageRule{
 			Name: e.Name, Range: e.Range, Realms: realms(e.Realms), Transports: e.Transports, Methods: e.Methods,
 			UserAgent: e.UserAgent.built(), From: e.From.built(), To: e.To.built(), URI: e.RequestURI.built(), CallID: e.CallID.built(),
-			Action: e.Action, Shadow: e.Shadow, Comment: e.Comment,
+			Action: e.Action, Shadow: e.Shadow, Capture: e.Capture, Comment: e.Comment,
 		})
 	}
 	return out

@@ -46,6 +46,7 @@ func Default() *Document {
 				MaxEntries: 6000, Per: "hour", Classes: []string{"dropped", "limited", "banned", "malformed"},
 			},
 			ReloadGuard: 10, Recorder: 16 << 20,
+			Capture: CaptureSection{Directory: "/var/lib/sbc/captures", MaxSize: 100 << 20, Files: 10},
 		},
 		CDR: CDRSection{
 			Directory: "/var/log/sbc", Format: "jsonl", Rotate: Duration(24 * time.Hour),

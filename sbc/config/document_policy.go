@@ -15,6 +15,7 @@ type PolicySection struct {
 	Log            EventLogSection  `yaml:"log"`
 	ReloadGuard    int              `yaml:"reload_guard" bounds:"0..100" reload:"live"` // percent of phones that a reload may shut out
 	Recorder       Size             `yaml:"recorder" reload:"restart"`                  // memory for what came in last; 0: none
+	Capture        CaptureSection   `yaml:"capture"`
 }
 
 // StrangersSection is how sources outside are met that are no trunk, no node and no registered phone.

@@ -13,8 +13,17 @@ type MessageEntry struct {
 	RequestURI Patterns `yaml:"request_uri,omitempty" reload:"live"`
 	CallID     Patterns `yaml:"call_id,omitempty" reload:"live"`
 	Action     string   `yaml:"action" oneof:"allow|drop|reject|ban|alarm" reload:"live"`
-	Shadow     bool     `yaml:"shadow" reload:"live"` // counts what it would do, does nothing
+	Shadow     bool     `yaml:"shadow" reload:"live"`  // counts what it would do, does nothing
+	Capture    bool     `yaml:"capture" reload:"live"` // what it matches is written to files
 	Comment    string   `yaml:"comment,omitempty" reload:"live"`
+}
+
+// CaptureSection says where that goes to.
+type CaptureSection struct {
+	Directory string `yaml:"directory" reload:"live"`
+	MaxSize   Size   `yaml:"max_size" reload:"live"`               // of a file
+	Files     int    `yaml:"files" bounds:"1..1000" reload:"live"` // the oldest are removed
+	Media     bool   `yaml:"media" reload:"live"`                  // RTP of calls that a rule with action allow or alarm matches
 }
 
 // PatternEntry is a comparison with one part of a message; case is folded and outer white space cut. A plain text stands

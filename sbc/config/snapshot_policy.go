@@ -25,6 +25,7 @@ type Policy struct {
 	Log            EventLog
 	ReloadGuard    int      // percent of registered phones that a reload may newly shut out; 100: all
 	Recorder       int64    // bytes of the flight recorder; 0: none
+	Captures       Captures // of rules
 	Registrar      bool     // phones may register: doors on both sides and a node to serve them
 	Unregistered   string   // phones.unregistered
 	Emergency      []string // numbers that nothing of this stops
@@ -76,8 +77,16 @@ type MessageRule struct {
 	Transports, Methods              []string // none: all
 	UserAgent, From, To, URI, CallID []TextPattern
 	Action                           string // allow, drop, reject, ban or alarm
-	Shadow                           bool
+	Shadow, Capture                  bool
 	Comment                          string
+}
+
+// Captures are the files of what rules with Capture match.
+type Captures struct {
+	Directory string
+	MaxSize   int64 // of a file
+	Files     int
+	Media     bool
 }
 
 // TextPattern is a comparison with one part of a message.

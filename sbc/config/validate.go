@@ -232,6 +232,7 @@ func (c *checker) media() {
 func (c *checker) files() {
 	for _, f := range []struct{ path, value string }{
 		{"cdr.directory", c.doc.CDR.Directory}, {"state.directory", c.doc.State.Directory},
+		{"policy.capture.directory", c.doc.Policy.Capture.Directory},
 	} {
 		if f.value == "" {
 			c.fail(f.path, "write a directory such as /var/lib/sbc", "empty")

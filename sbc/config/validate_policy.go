@@ -32,6 +32,7 @@ func (c *checker) policy() {
 	c.emergency()
 	c.words("policy.log.classes", p.Log.Classes, false)
 	c.within("policy.recorder", p.Recorder, smallestRecorder, largestRecorder, "0 for none")
+	c.captures(&p.Capture)
 }
 
 // Bounds of the flight recorder: less holds nothing that would tell a story, more is a task for a disk.
@@ -39,6 +40,18 @@ const (
 	smallestRecorder = Size(64 << 10)
 	largestRecorder  = Size(4 << 30)
 )
+
+// Bounds of a file of captures.
+const (
+	smallestCapture = Size(64 << 10)
+	largestCapture  = Size(64 << 30)
+)
+
+func (c *checker) captures(s *CaptureSection) {
+	if s.MaxSize < smallestCapture || s.MaxSize > largestCapture {
+		c.fail("policy.capture.max_size", "write "+smallestCapture.String()+" to "+largestCapture.String(), "%s is out of range", s.MaxSize)
+	}
+}
 
 // within checks that a size is 0 or lies between two others.
 func (c *checker) within(path string, z, low, high Size, zero string) {

@@ -17,7 +17,7 @@ func Figures(legs *[2]media.LegStats, of tu.StreamStats) tu.StreamStats {
 	said := [2]tu.LegStats{nat.Outside: of.Outside, nat.Inside: of.Inside}
 	for side, to := range []*tu.LegStats{nat.Outside: &out.Outside, nat.Inside: &out.Inside} {
 		*to = legFigures(&legs[side])
-		to.SRTP, to.Profile = said[side].SRTP, said[side].Profile
+		to.SRTP, to.Profile, to.ICE = said[side].SRTP, said[side].Profile, said[side].ICE
 		if of.Codec == "" {
 			continue // not speech, or not known
 		}

@@ -9,6 +9,8 @@
 // too. It holds no secret that a message carried: the response of credentials, passwords in URIs and keys of media are
 // overwritten with as many x. The rest of a message stays byte for byte.
 //
+// A File is the same for packets as they come, with media among them: what captures are written to.
+//
 // The room judges nothing, opens no file and no socket, and reads no clock.
 //
 // RFC 3261 §19.1.1 (passwords in URIs), §20.7, §20.28 (credentials); RFC 4568 §9.1 (keys in SDP); RFC 8839 §5.4

@@ -7,17 +7,37 @@ import (
 // Mask overwrites the secrets of a message with as many x, in place: what the recorder masks.
 func Mask(message []byte) { mask(message) }
 
-// MaskSuites overwrites the names of SRTP suites in a message's description, in place. Whoever reads it takes the media for
-// what it is in a capture that holds it decrypted: RTP.
-func MaskSuites(message []byte) {
+// secureProfiles are the profiles of m= lines that stand for SRTP (RFC 3711, 5124, 5764), the longest first, and what they are
+// without it.
+var secureProfiles = []struct{ secure, plain string }{
+	{" UDP/TLS/RTP/SAVPF ", " RTP/AVPF "}, {" UDP/TLS/RTP/SAVP ", " RTP/AVP "}, {" RTP/SAVPF ", " RTP/AVPF "}, {" RTP/SAVP ", " RTP/AVP "},
+}
+
+// Unsecure makes the descriptions of a message those of media without SRTP, in place and in the same length: blanks at the
+// end of m= lines fill it up. It is for a capture that holds the media decrypted: whoever reads it would take it for SRTP.
+func Unsecure(message []byte) {
 	_, body, _ := bytes.Cut(message, []byte("\r\n\r\n"))
 	for line := range bytes.Lines(body) {
-		rest, ok := bytes.CutPrefix(line, []byte("a=crypto:"))
-		if !ok {
-			continue
+		switch {
+		case bytes.HasPrefix(line, []byte("a=crypto:")):
+			rest := line[len("a=crypto:"):]
+			rest = bytes.TrimLeft(rest[until(rest, " \t"):], " \t")
+			overwrite(rest[:until(rest, " \t\r\n")])
+		case bytes.HasPrefix(line, []byte("m=")):
+			text := bytes.TrimRight(line, "\r\n")
+			for _, p := range secureProfiles {
+				at := bytes.Index(text, []byte(p.secure))
+				if at < 0 {
+					continue
+				}
+				n := at + copy(text[at:], p.plain)
+				n += copy(text[n:], text[at+len(p.secure):])
+				for ; n < len(text); n++ {
+					text[n] = ' '
+				}
+				break
+			}
 		}
-		rest = bytes.TrimLeft(rest[until(rest, " \t"):], " \t")
-		overwrite(rest[:until(rest, " \t\r\n")])
 	}
 }
 
@@ -93,7 +113,8 @@ func maskURIs(head []byte) {
 	}
 }
 
-// maskSDP masks the keys of media: inline keys of whatever attribute (a=crypto, a=acap), k=, and ICE passwords.
+// maskSDP masks the keys of media: inline keys of whatever attribute (a=crypto, a=acap), MIKEY, k=, and ICE
+// passwords.
 func maskSDP(body []byte) {
 	for line := range bytes.Lines(body) {
 		switch {
@@ -108,6 +129,8 @@ func maskSDP(body []byte) {
 			}
 		case bytes.HasPrefix(line, []byte("k=")):
 			overwrite(bytes.TrimRight(line[2:], "\r\n"))
+		case bytes.HasPrefix(line, []byte("a=key-mgmt:")): // RFC 4567: "mikey" and the keys
+			overwrite(bytes.TrimRight(line[len("a=key-mgmt:"):], "\r\n"))
 		case bytes.HasPrefix(line, []byte("a=ice-pwd:")):
 			overwrite(bytes.TrimRight(line[len("a=ice-pwd:"):], "\r\n"))
 		}

@@ -34,8 +34,8 @@ func TestMask(t *testing.T) {
 		},
 		{
 			"media keys",
-			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\na=acap:1 crypto:1 AES INLINE:key\r\na=inline\r\n",
-			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\na=acap:1 crypto:1 AES INLINE:xxx\r\na=inline\r\n",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\na=key-mgmt:mikey AQAF\r\na=acap:1 crypto:1 AES INLINE:key\r\na=inline\r\n",
+			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\na=key-mgmt:xxxxxxxxxx\r\na=acap:1 crypto:1 AES INLINE:xxx\r\na=inline\r\n",
 		},
 		{"cut in the middle", "A b SIP/2.0\r\nAuthorization: Digest response=\"ab", "A b SIP/2.0\r\nAuthorization: Digest response=\"xx"},
 		{"nothing", "", ""},
@@ -47,6 +47,32 @@ func TestMask(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestUnsecure(t *testing.T) {
+	for in, want := range map[string]string{
+		"A b SIP/2.0\r\n\r\nm=audio 4 RTP/SAVP 0 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xx\r\nm=video 6 RTP/SAVPF 96\r\n": "A b SIP/2.0\r\n\r\nm=audio 4 RTP/AVP 0 8 \r\na=crypto:1 xxxxxxxxxxxxxxxxxxxxxxx inline:xx\r\nm=video 6 RTP/AVPF 96 \r\n",
+		"A b SIP/2.0\r\n\r\nm=audio 4 UDP/TLS/RTP/SAVPF 0\r\nm=audio 4 RTP/AVP 0\r\n":                                             "A b SIP/2.0\r\n\r\nm=audio 4 RTP/AVPF 0         \r\nm=audio 4 RTP/AVP 0\r\n",
+		"A b SIP/2.0\r\nm=audio 4 RTP/SAVP 0\r\n":                                                                                 "A b SIP/2.0\r\nm=audio 4 RTP/SAVP 0\r\n",
+		"": "",
+	} {
+		got := []byte(in)
+		if Unsecure(got); string(got) != want {
+			t.Errorf("got\n%q\nwant\n%q", got, want)
+		}
+	}
+}
+
+func FuzzUnsecure(f *testing.F) {
+	f.Add("\r\n\r\nm=audio 4 UDP/TLS/RTP/SAVPF 0\r\na=crypto:1 X inline:k\r\n")
+	f.Add("\r\n\r\nm= RTP/SAVP  RTP/SAVP \na=crypto:")
+	f.Fuzz(func(t *testing.T, text string) {
+		got := []byte(text)
+		Unsecure(got)
+		if len(got) != len(text) || strings.Count(string(got), "\n") != strings.Count(text, "\n") {
+			t.Fatalf("%q became %q", text, got)
+		}
+	})
 }
 
 func FuzzMask(f *testing.F) {

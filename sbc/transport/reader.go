@@ -129,6 +129,9 @@ func (r *reader) answer(code int, phrase string, retryAfter int) {
 		return
 	}
 	r.out = out
+	if w, ok := r.Guard.(Witness); ok {
+		w.Answered(&r.face, r.packet.Source, out)
+	}
 	if r.line.reply(out) == nil {
 		r.count.replies.Add(1)
 	}

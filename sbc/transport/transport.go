@@ -36,6 +36,11 @@ type Shedder interface {
 	Shed(now time.Time, i *nat.Interface, source netip.AddrPort) bool
 }
 
+// Witness is a Guard that hears of what readers answer by themselves.
+type Witness interface {
+	Answered(i *nat.Interface, to netip.AddrPort, b []byte)
+}
+
 // Packet is one message that passed the guard and the validator. It is shared and never changes.
 type Packet struct {
 	Interface *nat.Interface

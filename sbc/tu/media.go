@@ -2,6 +2,7 @@ package tu
 
 import (
 	"net/netip"
+	"strconv"
 	"time"
 
 	"sallyport/nat"
@@ -118,6 +119,12 @@ type Crypto struct {
 	Receive [46]byte // of what the peer sends
 	Send    [46]byte // of what is sent to the peer
 }
+
+// String tells no key: what prints an action prints no secret.
+func (c Crypto) String() string { return "suite " + strconv.Itoa(int(c.Suite)) }
+
+// GoString does the same for %#v.
+func (c Crypto) GoString() string { return c.String() }
 
 // Payloads is a set of RTP payload types, 0–127.
 type Payloads [2]uint64

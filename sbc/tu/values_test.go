@@ -131,3 +131,12 @@ func TestCDRLeavesEmptyFieldsOut(t *testing.T) {
 		}
 	}
 }
+
+func TestKeysAreNotPrinted(t *testing.T) {
+	a := Point{Aim: Aim{Crypto: Crypto{Suite: AES128CM80, Receive: [46]byte{0: 77, 1: 88, 2: 99}, Send: [46]byte{0: 55, 1: 66, 2: 44}}}}
+	for _, text := range []string{fmt.Sprint(a), fmt.Sprintf("%+v", a), fmt.Sprintf("%#v", a)} {
+		if strings.Contains(text, "77 88") || strings.Contains(text, "0x4d, 0x58") || !strings.Contains(text, "suite 1") {
+			t.Error(text)
+		}
+	}
+}
