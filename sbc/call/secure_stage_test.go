@@ -96,7 +96,7 @@ func (p *player) cryptoText(c tu.Crypto) string {
 // pointed checks that a leg of which SRTP is required is never plain.
 func (s *stage) pointed(a tu.Point) {
 	s.t.Helper()
-	for _, h := range s.hop {
+	for _, h := range []tu.Hop{s.hop[caller], s.called} {
 		if h.Peer == nil || h.Peer.Side != a.Side || h.Peer.Media.SRTP != tu.SRTPRequired {
 			continue
 		}

@@ -123,10 +123,11 @@ type tester interface {
 
 // stage plays core, table and both peers for one call, and holds it to the promises of DESIGN §6.
 type stage struct {
-	t   tester
-	c   *Call
-	now time.Time
-	hop [2]tu.Hop // of the caller, of the callee that was asked last
+	t      tester
+	c      *Call
+	now    time.Time
+	hop    [2]tu.Hop // of the caller, of the callee that was asked last
+	called tu.Hop    // the callee's, if it is not one that answered too late
 
 	servers map[tu.TxID]*server
 	order   []tu.TxID
@@ -333,6 +334,9 @@ func (s *stage) sent(a tu.Send) {
 	s.refs = append(s.refs, a.Ref)
 	if x.leg == callee {
 		s.hop[callee] = a.Hop
+		if a.Msg.Method != "BYE" { // which goes to a hop that answered too late, too
+			s.called = a.Hop
+		}
 	}
 	m := a.Msg
 	d := m.CallID + " " + m.From.Tag + " " + m.To.Tag
