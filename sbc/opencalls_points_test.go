@@ -387,14 +387,14 @@ func TestAChallengedCallIsOneEntry(t *testing.T) {
 		if _, out := l.register(phone, demo.RegisterOptions{}); out.Code != 200 {
 			t.Fatalf("registered with %+v", out)
 		}
-		var during map[string]tu.CDR
+		looked := make(chan map[string]tu.CDR, 1)
 		l.running.Go(func() {
 			time.Sleep(4 * time.Second)
-			during = r.state.entries(t)
+			looked <- r.state.entries(t)
 		})
 		out := l.call(phone, phoneSocket, "100", demo.Script{SDP: sdpAt(private, 4000), Hangup: 5 * time.Second})
 		time.Sleep(time.Second)
-		all := r.records.all()
+		all, during := r.records.all(), <-looked
 		if out.Code != 200 || out.Challenges != 1 || len(all) != 1 || len(during) != 1 {
 			t.Fatalf("%d after %d challenges, %d records, entries %+v", out.Code, out.Challenges, len(all), during)
 		}
