@@ -328,6 +328,7 @@ func (s *SBC) sweep() {
 			s.open.freed(h.ID, h.Last)
 		case media.Silent, media.Resumed:
 			_ = s.core.Post(func(time.Time) { s.core.MediaHint(h.ID, h.Kind == media.Silent) }) // a later sweep says it again
+		case media.Latched: // whoever asks reads it in the figures
 		case media.Heard:
 			s.unheard = append(s.unheard, h)
 		}

@@ -127,7 +127,7 @@ func TestSRTPInAllCombinations(t *testing.T) {
 	}
 	for outer, outside := range trunks {
 		for inner, inside := range nodes {
-			outside, inside := outside, inside
+			outside := outside
 			outside.letter, inside.letter = 'o', 'i'
 			t.Run(fmt.Sprintf("trunk %s %s, pbx %s", strings.TrimSpace(outer), outside.suite, inner), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) { sealedCall(t, strings.TrimSpace(outer), inner, &outside, &inside) })

@@ -3,6 +3,7 @@
 package interop
 
 import (
+	"context"
 	_ "embed"
 	le "encoding/binary"
 	"encoding/json"
@@ -96,7 +97,7 @@ func (w *world) newTab(t *testing.T, ns string) string {
 		return ""
 	}
 	defer conn.Close()
-	client := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return conn, nil }, DisableKeepAlives: true}}
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }, DisableKeepAlives: true}}
 	ask, _ := http.NewRequest(http.MethodPut, "http://127.0.0.1:9222/json/new?http://127.0.0.1:8080/", nil)
 	answer, err := client.Do(ask)
 	if err != nil {

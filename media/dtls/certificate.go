@@ -29,6 +29,7 @@ func fingerprint(h media.Hash, certificate []byte) (f media.Fingerprint) {
 	case media.SHA512:
 		sum := sha512.Sum512(certificate)
 		copy(f.Value[:], sum[:])
+	case media.NoHash:
 	}
 	return f
 }

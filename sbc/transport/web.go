@@ -230,8 +230,7 @@ func (c *connection) farewell(why cause) {
 // linger waits for the peer's Close after ours, and takes what else it has sent (RFC 6455 §7.1.1): a connection that is
 // closed with bytes unread is reset, and our Close would be lost with it.
 func (c *connection) linger(why cause) {
-	switch why {
-	case gone, parted, slow, crowded:
+	if why == gone || why == parted || why == slow || why == crowded {
 		return
 	}
 	defer c.hub.lingering.Add(-1)

@@ -113,8 +113,11 @@ func greet(conn net.Conn) error {
 		return err
 	}
 	back := make([]byte, len(helloBack))
-	if n, err := io.ReadFull(conn, back); err != nil || string(back) != helloBack {
-		return fmt.Errorf("%q, %v", back[:n], err)
+	if n, err := io.ReadFull(conn, back); err != nil {
+		return fmt.Errorf("%q: %w", back[:n], err)
+	}
+	if string(back) != helloBack {
+		return fmt.Errorf("%q", back)
 	}
 	return nil
 }
