@@ -22,6 +22,8 @@ type Settings struct {
 	Internal nat.Ranges
 	// Decoys are what strangers see in the place of answers that name no user. Nil: 403.
 	Decoys *header.Decoys
+	// Ties tell the ids of other calls. Nil: none is known.
+	Ties tu.Ties
 }
 
 // phase is how far a call is.

@@ -22,6 +22,7 @@ type Settings struct {
 	Domain string // pbx.domain
 	Limits Limits
 	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
+	Ties   tu.Ties        // the ids of calls; nil: none is known
 }
 
 // phase is how far a subscription is.

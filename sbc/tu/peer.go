@@ -42,6 +42,13 @@ type Peer struct {
 
 	Media MediaPolicy
 
+	Codecs       []string      // the only ones that pass, by name and in the order of preference; nil: all, as they come
+	Transfer     Transfer      // what becomes of a REFER towards this peer
+	Referral     Transfer      // what becomes of a REFER of this peer's
+	SessionTimer time.Duration // the session interval that is asked for (RFC 4028); 0: none, what the peer asks for is granted
+	MaxCall      time.Duration // from the answer to the end; 0: any
+	Rules        *Rules        // of its header fields; nil: none
+
 	// Of a phone alone:
 
 	AoRs     []string // addresses-of-record, user@domain, with live bindings on exactly this flow
@@ -58,6 +65,19 @@ type Peer struct {
 	RingTimeout    time.Duration // from the first 18x to the final answer
 	TimerC         time.Duration // a provisional answer keeps an INVITE alive so long (RFC 3261 §16.6, over 3 min)
 }
+
+// Transfer says what becomes of a REFER (RFC 3515).
+type Transfer uint8
+
+// The ways.
+const (
+	TransferPass   Transfer = iota // it goes to the other leg, whose peer places the call
+	TransferLocal                  // the gate places the call and reports
+	TransferReject                 // 603
+)
+
+// String is the way's name in the configuration.
+func (t Transfer) String() string { return [...]string{"pass", "local", "reject"}[t%3] }
 
 // MediaPolicy is how streams of a leg find their far end.
 type MediaPolicy struct {
