@@ -15,7 +15,7 @@ SIPJS_SUM = abbf374bccf50fdd0f659e24dd70a83a0bad09553bd16fa4b6c94021053f66cb
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
 .DEFAULT_GOAL := build
-.PHONY: build demo geo test race fuzz bench bench-peers bench-media soak interop interop-web lint clean help
+.PHONY: build demo geo test race fuzz bench bench-peers bench-media soak interop interop-full interop-web lint clean help
 
 build: ## build bin/sbc: static, reproducible, with its version inside
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/sbc ./cmd/sbc
@@ -65,6 +65,10 @@ soak: build ## two thousand calls at once with audio, over either back end (root
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
 	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious
 	$(GO) test -tags interop -count 1 -timeout 15m -parallel 4 -v -run '$(RUN)' ./.ci/interop
+
+interop-full: build ## every case of interop in every variant, at its full size (root, 40 min); RUN=PATTERN picks cases
+	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious
+	$(GO) test -tags interop -count 1 -timeout 90m -parallel 4 -v -run '$(RUN)' ./.ci/interop -args -full
 
 interop-web: build ## a telephone in a browser, headless Chromium with SIP.js from the npm registry (root, npm, 500 MB)
 	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious chromium

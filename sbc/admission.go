@@ -298,6 +298,11 @@ func (a *assembly) unwatch(id tu.UserID) {
 // options answers a peer that asks whether we live: a trunk means the PBX behind us, the PBX the trunks; to phones we
 // answer for the PBX, and to the PBX for phones as long as we live.
 func (a *assembly) options(ev *tu.Arrived) core.Answer {
+	// "If a UAS does not understand an option-tag listed in a Require header field, it MUST respond with 420" (RFC 3261
+	// §8.2.2.3); OPTIONS is answered as an INVITE would be (§11.2).
+	if tags := header.Unsupported(ev.Msg); len(tags) > 0 {
+		return core.Answer{Code: 420, Headers: []message.Header{{Name: "Unsupported", Value: strings.Join(tags, ", ")}}}
+	}
 	beyond := tu.KindNode
 	if ev.Peer.Kind == tu.KindNode {
 		beyond = tu.KindTrunk

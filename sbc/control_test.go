@@ -192,7 +192,7 @@ func TestStatus(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, g := range s.Audit {
-			if g.Value != 0 {
+			if g.Value != 0 && !strings.HasPrefix(g.Name, "heap") {
 				t.Errorf("at rest: %+v", g)
 			}
 		}

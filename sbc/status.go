@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/metrics"
 	"slices"
 	"time"
 
@@ -191,6 +192,7 @@ func (c control) edges() []api.Gauge {
 		unsent, unread = unsent+int64(k.Lost+k.Failed), unread+int64(k.ReadErrors)
 	}
 	out := []api.Gauge{
+		{Name: "heap bytes at the last collection", Value: liveHeap()},
 		{Name: "internal errors of readers", Value: panics, Bad: panics > 0},
 		{Name: "datagrams dropped by the kernel", Value: kernel},
 		{Name: "datagrams of a flood, dropped unread", Value: int64(c.guard.Counters().Shed())},
@@ -207,4 +209,14 @@ func (c control) edges() []api.Gauge {
 		out = append(out, api.Gauge{Name: "call records lost", Value: lost, Bad: lost > 0})
 	}
 	return out
+}
+
+// liveHeap is what the last collection found in use.
+func liveHeap() int64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if sample[0].Value.Kind() != metrics.KindUint64 {
+		return 0
+	}
+	return int64(sample[0].Value.Uint64())
 }
