@@ -19,13 +19,16 @@ import (
 // processes: the media process has it for writing, signalling for reading. Numbers are in the machine's own order.
 type Board struct {
 	// Base is the zero of the engine's clock. It carries a monotonic reading.
-	Base  time.Time
-	head  *head
-	cells []cell
+	Base     time.Time
+	head     *head
+	cells    []cell // by pair, as the others
+	annexes  []annex
+	refusals []refusals
+	digits   []digits
 }
 
-// BoardVersion is the version of the region's layout; it changes with any change of head or cell.
-const BoardVersion = 3
+// BoardVersion is the version of the region's layout; it changes with any change of head or rows.
+const BoardVersion = 4
 
 const boardMagic = 0x53616c6c79426f64
 
@@ -53,68 +56,16 @@ type head struct {
 	delays    [MaxWorkers][delayBuckets]atomic.Uint64 // datagrams by the time that they spent here
 }
 
-// cell is the published state of one leg, three cache lines, of which a relayed packet touches the first. Writes that
-// belong together are framed by turn: odd while they last.
-type cell struct {
-	turn       atomic.Uint32
-	generation atomic.Uint32
-	packets    atomic.Uint64
-	bytes      atomic.Uint64
-	sent       atomic.Uint64
-	seen       atomic.Int64 // engine clock of the last accepted datagram; on a free port, of the last stray
-	lost       atomic.Int64
-	jitter     atomic.Int64 // nanoseconds × 16
-	control    atomic.Uint64
-
-	remoteHi   atomic.Uint64
-	remoteLo   atomic.Uint64
-	since      atomic.Int64  // engine clock of the first command of this generation
-	remotePort atomic.Uint32 // bit 16: latched
-	changes    atomic.Uint32
-	latches    atomic.Uint32
-	use        atomic.Uint32
-	peer       atomic.Int32
-	_          uint32
-	rejected   [maxRejections]atomic.Uint32
-	played     atomic.Uint32 // Tones.Serial of the last tone that was begun
-	eventStamp atomic.Uint32 // RTP timestamp of the last event in digits
-	_          [8]byte
-
-	// What the peer reports of what it was sent (RFC 3550 §6.4.1, RFC 3611), and the round trip to it.
-	roundTrip atomic.Uint32 // microseconds; 0: not known
-	farJitter atomic.Uint32 // microseconds
-	farLost   atomic.Int64
-	farSent   atomic.Uint64 // what it had been sent when it last reported
-	farVoice  atomic.Uint64 // voiceReport
-	reports   atomic.Uint32
-	heard     atomic.Uint32 // digits heard so far; they stand in digits, the last one at heard-1 modulo its length
-	digits    [digitSlots]atomic.Uint64
-	// What a protected leg needs to go on in another process: SSRC << 32 | index of its foremost packet modulo 2³², which is
-	// rollover counter and sequence number (RFC 3711 §3.2.1, §3.3.1).
-	rollIn, rollOut atomic.Uint64
-	secured         atomic.Uint32 // index of the last SRTCP packet sent (RFC 3711 §3.2.1)
-	proved          atomic.Uint32 // … and the highest one received
-}
-
-const (
-	digitSlots   = 8
-	delayBuckets = 1 + 22*delaySteps
-)
-
-const latchedBit = 1 << 16
-
-// What a port is used for.
-const (
-	useFree uint32 = iota
-	useOutside
-	useInside
-	useMissing // another program holds it
-)
+const delayBuckets = 1 + 22*delaySteps
 
 const headSize = int(unsafe.Sizeof(head{}))
 
 // BoardSize is the length of a layout's region in bytes.
-func BoardSize(layout Layout) int { return headSize + layout.Legs()*int(unsafe.Sizeof(cell{})) }
+func BoardSize(layout Layout) int { return BoardCore(layout) + layout.Legs()/2*besideSize }
+
+// BoardCore is how much of it, from its beginning, calls use whatever they do. The rest need not be there before it is
+// written.
+func BoardCore(layout Layout) int { return headSize + layout.Legs()/2*cellSize }
 
 // NewBoard makes the board of a table in memory of this process alone.
 func NewBoard(layout Layout, base time.Time) *Board {
@@ -126,10 +77,10 @@ func NewBoard(layout Layout, base time.Time) *Board {
 // LayBoard lays a board over a zeroed region of BoardSize bytes, aligned to a cache line. monotonic is CLOCK_MONOTONIC
 // at base, in nanoseconds.
 func LayBoard(region []byte, layout Layout, base time.Time, monotonic int64) *Board {
-	b := over(region, layout.Legs())
+	b := over(region, layout.Legs()/2)
 	b.Base = base
 	h := b.head
-	h.magic, h.version, h.cellSize = boardMagic, BoardVersion, uint32(unsafe.Sizeof(cell{}))
+	h.magic, h.version, h.cellSize = boardMagic, BoardVersion, uint32(cellSize+besideSize)
 	h.legs, h.pairs, h.first, h.monotonic = uint32(layout.Legs()), uint32(layout.Pairs), uint32(layout.First), monotonic
 	return b
 }
@@ -140,12 +91,12 @@ func ViewBoard(region []byte, layout Layout, now time.Time, monotonic int64) (*B
 	if len(region) < BoardSize(layout) {
 		return nil, fmt.Errorf("media: the shared table has %d bytes, %d are needed: both processes must be of one build", len(region), BoardSize(layout))
 	}
-	b := over(region, layout.Legs())
+	b := over(region, layout.Legs()/2)
 	h := b.head
 	switch {
 	case h.magic != boardMagic:
 		return nil, errors.New("media: the shared memory is no table of legs")
-	case h.version != BoardVersion, h.cellSize != uint32(unsafe.Sizeof(cell{})):
+	case h.version != BoardVersion, h.cellSize != uint32(cellSize+besideSize):
 		return nil, fmt.Errorf("media: the shared table has layout %d, this program knows %d: both processes must be of one build", h.version, BoardVersion)
 	case h.legs != uint32(layout.Legs()), h.pairs != uint32(layout.Pairs), h.first != uint32(layout.First):
 		return nil, fmt.Errorf("media: the shared table is of %d legs from port %d, not of %d from %d", h.legs, h.first, layout.Legs(), layout.First)
@@ -156,16 +107,32 @@ func ViewBoard(region []byte, layout Layout, now time.Time, monotonic int64) (*B
 
 // over has no opinion on what the region holds. Its alignment is the caller's affair: memory that was mapped is aligned
 // to a page.
-func over(region []byte, legs int) *Board {
-	start := unsafe.Pointer(&region[0])
-	return &Board{
-		head:  (*head)(start),
-		cells: unsafe.Slice((*cell)(unsafe.Add(start, headSize)), legs),
-	}
+func over(region []byte, pairs int) *Board {
+	b, next := &Board{}, unsafe.Pointer(&region[0])
+	b.head = (*head)(next)
+	next = unsafe.Add(next, headSize)
+	b.cells = unsafe.Slice((*cell)(next), pairs)
+	next = unsafe.Add(next, pairs*cellSize)
+	b.annexes = unsafe.Slice((*annex)(next), pairs)
+	next = unsafe.Add(next, pairs*int(unsafe.Sizeof(annex{})))
+	b.refusals = unsafe.Slice((*refusals)(next), pairs)
+	next = unsafe.Add(next, pairs*int(unsafe.Sizeof(refusals{})))
+	b.digits = unsafe.Slice((*digits)(next), pairs)
+	return b
 }
 
 // SetMissing marks a port that another program holds.
-func (b *Board) SetMissing(leg int) { b.cells[leg].use.Store(useMissing) }
+func (b *Board) SetMissing(leg int) {
+	c := b.cell(leg)
+	use, _ := c.use()
+	if use < useMissing {
+		use = 0
+	}
+	c.place.Store((use | missing(leg)) << useShift)
+}
+
+// missing is the use of a pair of which another program holds a port.
+func missing(leg int) uint32 { return useMissing << (leg & 1) }
 
 // SetFingerprint publishes the fingerprint of our certificate, which is one of SHA-256. It is to be called before the region
 // is shared.
@@ -180,17 +147,16 @@ func (b *Board) Fingerprint() (f Fingerprint, ok bool) {
 
 // Estranged counts a handshake that came to nothing. Any goroutine may call it.
 func (b *Board) Estranged(leg int, generation uint32) {
-	if c := &b.cells[leg]; c.generation.Load() == generation {
-		c.rejected[RejectedDTLS].Add(1)
-		b.head.totals[RejectedDTLS].Add(1)
+	if b.cell(leg).generation.Load() == generation {
+		b.refuse(leg, RejectedDTLS)
 	}
 }
 
 // Missing lists the legs whose ports other programs hold.
 func (b *Board) Missing() (legs []int) {
-	for i := range b.cells {
-		if b.cells[i].use.Load() == useMissing {
-			legs = append(legs, i)
+	for leg := range 2 * len(b.cells) {
+		if use, _ := b.cell(leg).use(); use&missing(leg) != 0 {
+			legs = append(legs, leg)
 		}
 	}
 	return legs
@@ -210,8 +176,8 @@ type Holding struct {
 // Holdings are the legs in use, in the order of the table.
 func (b *Board) Holdings() iter.Seq[Holding] {
 	return func(yield func(Holding) bool) {
-		for leg := 0; leg < len(b.cells); leg += 2 {
-			if h, ok := b.holding(leg); ok && !yield(h) {
+		for pair := range b.cells {
+			if h, ok := b.holding(pair * 2); ok && !yield(h) {
 				return
 			}
 		}
@@ -230,29 +196,30 @@ func (b *Board) HoldingsOf(legs ...int) iter.Seq[Holding] {
 }
 
 func (b *Board) holding(leg int) (h Holding, ok bool) {
-	c := &b.cells[leg]
-	use := c.use.Load()
+	c := b.cell(leg)
+	was := c.place.Load()
+	use, peer := was>>useShift, int(was&peerMask)
 	if use != useOutside && use != useInside {
 		return h, false
 	}
 	h = Holding{
-		Leg: leg, Peer: int(c.peer.Load()), Side: nat.Outside, Generation: c.generation.Load(),
-		Since: b.Base.Add(time.Duration(c.since.Load())), Latches: c.latches.Load(), Heard: c.heard.Load(),
+		Leg: leg, Peer: peer, Side: nat.Outside, Generation: c.generation.Load(),
+		Since: b.Base.Add(time.Duration(c.since.Load())), Latches: c.remotes[0].latches.Load(), Heard: c.heard.Load(),
 	}
 	if use == useInside {
 		h.Side = nat.Inside
 	}
-	if at := max(c.seen.Load(), b.cells[leg+1].seen.Load()); at != 0 {
+	if at := c.seen.Load(); at != 0 {
 		h.Seen = b.Base.Add(time.Duration(at))
 	}
 	// What was read of a leg that changed meanwhile belongs together by chance only.
-	return h, c.use.Load() == use && c.generation.Load() == h.Generation && h.Peer >= 0 && h.Peer+1 < len(b.cells) && h.Peer&1 == 0
+	return h, c.place.Load() == was && c.generation.Load() == h.Generation && h.Peer+1 < 2*len(b.cells) && h.Peer&1 == 0
 }
 
 // held reports whether a leg is in use by a generation.
 func (b *Board) held(leg int, generation uint32) bool {
-	use := b.cells[leg].use.Load()
-	return (use == useOutside || use == useInside) && b.cells[leg].generation.Load() == generation
+	use, _ := b.cell(leg).use()
+	return (use == useOutside || use == useInside) && b.cell(leg).generation.Load() == generation
 }
 
 // newest is the highest generation on the board.
@@ -261,55 +228,4 @@ func (b *Board) newest() (generation uint32) {
 		generation = max(generation, b.cells[i].generation.Load())
 	}
 	return generation
-}
-
-// frame runs a group of writes that a reader sees whole or not at all.
-func (c *cell) frame(write func()) {
-	c.turn.Add(1)
-	write()
-	c.turn.Add(1)
-}
-
-// reset starts the figures of a new stream.
-func (c *cell) reset(now int64, generation uint32) {
-	c.frame(func() {
-		c.generation.Store(generation)
-		c.since.Store(now)
-		for _, v := range [...]*atomic.Uint64{&c.packets, &c.control, &c.bytes, &c.sent, &c.remoteHi, &c.remoteLo, &c.farSent, &c.farVoice, &c.rollIn, &c.rollOut} {
-			v.Store(0)
-		}
-		for _, v := range [...]*atomic.Int64{&c.seen, &c.lost, &c.jitter, &c.farLost} {
-			v.Store(0)
-		}
-		for _, v := range [...]*atomic.Uint32{&c.changes, &c.latches, &c.remotePort, &c.roundTrip, &c.farJitter, &c.reports, &c.heard, &c.played, &c.eventStamp, &c.secured, &c.proved} {
-			v.Store(0)
-		}
-		for i := range c.rejected {
-			c.rejected[i].Store(0)
-		}
-	})
-}
-
-// serve publishes that a leg is in use.
-func (c *cell) serve(peer int32, f flags) {
-	use := useOutside
-	if f&flagInside != 0 {
-		use = useInside
-	}
-	c.peer.Store(peer)
-	c.use.Store(use)
-}
-
-// setRemote publishes where the leg sends to.
-func (c *cell) setRemote(p Endpoint, latched bool) {
-	c.frame(func() {
-		port := uint32(p.port)
-		if latched {
-			port |= latchedBit
-			c.latches.Add(1)
-		}
-		c.remoteHi.Store(p.hi)
-		c.remoteLo.Store(p.lo)
-		c.remotePort.Store(port)
-	})
 }

@@ -60,6 +60,9 @@ func (e *Engine) check(now int64, i int, l *leg, from Endpoint, buf []byte) Verd
 	if verdict == ice.Nominated && k.yields(now, l, from, priority) {
 		k.priority = priority
 		l.heard, l.valid = now, now
+		if l.state != stateLocked {
+			l.limit = 0
+		}
 		if l.state != stateLocked || l.remote != from {
 			l.state = stateLocked
 			e.direct(i, l, from, true)
@@ -139,7 +142,7 @@ func (e *Engine) checked(now int64, i int, l *leg, from Endpoint, h *header) Rej
 		return Accepted
 	}
 	l.heard = now
-	if l.counts(h) {
+	if e.counts(i, l, h) {
 		l.valid = now
 	}
 	return Accepted

@@ -113,9 +113,8 @@ func (e *Engine) tellDigit(i int, k *keypad) {
 	x := &k.ear
 	x.phase = earTold
 	long := min(time.Duration(x.before+x.units)*time.Second/time.Duration(k.events.clock()), longestTold)
-	c := &e.board.cells[i]
-	c.eventStamp.Store(x.stamp)
-	c.hear(Digit{Event: x.event, Volume: x.volume, Duration: uint16(long / time.Millisecond)})
+	e.board.annex(i).eventStamp.Store(x.stamp)
+	e.board.hear(i, Digit{Event: x.event, Volume: x.volume, Duration: uint16(long / time.Millisecond)})
 	e.agendas[e.share.Worker(i)].news = true
 	e.board.head.hints.Add(1)
 }
@@ -141,23 +140,24 @@ func payloadOf(buf []byte) []byte {
 	return p
 }
 
-// hear puts a digit into the cell's ring. Each slot names the digit that it holds: a reader who is late knows it.
-func (c *cell) hear(d Digit) {
+// hear puts a digit into a leg's ring. Each slot names the digit that it holds: a reader who is late knows it.
+func (b *Board) hear(leg int, d Digit) {
+	c := b.cell(leg)
 	n := c.heard.Load() + 1
-	c.digits[(n-1)%digitSlots].Store(uint64(n)<<32 | uint64(d.Event)<<24 | uint64(d.Volume)<<16 | uint64(d.Duration))
+	b.digits[leg>>1][(n-1)%digitSlots].Store(uint64(n)<<32 | uint64(d.Event)<<24 | uint64(d.Volume)<<16 | uint64(d.Duration))
 	c.heard.Store(n)
 }
 
 // digitsAfter appends a hint for each digit that a side's peer has sent since a number of digits, and returns the number
 // of now. Of more than the ring holds the oldest are lost.
 func (b *Board) digitsAfter(told uint32, leg int, generation uint32, id ID, side nat.Side, hints []Hint) (uint32, []Hint) {
-	c := &b.cells[leg]
+	c := b.cell(leg)
 	heard := c.heard.Load()
 	if heard == told || c.generation.Load() != generation {
 		return told, hints
 	}
 	for n := max(told, heard-min(heard, digitSlots)) + 1; n <= heard; n++ {
-		v := c.digits[(n-1)%digitSlots].Load()
+		v := b.digits[leg>>1][(n-1)%digitSlots].Load()
 		if uint32(v>>32) != n {
 			continue // it has been overwritten meanwhile
 		}

@@ -13,6 +13,13 @@ type Endpoint struct {
 	port   uint16
 }
 
+// address is an Endpoint without its port.
+type address struct{ hi, lo uint64 }
+
+func (a address) at(port uint16) Endpoint { return Endpoint{a.hi, a.lo, port} }
+
+func (p Endpoint) address() address { return address{p.hi, p.lo} }
+
 const mapped = 0xffff << 32 // ::ffff:0:0/96 in the lower half (RFC 4291 §2.5.5.2)
 
 // Endpoint4 makes an endpoint of an IPv4 address in network byte order.

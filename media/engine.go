@@ -7,10 +7,11 @@ import "time"
 //
 // Times are nanoseconds since the Base of the Board.
 type Engine struct {
-	legs     []leg
-	rules    []rule
-	hopefuls []hopefuls
-	listings []listing
+	legs       []leg
+	receptions []reception // by pair
+	rules      []rule      // by pair
+	hopefuls   []hopefuls
+	listings   []listing // by pair
 	// Beside the legs, a row for each leg or pair that its feature alone touches.
 	meters  []meter
 	surveys []survey
@@ -18,6 +19,7 @@ type Engine struct {
 	checks  []*checks  // by leg
 	peers   []Identity // by pair
 	keying  Keying     // nil: no handshakes
+	early   []early    // by worker
 	keypads []keypad   // by pair
 	agendas []agenda   // by worker
 	rewrites
@@ -37,9 +39,10 @@ func NewEngine(layout Layout, base time.Time) *Engine {
 // NewEngineOn makes the table of a layout that publishes on a board.
 func NewEngineOn(layout Layout, board *Board) *Engine {
 	e := &Engine{
-		legs:     make([]leg, layout.Legs()),
-		rules:    make([]rule, layout.Legs()),
-		hopefuls: make([]hopefuls, layout.Legs()), listings: make([]listing, layout.Legs()),
+		legs:       make([]leg, layout.Legs()),
+		receptions: make([]reception, layout.Legs()/2),
+		rules:      make([]rule, layout.Legs()/2),
+		hopefuls:   make([]hopefuls, layout.Legs()), listings: make([]listing, layout.Legs()/2),
 		meters: make([]meter, layout.Legs()), surveys: make([]survey, layout.Legs()/2),
 		secured: make([]*secure, layout.Legs()/2),
 		board:   board, share: layout, rewrites: newRewrites(layout.Legs() / 2),
@@ -47,7 +50,7 @@ func NewEngineOn(layout Layout, board *Board) *Engine {
 	}
 	e.checks, e.peers = make([]*checks, layout.Legs()), make([]Identity, layout.Legs()/2)
 	e.keypads, e.agendas = make([]keypad, layout.Legs()/2), newAgendas(layout)
-	e.tapped = newTapped(layout)
+	e.tapped, e.early = newTapped(layout), make([]early, max(1, layout.Workers))
 	for side, a := range layout.Addresses {
 		e.own[side] = Endpoint16(a.As16(), 0)
 	}
@@ -69,7 +72,7 @@ func (e *Engine) Apply(now int64, c *Command) {
 			if int32(c.Generation-e.legs[i].generation) >= 0 && e.legs[i].state != stateFree {
 				e.legs[i].state = stateFree
 				e.legs[i].flags &^= flagTapped
-				e.board.cells[i].use.Store(useFree)
+				e.board.cell(int(i)).free()
 				renew(&e.secured[i/2], nil)
 				renew(&e.checks[i], nil)
 				e.leave(i)
@@ -81,7 +84,7 @@ func (e *Engine) Apply(now int64, c *Command) {
 	e.set(now, int(c.Leg), c, c.rtp, f)
 	e.set(now, int(c.Leg)+1, c, c.rtcp, f&^flagOpaque|flagControl)
 	e.arm(now, c)
-	e.handshake(c)
+	e.handshake(now, c)
 }
 
 // renew sets a row of a table that most legs do not use: memory that nothing was written into takes up no room, and it
@@ -110,33 +113,36 @@ func (e *Engine) attempt(now int64, c *Command) {
 
 // set gives one leg its wanted state.
 func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
-	l, r := &e.legs[i], e.ruling(i)
+	l, r, heard := &e.legs[i], e.ruling(i), &e.receptions[i>>1]
 	fresh := l.state == stateFree || l.generation != c.Generation
 	if fresh {
 		r.forget()
-		*l, *r.rule = leg{generation: c.Generation}, rule{}
+		*l = leg{generation: c.Generation}
+		r.permit(false)
 		renew(&e.meters[i], meter{})
 		if i&1 == 0 {
 			renew(&e.surveys[i>>1], survey{resumed: c.resumed})
 			renew(&e.secured[i>>1], nil) // of a call whose end this command has overtaken
+			*heard = reception{}
+			e.board.reset(i, now, c.Generation)
 		}
-		e.board.cells[i].reset(now, c.Generation)
 	}
 	e.rewrites.set(i, c, fresh)
-	e.board.cells[i].serve(c.Peer, f)
+	e.board.cell(i).serve(c.Peer, f)
 	if !exact.usable() && !fresh {
 		// An old hold (RFC 3264 §8.4: 0.0.0.0) or a stream switched off. The directions say what is relayed; where the peer
 		// is remains known, so that a resume is heard from its first packet.
 		exact = r.exact
 	}
 	moved := fresh || r.exact != exact || l.mode != c.mode
-	renewed := !fresh && r.epoch != c.epoch
+	renewed := !fresh && l.epoch != c.epoch
 	answered := f&flagFinal != 0 && !l.is(flagFinal)
 	was := l.flags
-	l.peer, l.payloads, l.clock, l.mode, l.flags = c.Peer, c.payloads, c.clock, c.mode, f
+	l.peer, l.epoch, l.mode, l.flags = c.Peer, c.epoch, c.mode, f
+	heard.payloads, heard.clock = c.payloads, c.clock
 	e.setKeys(now, i, l, was, c)
-	e.meters[i].set(c.police, f)
-	r.exact, r.fallback, r.epoch = exact, c.fallback, c.epoch
+	renew(&e.meters[i], e.meters[i].under(c.police, f))
+	r.point(exact)
 	r.list(c)
 	switch {
 	case f&flagChecked != 0 && !fresh && l.state == stateLocked: // the nominated pair stays until the peer nominates another
@@ -148,7 +154,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		e.open(now, i, l, r)
 	case renewed && l.state == stateLocked:
 		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
-		r.permit = true
+		r.permit(true)
 	}
 	if known := c.learned[i&1]; fresh && c.mode != Off && known.usable() && (f&flagChecked != 0 || r.candidate(known)) && !e.isOwn(known) {
 		// The engine that proved it is gone; signalling still vouches for its address, so nobody waits for a proof again.
@@ -157,7 +163,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 	if answered && l.state == stateLocked {
 		// While it rang, a neighbour behind the same NAT had all the time in the world. Now the phone speaks: where the
 		// NAT kept its port, that one has its window.
-		r.retake = max(r.retake, now+l.mode.exactWindow())
+		l.limit = max(l.limit, now+l.mode.exactWindow())
 	}
 	e.expect(now, i, l)
 }
@@ -166,9 +172,10 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 func (e *Engine) open(now int64, i int, l *leg, r ruling) {
 	l.state = stateOpen
 	r.forget()
-	r.vouched, r.permit, r.retake, r.until = 0, false, 0, never
+	r.permit(false)
+	l.valid, l.limit = 0, never
 	if e.addressed(e.opposite(i, l), l.generation) {
-		r.until = now + l.mode.learnAfter()
+		l.limit = now + l.mode.learnAfter()
 	}
 	e.direct(i, l, r.exact, false)
 }
@@ -176,10 +183,9 @@ func (e *Engine) open(now int64, i int, l *leg, r ruling) {
 // expect begins the window of the other side's leg, once this one has an address. Nobody sends media before he has been
 // told where to (RFC 3264 §5.1, §7): what comes earlier is no media of the peer, and no port is learned from it.
 func (e *Engine) expect(now int64, i int, l *leg) {
-	o := e.opposite(i, l)
-	p, r := &e.legs[o], &e.rules[o]
-	if p.state == stateOpen && p.generation == l.generation && r.until == never && e.addressed(i, l.generation) {
-		r.until = now + p.mode.learnAfter()
+	p := &e.legs[e.opposite(i, l)]
+	if p.state == stateOpen && p.generation == l.generation && p.limit == never && e.addressed(i, l.generation) {
+		p.limit = now + p.mode.learnAfter()
 	}
 }
 
@@ -189,7 +195,7 @@ func (e *Engine) opposite(i int, l *leg) int { return int(l.peer) + i&1 }
 // addressed reports whether signalling has named an address for a leg of this stream.
 func (e *Engine) addressed(i int, generation uint32) bool {
 	l := &e.legs[i]
-	return l.state != stateFree && l.generation == generation && e.rules[i].exact.usable()
+	return l.state != stateFree && l.generation == generation && e.ruling(i).exact.usable()
 }
 
 // direct sets where a leg sends to.
@@ -198,7 +204,7 @@ func (e *Engine) direct(i int, l *leg, to Endpoint, latched bool) {
 		to = Endpoint{}
 	}
 	l.remote = to
-	e.board.cells[i].setRemote(to, latched)
+	e.board.setRemote(i, to, latched)
 }
 
 // isOwn reports whether an address is a port of our own pool.

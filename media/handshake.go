@@ -9,11 +9,21 @@ type Keying interface {
 	Want(leg int32, generation uint32, peer Identity)
 	// Begin says where the peer of an active leg is.
 	Begin(leg int32, generation uint32, to netip.AddrPort)
-	// Take takes a DTLS record that came from where the peer may be.
-	Take(leg int32, generation uint32, from netip.AddrPort, record []byte)
+	// Take takes a DTLS record that came from where the peer may be. Nothing of the record is kept.
+	Take(leg int32, generation uint32, from netip.AddrPort, s Standing, record []byte)
 	// Forget ends a leg's handshake or association.
 	Forget(leg int32)
 }
+
+// Standing is what the engine knows of who has sent a record.
+type Standing uint8
+
+// The standings.
+const (
+	Possible Standing = iota // it comes from the peer's address, as whatever else is behind the same NAT
+	Named                    // it comes from the very port that signalling has named
+	Proven                   // its sender has shown by checks that it is the peer, wherever it is (RFC 8445)
+)
 
 // Agreement is what a handshake has come to.
 type Agreement struct {
@@ -38,8 +48,8 @@ func (e *Engine) keeps(c *Command) flags {
 }
 
 // handshake follows a command: who the leg's peer is, and whether it is still the one whose keys are known.
-func (e *Engine) handshake(c *Command) {
-	l, known := &e.legs[c.Leg], e.peers[c.Leg/2]
+func (e *Engine) handshake(now int64, c *Command) {
+	l := &e.legs[c.Leg]
 	for i := int(c.Leg); i <= int(c.Leg)+1; i++ {
 		e.examine(i, c)
 	}
@@ -48,13 +58,15 @@ func (e *Engine) handshake(c *Command) {
 		return
 	}
 	e.peers[c.Leg/2] = c.peer
-	if e.keying == nil || c.flags&flagSecure != 0 && known != c.peer {
-		return // an earlier engine had the handshake: the keys have come with the command
+	if e.keying == nil {
+		return
 	}
 	e.keying.Want(c.Leg, c.Generation, c.peer)
-	if c.peer.Role == Active && l.remote.usable() && (l.state == stateLocked || c.flags&flagChecked == 0) {
+	// Where the keys are known, by an earlier engine or before another peer was tried, nobody begins anew but the peer.
+	if c.peer.Role == Active && !l.is(flagSecure) && l.remote.usable() && (l.state == stateLocked || c.flags&flagChecked == 0) {
 		e.keying.Begin(c.Leg, c.Generation, l.remote.AddrPort())
 	}
+	e.recall(now, int(c.Leg))
 }
 
 // leave ends the handshake or association of a leg.
@@ -67,22 +79,39 @@ func (e *Engine) leave(i int32) {
 	}
 }
 
-// carry hands a DTLS record over, if it is from where the peer may be: by ICE a checked address, else one that signalling
-// vouches for. Whoever it is, he must show the peer's certificate before anything follows from it.
+// carry hands a DTLS record over, if it is from where the peer may be. Whoever it is, he must show the peer's certificate
+// before anything follows from it.
 func (e *Engine) carry(now int64, i int, l *leg, from Endpoint, h *header, record []byte) Verdict {
-	r := e.ruling(i)
-	switch {
-	case e.keying == nil || l.is(flagControl):
-		return e.reject(i, RejectedDTLS)
-	case l.is(flagChecked):
-		if why := e.checked(now, i, l, from, h); why != Accepted {
-			return e.reject(i, why)
+	standing, why := e.mayShake(now, i, from, h)
+	if why != Accepted {
+		if why == RejectedSource {
+			e.tooEarly(now, i, from, record) // an answer that names another peer may be on its way
 		}
-	case from.port == 0 || e.isOwn(from) || from != l.remote && !r.candidate(from):
-		return e.reject(i, RejectedSource)
+		return e.reject(i, why)
 	}
-	e.keying.Take(int32(i), l.generation, from.AddrPort(), record)
+	e.keying.Take(int32(i), l.generation, from.AddrPort(), standing, record)
 	return Verdict{Why: RejectedDTLS} // taken, and not counted as rejected
+}
+
+// mayShake judges who sends a record: by ICE an address must have been checked, else be one that signalling vouches for. h
+// is nil for a record of a while ago.
+func (e *Engine) mayShake(now int64, i int, from Endpoint, h *header) (s Standing, why Rejection) {
+	l, r := &e.legs[i], e.ruling(i)
+	switch {
+	case e.keying == nil || !l.is(flagDTLS) || l.is(flagControl):
+		return 0, RejectedDTLS
+	case l.is(flagChecked) && h == nil:
+		return Proven, e.hasChecked(i, l, from)
+	case l.is(flagChecked):
+		return Proven, e.checked(now, i, l, from, h)
+	case from.port == 0 || e.isOwn(from):
+		return 0, RejectedSource
+	case from == l.remote || from == r.exact:
+		return Named, Accepted
+	case r.candidate(from):
+		return Possible, Accepted
+	}
+	return 0, RejectedSource
 }
 
 // Agree puts the keys of a handshake in force. It reports false if the leg has another stream by now, or another peer.

@@ -11,10 +11,11 @@ func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejec
 	}
 	if from == l.remote {
 		l.heard = now
-		if l.counts(h) {
+		if e.counts(i, l, h) {
+			before := l.valid
 			l.valid = now
 			if l.state == stateOpen {
-				e.confirm(now, i, l, from, h)
+				e.confirm(now, before, i, l, from, h)
 			}
 		}
 		return Accepted
@@ -23,7 +24,7 @@ func (e *Engine) admit(now int64, i int, l *leg, from Endpoint, h *header) Rejec
 		return Accepted
 	}
 	// Never on junk, STUN or RTCP: an address is learned from media only.
-	if !l.counts(h) {
+	if !e.counts(i, l, h) {
 		return refusal(h, l.flags, RejectedSource)
 	}
 	return e.learn(now, i, l, e.ruling(i), from, h)
@@ -51,11 +52,14 @@ func (e *Engine) vouched(i int, l *leg, from Endpoint) Rejection {
 }
 
 // confirm counts packets of the exact address. They are relayed at once, since the SDP vouches for them; the lock
-// comes with the third.
-func (e *Engine) confirm(now int64, i int, l *leg, from Endpoint, h *header) {
+// comes with the third. before is when one came before.
+func (e *Engine) confirm(now, before int64, i int, l *leg, from Endpoint, h *header) {
 	r := e.ruling(i)
-	r.vouched = now
-	if r.own.step(now, l, from, h, true) {
+	p := &r.own[r.port]
+	u := run{from, before, p.ssrc, p.seq, p.count}
+	proven := u.step(now, l, from, h, true)
+	p.ssrc, p.seq, p.count = u.ssrc, u.seq, u.count
+	if proven {
 		e.lock(now, i, l, r, from)
 	}
 }
@@ -66,31 +70,30 @@ func (e *Engine) learn(now int64, i int, l *leg, r ruling, from Endpoint, h *hea
 	if locked {
 		refused = RejectedSource
 	}
-	if l.is(flagControl) && !e.legs[i-1].speaks(h.ssrc) {
+	if l.is(flagControl) && !e.receptions[i>>1].speaks(h.ssrc) {
 		// Reports come seldom, so a leg may wait for its latch for long. Who sends them must name the SSRC of the RTP leg
 		// (RFC 3550 §6.4.1), which a neighbour behind the same NAT does not know.
 		return refused
 	}
-	if locked && from == r.exact && now <= r.retake {
+	if locked && from == r.exact && now <= l.limit {
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
-	if r.slot(from).step(now, l, from, h, l.continues(from, h)) && r.mayMove(now, l, from, h) {
+	goesOn := locked && from.sameAddr(l.remote) && e.receptions[i>>1].continues(h)
+	if r.slot(from).step(now, l, from, h, goesOn) && r.mayMove(now, l, goesOn) {
 		e.lock(now, i, l, r, from)
 		return Accepted
 	}
 	return refused
 }
 
-// mayMove reports whether a proven candidate may become the leg's remote.
-func (r *rule) mayMove(now int64, l *leg, from Endpoint, h *header) bool {
+// mayMove reports whether a proven candidate may become the leg's remote. goesOn says that it goes on with the locked stream
+// from another port of its address, as after a NAT has rebound.
+func (r ruling) mayMove(now int64, l *leg, goesOn bool) bool {
 	if l.state == stateOpen {
-		return now >= r.until && (r.vouched == 0 || now-r.vouched >= strictWindow)
+		return now >= l.limit && (l.valid == 0 || now-l.valid >= strictWindow)
 	}
-	if l.continues(from, h) && now-l.heard >= rebindQuiet {
-		return true
-	}
-	if r.permit && now-l.heard >= rebindQuiet {
+	if (goesOn || r.own[r.port].permit) && now-l.heard >= rebindQuiet {
 		return true
 	}
 	if l.is(flagControl) {
@@ -100,15 +103,13 @@ func (r *rule) mayMove(now int64, l *leg, from Endpoint, h *header) bool {
 	return l.is(flagReceive) && now-l.valid >= lostQuiet
 }
 
-// continues reports whether a packet goes on with the locked stream from another port of its address, as after a NAT
-// has rebound.
-func (l *leg) continues(from Endpoint, h *header) bool {
-	return l.state == stateLocked && h.class == classRTP && from.sameAddr(l.remote) &&
-		l.seq.started && h.ssrc == l.ssrc && ahead(h.seq, l.seq.max)
+// continues reports whether a packet goes on with the stream that an RTP leg hears.
+func (x *reception) continues(h *header) bool {
+	return h.class == classRTP && x.speaks(h.ssrc) && ahead(h.seq, x.seq.max)
 }
 
 // speaks reports whether an SSRC is the one that an RTP leg hears.
-func (l *leg) speaks(ssrc uint32) bool { return l.seq.started && l.ssrc == ssrc }
+func (x *reception) speaks(ssrc uint32) bool { return x.seq.started && x.ssrc == ssrc }
 
 // step takes a valid packet into its source's run, or one that it may take, and reports whether the source is proven: three
 // packets of one SSRC in order. Some sources are watched at a time, each by itself, so that none keeps another from the
@@ -156,9 +157,10 @@ func (e *Engine) lock(now int64, i int, l *leg, r ruling, from Endpoint) {
 	l.state = stateLocked
 	l.heard, l.valid = now, now
 	r.forget()
-	r.permit, r.retake = false, 0
+	r.permit(false)
+	l.limit = 0
 	if l.mode == Delayed || l.mode == Ported {
-		r.retake = now + l.mode.exactWindow()
+		l.limit = now + l.mode.exactWindow()
 	}
 	e.direct(i, l, from, true)
 }

@@ -120,7 +120,7 @@ type stood struct {
 // read takes it off the engine's board. One that was lost before it had heard of the leg knows nothing: what the one before
 // that knew still holds.
 func (at *stood) read(b *Board, leg int, generation uint32) {
-	if b.cells[leg].generation.Load() != generation {
+	if b.cell(leg).generation.Load() != generation {
 		return
 	}
 	*at = stood{resume: b.carried(leg, generation), keyed: b.keyed(leg, generation)}
@@ -141,7 +141,7 @@ func (p *Plane) keepFigures(board *Board) {
 		s.watch.since = time.Time{} // nobody could be heard meanwhile
 		p.late = p.digits(s, p.late)
 		for side, pair := range s.pair {
-			if board.cells[pair*2].generation.Load() == s.generation {
+			if board.cell(pair*2).generation.Load() == s.generation {
 				continue // the same engine
 			}
 			if s.earlier == nil {

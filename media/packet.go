@@ -26,10 +26,11 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 
 // judge is Packet without an onlooker.
 func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
-	l, c := &e.legs[i], &e.board.cells[i]
+	l, c := &e.legs[i], e.board.cell(i)
 	if l.state == stateFree {
 		c.seen.Store(now) // the pool gives the port more rest
 		e.board.head.totals[RejectedStray].Add(1)
+		e.tooEarly(now, i, from, buf)
 		return Verdict{Why: RejectedStray}
 	}
 	if l.is(flagControl) && l.is(flagMux) {
@@ -41,6 +42,8 @@ func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
 		return e.check(now, i, l, from, buf)
 	case h.class == classDTLS && l.is(flagDTLS):
 		return e.carry(now, i, l, from, &h, buf)
+	case h.class == classDTLS:
+		e.tooEarly(now, i, from, buf)
 	}
 	buf, why := e.enter(now, i, l, from, &h, buf)
 	if why != Accepted {
@@ -50,7 +53,7 @@ func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
 	if h.class == classRTCP {
 		return e.control(now, i, l, &h, buf)
 	}
-	e.account(now, l, c, &h, len(buf))
+	e.account(now, i, c, &h, len(buf))
 	if l.is(flagEvents) {
 		e.listen(now, i, l, &h, buf)
 	}
@@ -58,7 +61,7 @@ func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
 	p := &e.legs[out]
 	// RFC 3264 §5.1: direction is about media; RTCP flows through a hold.
 	if !l.is(flagReceive) || !p.is(flagSend) {
-		e.omit(now, out, l, p, &h)
+		e.omit(now, i, out, p, &h)
 		return e.reject(i, RejectedDirection)
 	}
 	return e.forward(now, i, out, l, &h, buf)
@@ -89,7 +92,7 @@ func (e *Engine) enter(now int64, i int, l *leg, from Endpoint, h *header, buf [
 
 // control reads a report and passes it on.
 func (e *Engine) control(now int64, i int, l *leg, h *header, buf []byte) Verdict {
-	e.board.cells[i].control.Add(1)
+	e.board.cell(i).control.Add(1)
 	e.reported(now, i, buf)
 	out := l.peer
 	// RFC 5761 §5.1.1: each side has its own agreement on rtcp-mux.
@@ -106,7 +109,7 @@ func (e *Engine) forward(now int64, i int, out int32, l *leg, h *header, buf []b
 		return e.reject(i, RejectedNowhere)
 	}
 	if p.is(flagPlaying) && h.class == classRTP { // a tone is played: the peer hears nothing else meanwhile
-		e.omit(now, out, l, p, h)
+		e.omit(now, i, out, p, h)
 		return e.reject(i, RejectedDiscarded)
 	}
 	if why := e.rewrite(now, i, out, l, p, h, buf); why != Accepted {
@@ -139,14 +142,18 @@ func (e *Engine) depart(now int64, out int32, p *leg, buf []byte) Verdict {
 	if p.is(flagTapped) {
 		e.leaves(now, out, p, form, buf)
 	}
-	e.board.cells[out].sent.Add(1)
+	if out&1 == 0 {
+		e.board.cells[out>>1].sent.Add(1)
+	} else {
+		e.board.sent(out, 1)
+	}
 	return Verdict{To: p.remote, Out: out, Why: Accepted, Data: buf}
 }
 
 // Unsent takes back what Packet counted: the back end could not send.
 func (e *Engine) Unsent(v Verdict) {
 	if !v.Own {
-		e.board.cells[v.Out].sent.Add(^uint64(0))
+		e.board.sent(v.Out, -1)
 	}
 	e.reject(int(v.Out), RejectedUnsent)
 }
@@ -155,8 +162,7 @@ func (e *Engine) Unsent(v Verdict) {
 func (e *Engine) Failed() { e.board.head.totals[RejectedInternal].Add(1) }
 
 func (e *Engine) reject(i int, why Rejection) Verdict {
-	e.board.cells[i].rejected[why].Add(1)
-	e.board.head.totals[why].Add(1)
+	e.board.refuse(i, why)
 	return Verdict{Why: why}
 }
 
@@ -179,60 +185,64 @@ func refusal(h *header, f flags, otherwise Rejection) Rejection {
 }
 
 // account keeps the receiver's statistics of RFC 3550 for what the leg's peer sent.
-func (e *Engine) account(now int64, l *leg, c *cell, h *header, size int) {
+func (e *Engine) account(now int64, i int, c *cell, h *header, size int) {
 	c.packets.Add(1)
 	c.bytes.Add(uint64(size))
 	if h.class != classRTP {
 		return
 	}
+	x := &e.receptions[i>>1]
 	switch {
-	case !l.seq.started:
-		l.ssrc = h.ssrc
-		l.seq.reset(h.seq)
-	case h.ssrc == l.ssrc:
-		l.alt = 0
-	case l.alt != h.ssrc:
+	case !x.seq.started:
+		x.ssrc = h.ssrc
+		x.seq.reset(h.seq)
+	case h.ssrc == x.ssrc:
+		x.alt = 0
+	case x.alt != h.ssrc:
 		// RFC 3550 §8.2 asks for caution with a new SSRC. Retransmission streams (RFC 4588) come singly, in between.
-		l.alt = h.ssrc
+		x.alt = h.ssrc
 		return
 	default:
-		l.lostBefore += max(0, l.seq.lost())
-		l.ssrc, l.alt = h.ssrc, 0
-		l.seq.reset(h.seq)
-		l.arrived = 0
+		x.lostBefore = x.lost(x.seq.lost())
+		x.ssrc, x.alt = h.ssrc, 0
+		x.seq.reset(h.seq)
+		x.arrived = 0
 		c.changes.Add(1)
 	}
-	before := l.seq.lost()
-	if ok, restarted := l.seq.update(h.seq); !ok {
+	before := x.seq.lost()
+	if ok, restarted := x.seq.update(h.seq); !ok {
 		return
 	} else if restarted {
-		l.lostBefore += max(0, before)
-		l.arrived = 0
+		x.lostBefore = x.lost(before)
+		x.arrived = 0
 	}
-	if lost := l.lostBefore + max(0, l.seq.lost()); lost != c.lost.Load() {
+	if lost := x.lost(x.seq.lost()); lost != c.lost.Load() {
 		c.lost.Store(lost)
 	}
-	l.spread(now, c, h)
+	x.spread(now, c, h)
 }
+
+// lost is all that is missing, with so much of the present sequence.
+func (x *reception) lost(now int64) int32 { return saturate(int64(x.lostBefore) + max(0, now)) }
 
 // jitterSane bounds a step of the jitter: beyond it the sender has set its clock anew.
 const jitterSane = int64(10e9)
 
 // spread updates the interarrival jitter (RFC 3550 §A.8), kept in nanoseconds × 16. Packets of one timestamp, such as
 // those of a telephone event (RFC 4733 §2.5.1.1), say nothing about the network.
-func (l *leg) spread(now int64, c *cell, h *header) {
-	if l.arrived != 0 && h.stamp == l.stamp {
+func (x *reception) spread(now int64, c *cell, h *header) {
+	if x.arrived != 0 && h.stamp == x.stamp {
 		return
 	}
-	if l.arrived != 0 {
-		d := (now - l.arrived) - int64(int32(h.stamp-l.stamp))*1e9/int64(l.clockOf(h.pt))
+	if x.arrived != 0 {
+		d := (now - x.arrived) - int64(int32(h.stamp-x.stamp))*1e9/int64(x.clockOf(h.pt))
 		if d < 0 {
 			d = -d
 		}
 		if d < jitterSane {
-			l.jitter += d - (l.jitter+8)>>4
-			c.jitter.Store(l.jitter)
+			jitter := c.jitter.Load()
+			c.jitter.Store(jitter + d - (jitter+8)>>4)
 		}
 	}
-	l.arrived, l.stamp = now, h.stamp
+	x.arrived, x.stamp = now, h.stamp
 }

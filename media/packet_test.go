@@ -91,6 +91,43 @@ func BenchmarkPacket(b *testing.B) {
 	}
 }
 
+// BenchmarkPacketOfMany is the packet of one of a thousand calls, each with its own rows of the tables, as they are met on the
+// way.
+func BenchmarkPacketOfMany(b *testing.B) {
+	cfg := sceneConfig()
+	cfg.First, cfg.Last = 20000, 22999
+	back := &bare{}
+	p, err := media.New(cfg, back, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var legs []int
+	for range 1000 {
+		id, local, err := p.Reserve(time.Unix(1e9+1, 0))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for side, w := range []media.Want{public(media.Strict), insideWant()} {
+			if err := p.Point(id, nat.Side(side), w); err != nil {
+				b.Fatal(err)
+			}
+		}
+		leg, _ := back.layout.Leg(local[nat.Outside])
+		legs = append(legs, leg)
+	}
+	from, packet, seq := media.EndpointOf(phone), rtp(0, 1, 1), uint16(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		back.now += 20e6
+		seq++
+		packet[2], packet[3] = byte(seq>>8), byte(seq)
+		for _, leg := range legs {
+			back.engine.Packet(back.now, leg, from, packet)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(legs)), "ns/packet")
+}
+
 // What the relay reports about a stream: packets, bytes, losses, changes of SSRC.
 func TestStatistics(t *testing.T) {
 	s := newScene(t, public(media.Off))

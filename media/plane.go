@@ -39,6 +39,9 @@ type Listener struct {
 	// Agreed tells the keys that a handshake has come to, so that an engine that takes the place of this one has them. From
 	// any goroutine.
 	Agreed func(Agreement)
+	// Certificate is what the handshakes of the back end are to show; into an empty one it puts what they do show. nil: its
+	// own, which nobody else is told.
+	Certificate *Certificate
 	// Tapped takes copies of datagrams of tapped legs, and hears how many more were lost since the last time. From any
 	// goroutine; nothing of the list is kept.
 	Tapped func(list []Tapped, lost int)
@@ -86,7 +89,7 @@ type stream struct {
 	want       [2]Want
 	pointed    [2]bool
 	watch      watch
-	agreed     [2]agreed
+	agreed     [2][]agreed
 	tap        Tap
 	stood      *[2]stood    // where engines before the present one stood; nil: there was none
 	earlier    *[2]LegStats // what engines before the present one counted; nil: there was none

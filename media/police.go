@@ -25,8 +25,8 @@ const (
 	controlSize = 1500
 )
 
-// set takes over a bound; what has been sent under the last one still counts.
-func (m *meter) set(p Police, f flags) {
+// under is the meter with a bound; what has been sent under the last one still counts.
+func (m meter) under(p Police, f flags) meter {
 	m.interval, m.size = 0, p.Size
 	rate := p.Rate
 	if f&flagControl != 0 && f&flagPoliced != 0 {
@@ -38,6 +38,7 @@ func (m *meter) set(p Police, f flags) {
 	if rate != 0 {
 		m.interval = uint32(max(1, 1e9/rate))
 	}
+	return m
 }
 
 // admit reports whether a datagram of the leg's peer is within the bound.

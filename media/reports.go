@@ -13,16 +13,15 @@ type survey struct {
 	resumed bool   // the peer was heard before this engine was there: what it lost until its first report is not counted
 	known   bool   // it has reported
 	ssrc    uint32 // of the stream that it reported on last
-	lost    int64  // what it said of that
-	before  int64  // what it lost of earlier ones
+	lost    int32  // what it said of that
+	before  int32  // what it lost of earlier ones
 }
 
 // told is the moment at which a leg's peer was sent a time stamp that it will name in its reports.
 type told struct {
-	at   int64
+	at   int64 // 0: none
 	ssrc uint32
 	mid  uint32 // the middle 32 bits of its NTP time
-	set  bool
 }
 
 // Of those that a peer was sent the last few are remembered: some seconds, for a sender that has much to report.
@@ -108,33 +107,33 @@ func (e *Engine) reportBlocks(now int64, i int, p []byte, at int) {
 
 // block takes in what the peer says in one report block (RFC 3550 §6.4.1).
 func (e *Engine) block(now int64, i int, b []byte) {
-	s, c := &e.surveys[i>>1], &e.board.cells[i]
+	s, c, x := &e.surveys[i>>1], e.board.cell(i), e.board.annex(i)
 	ssrc := binary.BigEndian.Uint32(b)
-	lost := int64(int32(binary.BigEndian.Uint32(b[4:])<<8) >> 8) // signed, 24 bits: repeats make it negative
+	lost := int32(binary.BigEndian.Uint32(b[4:])<<8) >> 8 // signed, 24 bits: repeats make it negative
 	switch {
 	case !s.known && s.resumed:
 		s.before = -max(0, lost)
 	case s.known && s.ssrc != ssrc:
-		s.before += max(0, s.lost)
+		s.before = saturate(int64(s.before) + int64(max(0, s.lost)))
 	}
 	s.known, s.ssrc, s.lost = true, ssrc, lost
 	jitter := uint64(binary.BigEndian.Uint32(b[12:])) * 1e6 / uint64(e.clockTo(i))
 	trip := s.trip(now, ssrc, binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:]))
 	sent := c.sent.Load()
 	c.frame(func() {
-		c.farLost.Store(s.before + max(0, lost))
-		c.farSent.Store(sent)
-		c.farJitter.Store(uint32(min(jitter, 1<<32-1)))
+		x.farLost.Store(saturate(int64(s.before) + int64(max(0, lost))))
+		x.farSent.Store(uint32(sent))
+		x.farJitter.Store(uint32(min(jitter, 1<<32-1)))
 		if trip != 0 {
-			c.roundTrip.Store(trip)
+			x.roundTrip.Store(trip)
 		}
-		c.reports.Add(1)
+		x.reports.Add(1)
 	})
 }
 
 // clockTo is the RTP clock of what a leg's peer hears.
 func (e *Engine) clockTo(i int) uint32 {
-	return e.legs[e.legs[i].peer].clockOf(firstDynamic)
+	return e.receptions[e.legs[i].peer>>1].clockOf(firstDynamic)
 }
 
 // hears reports whether a leg's peer is sent a stream of this SSRC: the other peer's own, or the one that it hears
@@ -144,12 +143,12 @@ func (e *Engine) hears(i int, ssrc uint32) bool {
 	if t := &e.heard[i>>1]; l.is(flagContinuous) && t.started {
 		return t.ssrc == ssrc
 	}
-	if e.legs[l.peer].speaks(ssrc) {
+	if e.receptions[l.peer>>1].speaks(ssrc) {
 		return true
 	}
 	s := &e.surveys[i>>1]
 	for n := range s.told {
-		if s.told[n].set && s.told[n].ssrc == ssrc {
+		if s.told[n].at != 0 && s.told[n].ssrc == ssrc {
 			return true
 		}
 	}
@@ -165,7 +164,7 @@ func (s *survey) trip(now int64, ssrc, mid, kept uint32) uint32 {
 	}
 	for n := range s.told {
 		t := &s.told[n]
-		if !t.set || t.mid != mid || t.ssrc != ssrc {
+		if t.at == 0 || t.mid != mid || t.ssrc != ssrc {
 			continue
 		}
 		took := now - t.at - int64(kept)*1e9>>16
@@ -191,7 +190,7 @@ func (e *Engine) extended(now int64, i int, p []byte) {
 		case b[0] == xrDelay:
 			e.delayBlock(now, i, b[4:size])
 		case b[0] == xrVoice && size == voiceSize && e.hears(i, binary.BigEndian.Uint32(b[4:])):
-			e.board.cells[i].farVoice.Store(uint64(voiceOf(b)))
+			e.board.annex(i).farVoice.Store(uint32(voiceOf(b)))
 		}
 		b = b[size:]
 	}
@@ -203,7 +202,7 @@ func (e *Engine) delayBlock(now int64, i int, b []byte) {
 	for n := 0; n < maxParts && len(b) >= 12; n++ {
 		trip := e.surveys[i>>1].trip(now, binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]))
 		if trip != 0 {
-			e.board.cells[i].roundTrip.Store(trip)
+			e.board.annex(i).roundTrip.Store(trip)
 			return
 		}
 		b = b[12:]
@@ -229,12 +228,12 @@ func (e *Engine) told(now int64, i int, buf []byte) {
 
 // note remembers a time stamp; ssrc and ntp begin with what they are named after.
 func (s *survey) note(now int64, ssrc, ntp []byte) {
-	s.told[s.next%toldSlots] = told{at: now, ssrc: binary.BigEndian.Uint32(ssrc), mid: binary.BigEndian.Uint32(ntp[2:]), set: true}
+	s.told[s.next%toldSlots] = told{at: now, ssrc: binary.BigEndian.Uint32(ssrc), mid: binary.BigEndian.Uint32(ntp[2:])}
 	s.next++
 }
 
 // voiceReport is what is kept of a VoIP metrics block (RFC 3611 §4.7) in one word; 0: there was none.
-type voiceReport uint64
+type voiceReport uint32
 
 const (
 	voiceSize = 36
@@ -242,11 +241,11 @@ const (
 
 // voiceOf reads a block of voiceSize bytes.
 func voiceOf(b []byte) voiceReport {
-	return 1<<63 | voiceReport(b[8])<<48 | voiceReport(b[9])<<40 | voiceReport(b[26])<<8 | voiceReport(b[27])
+	return 1<<31 | voiceReport(b[9])<<16 | voiceReport(b[26])<<8 | voiceReport(b[27])
 }
 
 // discarded is the share of packets that came and were thrown away, too late or too early for the playout buffer.
-func (v voiceReport) discarded() float64 { return float64(v>>40&0xff) / 256 }
+func (v voiceReport) discarded() float64 { return float64(v>>16&0xff) / 256 }
 
 // mos is the peer's own estimate of conversational quality, else of listening quality; 0: it has none. RFC 3611 §4.7.5:
 // in tenths, 10 to 50.

@@ -22,8 +22,8 @@ func reporting() *Engine {
 		c := w.command(nat.Side(side), leg, peer-leg, 1)
 		e.Apply(1e9, &c)
 	}
-	e.legs[peer].ssrc = 77
-	e.legs[peer].seq.reset(1)
+	e.receptions[peer/2].ssrc = 77
+	e.receptions[peer/2].seq.reset(1)
 	e.told(2e9, 0, saidAt(77, 0x1234_5678))
 	return e
 }

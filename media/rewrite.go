@@ -31,12 +31,12 @@ func (e *Engine) rewrite(now int64, i int, out int32, l, p *leg, h *header, buf 
 		}
 		return Accepted
 	}
-	clock := l.clockOf(h.pt)
+	clock := e.receptions[i>>1].clockOf(h.pt)
 	if l.is(flagNumbered) {
 		n := &e.numbers[i>>1]
 		to, ok := n.Of(h.pt)
 		if !ok {
-			e.omit(now, out, l, p, h)
+			e.omit(now, i, out, p, h)
 			return RejectedDiscarded
 		}
 		buf[1] = buf[1]&0x80 | to // RFC 3550 §5.1: the marker shares the byte
@@ -79,11 +79,11 @@ func (n *Numbering) blocks(p []byte) {
 	}
 }
 
-// omit is told of a packet from leg l that the peer of leg p, number out, would have heard, and does not: what follows
+// omit is told of a packet from leg i that the peer of leg p, number out, would have heard, and does not: what follows
 // closes up.
-func (e *Engine) omit(now int64, out int32, l, p *leg, h *header) {
+func (e *Engine) omit(now int64, i int, out int32, p *leg, h *header) {
 	if h.class == classRTP && p.is(flagContinuous) {
-		e.heard[out>>1].skip(now, l.clockOf(h.pt), h)
+		e.heard[out>>1].skip(now, e.receptions[i>>1].clockOf(h.pt), h)
 	}
 }
 
@@ -94,11 +94,11 @@ func (e *Engine) interject(now int64, out int32, clock uint32) (ssrc uint32, seq
 }
 
 // clockOf is the RTP clock of a payload type that the leg's peer sends, in Hz.
-func (l *leg) clockOf(pt uint8) uint32 {
-	if l.clock == 0 || pt < firstDynamic {
+func (x *reception) clockOf(pt uint8) uint32 {
+	if x.clock == 0 || pt < firstDynamic {
 		return clockOf(pt)
 	}
-	return min(l.clock, fastestClock)
+	return min(x.clock, fastestClock)
 }
 
 const (

@@ -67,7 +67,7 @@ func (e *Engine) arm(now int64, c *Command) {
 		s.in.follow(c.resume.in, c.resume.proved)
 		s.out.follow(c.resume.out, 0)
 		e.secured[c.Leg/2] = s
-		e.board.cells[c.Leg].carry(c.resume)
+		e.board.annex(int(c.Leg)).carry(c.resume)
 	}
 	s.receive(now, c.crypto.Suite, &c.crypto.Receive)
 	s.out.key(c.crypto.Suite, &c.crypto.Send)
@@ -162,7 +162,7 @@ func (e *Engine) unprotect(now int64, i int, h *header, buf []byte) (plain []byt
 	}
 	is := clearPart{h.ssrc, h.seq, h.class == classRTCP}
 	plain, top := s.try(now, is, buf)
-	if c := &e.board.cells[i&^1]; top != nil && is.control {
+	if c := e.board.annex(i); top != nil && is.control {
 		c.proved.Store(uint32(top.top))
 	} else if top != nil {
 		s.in.packets.publish(&c.rollIn, top)
@@ -278,7 +278,7 @@ func (e *Engine) protect(out int32, buf []byte) (sealed []byte, ok bool) {
 	if s == nil || s.out.context == nil || len(buf) < minRTCP || cap(buf)-len(buf) < Tailroom {
 		return nil, false
 	}
-	c := &e.board.cells[out&^1]
+	c := e.board.annex(int(out))
 	if p.is(flagControl) || p.is(flagMux) && isControl(flagMux, buf) {
 		ssrc := binary.BigEndian.Uint32(buf[4:])
 		if s.sent >= 1<<31-1 {
@@ -302,7 +302,7 @@ func (e *Engine) protect(out int32, buf []byte) (sealed []byte, ok bool) {
 
 // seal protects an RTP packet (RFC 3711 §3.3). A source that begins again with numbers that have been used goes on with the
 // next ones: under the old indices it could not be sent.
-func (s *session) seal(c *cell, buf []byte) (sealed []byte, ok bool) {
+func (s *session) seal(c *annex, buf []byte) (sealed []byte, ok bool) {
 	ssrc, seq := binary.BigEndian.Uint32(buf[8:]), binary.BigEndian.Uint16(buf[2:])
 	i := uint64(seq)
 	x := s.packets.find(ssrc)
@@ -333,7 +333,7 @@ func (s *session) seal(c *cell, buf []byte) (sealed []byte, ok bool) {
 }
 
 // carry publishes where an earlier engine stood: nothing may be sent before this one is lost too.
-func (c *cell) carry(r resume) {
+func (c *annex) carry(r resume) {
 	c.rollIn.Store(r.in)
 	c.rollOut.Store(r.out)
 	c.proved.Store(r.proved)
@@ -342,9 +342,9 @@ func (c *cell) carry(r resume) {
 
 // carried is where a leg of a stream stands on a board.
 func (b *Board) carried(leg int, generation uint32) (r resume) {
-	c := &b.cells[leg]
-	if c.generation.Load() != generation {
+	if b.cell(leg).generation.Load() != generation {
 		return r
 	}
+	c := b.annexOf(leg)
 	return resume{in: c.rollIn.Load(), out: c.rollOut.Load(), proved: c.proved.Load(), reported: c.secured.Load()}
 }

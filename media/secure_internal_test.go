@@ -140,7 +140,7 @@ func TestOnlyTheKeyIsHeard(t *testing.T) {
 				t.Errorf("%v RTCP %s: %v", suite, name, v.Why)
 			}
 		}
-		if s, _ := g.board.read(0, 1); s.packets != 0 || s.seen != 0 || s.latches != 0 || s.rejected[RejectedAuth] != 7 {
+		if s, _ := g.board.read(0, 1); s.packets != 0 || s.seen != 0 || s.latches != 0 || s.rejected[RejectedAuth] != 7+3 {
 			t.Errorf("%v: %+v", suite, s)
 		}
 		if v := g.Packet(g.now, 0, farAt, room(good)); v.Why != RejectedSource {

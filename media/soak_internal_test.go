@@ -18,8 +18,9 @@ type wishes map[int32]uint32
 
 func (k wishes) Want(leg int32, generation uint32, _ Identity) { k[leg] = generation }
 func (k wishes) Begin(int32, uint32, netip.AddrPort)           {}
-func (k wishes) Take(int32, uint32, netip.AddrPort, []byte)    {}
 func (k wishes) Forget(leg int32)                              { delete(k, leg) }
+
+func (k wishes) Take(int32, uint32, netip.AddrPort, Standing, []byte) {}
 
 // Whatever a leg had of its own beside the table goes with its call, in whatever order calls come, change and go, and
 // whether or not a call hears of its end before its ports have the next one.

@@ -7,20 +7,21 @@ import (
 	"time"
 )
 
-// snapshot is a leg's published state at one moment.
+// snapshot is the published state of a leg at one moment; figures are those of both ports.
 type snapshot struct {
-	packets, control   uint64
-	bytes, sent        uint64
-	seen, lost, jitter int64
-	changes, latches   uint32
-	trip, farJitter    uint32
-	reports            uint32
-	farLost            int64
-	farSent            uint64
-	farVoice           voiceReport
-	remote             Endpoint
-	latched            bool
-	rejected           [rejections]uint64
+	packets, control uint64
+	bytes, sent      uint64
+	seen, jitter     int64
+	lost             int64
+	changes, latches uint32
+	trip, farJitter  uint32
+	reports          uint32
+	farLost          int64
+	farSent          uint64
+	farVoice         voiceReport
+	remote           Endpoint
+	latched          bool
+	rejected         [rejections]uint64
 }
 
 // patience is how often a reader looks at a frame that is being written. Frames are a few stores long; one that stays
@@ -30,11 +31,11 @@ const patience = 1 << 12
 // read takes a snapshot. It reports false if the leg shows another generation: no command of the stream has been
 // applied yet.
 func (b *Board) read(leg int, generation uint32) (s snapshot, ok bool) {
-	c := &b.cells[leg]
+	c := b.cell(leg)
 	for range patience {
 		turn := c.turn.Load()
 		if turn&1 == 0 {
-			s, ok = c.load(), c.generation.Load() == generation
+			s, ok = b.load(leg), c.generation.Load() == generation
 			if c.turn.Load() == turn {
 				return s, ok
 			}
@@ -44,26 +45,33 @@ func (b *Board) read(leg int, generation uint32) (s snapshot, ok bool) {
 	return snapshot{}, false
 }
 
-func (c *cell) load() (s snapshot) {
-	port := c.remotePort.Load()
+func (b *Board) load(leg int) (s snapshot) {
+	c, x, at := b.cell(leg), b.annexOf(leg), &b.cell(leg).remotes[leg&1]
+	port, sent := at.port.Load(), c.sent.Load()
 	s = snapshot{
-		packets: c.packets.Load(), control: c.control.Load(), bytes: c.bytes.Load(), sent: c.sent.Load(),
-		seen: c.seen.Load(), lost: c.lost.Load(), jitter: c.jitter.Load(),
-		changes: c.changes.Load(), latches: c.latches.Load(),
-		trip: c.roundTrip.Load(), farJitter: c.farJitter.Load(), reports: c.reports.Load(),
-		farLost: c.farLost.Load(), farSent: c.farSent.Load(), farVoice: voiceReport(c.farVoice.Load()),
-		remote:  Endpoint{c.remoteHi.Load(), c.remoteLo.Load(), uint16(port)},
+		packets: c.packets.Load(), control: uint64(c.control.Load()), bytes: c.bytes.Load(), sent: sent + uint64(x.control.Load()),
+		seen: c.seen.Load(), lost: int64(c.lost.Load()), jitter: c.jitter.Load(),
+		changes: c.changes.Load(), latches: at.latches.Load(),
+		trip: x.roundTrip.Load(), farJitter: x.farJitter.Load(), reports: x.reports.Load(),
+		farLost: int64(x.farLost.Load()), farVoice: voiceReport(x.farVoice.Load()),
+		remote:  Endpoint{at.hi.Load(), at.lo.Load(), uint16(port)},
 		latched: port&latchedBit != 0,
 	}
-	for i := range s.rejected {
-		s.rejected[i] = uint64(c.rejected[i].Load())
+	if s.reports > 0 {
+		s.farSent = sent - uint64(max(0, int32(uint32(sent)-x.farSent.Load()))) // what was sent since is less than 2³¹
+	}
+	noted := c.noted.Load()
+	for why := range s.rejected {
+		if noted&(1<<why) != 0 {
+			s.rejected[why] = uint64(b.refusals[leg>>1][why].Load())
+		}
 	}
 	return s
 }
 
 // stray is when a port was last disturbed, and zero if it never was.
 func (b *Board) stray(leg int) time.Time {
-	if at := b.cells[leg].seen.Load(); at != 0 {
+	if at := b.cell(leg).seen.Load(); at != 0 {
 		return b.Base.Add(time.Duration(at))
 	}
 	return time.Time{}
@@ -128,31 +136,22 @@ func (s *LegStats) add(earlier *LegStats) {
 	}
 }
 
-// stats joins the RTP and the RTCP leg of a side.
+// stats are the figures of a side, of its RTP and its RTCP port.
 func (b *Board) stats(leg int, generation uint32) (s LegStats) {
-	rtp, ok := b.read(leg, generation)
+	p, ok := b.read(leg&^1, generation)
 	if !ok {
 		return s
 	}
 	s = LegStats{
-		Packets: rtp.packets, Control: rtp.control, Bytes: rtp.bytes, Sent: rtp.sent, Lost: uint64(max(0, rtp.lost)),
-		Jitter: time.Duration(rtp.jitter >> 4), SSRCChanges: rtp.changes, Latches: rtp.latches,
-		Remote: rtp.remote.AddrPort(), Latched: rtp.latched, Rejected: rtp.rejected,
-		Reports: uint64(rtp.reports), FarLost: uint64(max(0, rtp.farLost)), FarSent: rtp.farSent,
-		FarJitter: time.Duration(rtp.farJitter) * time.Microsecond, RoundTrip: time.Duration(rtp.trip) * time.Microsecond,
-		FarDiscarded: rtp.farVoice.discarded(), FarMOS: rtp.farVoice.mos(),
+		Packets: p.packets, Control: p.control, Bytes: p.bytes, Sent: p.sent, Lost: uint64(max(0, p.lost)),
+		Jitter: time.Duration(p.jitter >> 4), SSRCChanges: p.changes, Latches: p.latches,
+		Remote: p.remote.AddrPort(), Latched: p.latched, Rejected: p.rejected,
+		Reports: uint64(p.reports), FarLost: uint64(max(0, p.farLost)), FarSent: p.farSent,
+		FarJitter: time.Duration(p.farJitter) * time.Microsecond, RoundTrip: time.Duration(p.trip) * time.Microsecond,
+		FarDiscarded: p.farVoice.discarded(), FarMOS: p.farVoice.mos(),
 	}
-	seen := rtp.seen
-	if rtcp, ok := b.read(leg+1, generation); ok {
-		s.Control += rtcp.control
-		s.Sent += rtcp.sent
-		seen = max(seen, rtcp.seen)
-		for i, n := range rtcp.rejected {
-			s.Rejected[i] += n
-		}
-	}
-	if seen != 0 {
-		s.LastSeen = b.Base.Add(time.Duration(seen))
+	if p.seen != 0 {
+		s.LastSeen = b.Base.Add(time.Duration(p.seen))
 	}
 	return s
 }

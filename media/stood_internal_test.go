@@ -50,7 +50,7 @@ func TestTwoLossesInARow(t *testing.T) {
 	e := NewEngineOn(k.layout, k.board)
 	e.Apply(1, &k.last)
 	e.lock(2, int(k.last.Leg), &e.legs[k.last.Leg], e.ruling(int(k.last.Leg)), peerAt.at(61000))
-	c := &k.board.cells[k.last.Leg]
+	c := k.board.annex(int(k.last.Leg))
 	c.rollIn.Store(peerSSRC<<32 | 2<<16 | 400)
 	c.rollOut.Store(pbxSSRC<<32 | 3<<16 | 500)
 	c.secured.Store(900)
@@ -70,7 +70,7 @@ func TestTwoLossesInARow(t *testing.T) {
 	p.renewed(board)
 	k.last.keyed.told, k.last.flags = true, k.last.flags|flagEvents
 	NewEngineOn(k.layout, board).Apply(3, &k.last)
-	board.cells[k.last.Leg].secured.Store(950)
+	board.annex(int(k.last.Leg)).secured.Store(950)
 	p.renewed(NewBoard(k.layout, time.Unix(1e9, 0)))
 	if want.reported = 950; k.last.resume != want || !k.last.keyed.told || k.last.keyed.stamp != 4711 {
 		t.Errorf("%+v, %+v", k.last.resume, k.last.keyed)
@@ -82,7 +82,7 @@ func TestTwoLossesInARow(t *testing.T) {
 func TestFollow(t *testing.T) {
 	p, k := pointed(t)
 	NewEngineOn(k.layout, k.board).Apply(1, &k.last)
-	k.board.cells[k.last.Leg].secured.Store(900)
+	k.board.annex(int(k.last.Leg)).secured.Store(900)
 	plain := k.last
 	p.renewed(NewBoard(k.layout, time.Unix(1e9, 0)))
 	refill := k.last

@@ -129,13 +129,12 @@ func (s *stream) silence(now, seen time.Time, id ID, hints []Hint) []Hint {
 
 // glance reads what Sweep needs of a side: the last accepted datagram on either port, and how often RTP was latched.
 func (b *Board) glance(leg int, generation uint32) (seen time.Time, latches uint32, ok bool) {
-	rtp, rtcp := &b.cells[leg], &b.cells[leg+1]
-	if rtp.generation.Load() != generation {
+	c := b.cell(leg)
+	if c.generation.Load() != generation {
 		return seen, 0, false
 	}
-	at := max(rtp.seen.Load(), rtcp.seen.Load())
-	if at != 0 {
+	if at := c.seen.Load(); at != 0 {
 		seen = b.Base.Add(time.Duration(at))
 	}
-	return seen, rtp.latches.Load(), true
+	return seen, c.remotes[0].latches.Load(), true
 }

@@ -56,7 +56,8 @@ func (c *Command) Tapped() bool { return !c.Free && c.tap != 0 }
 
 // tap gives both legs of a command their wanted state.
 func (e *Engine) tap(c *Command) flags {
-	e.forms[c.Leg], e.forms[c.Leg+1] = c.tap, c.tap
+	renew(&e.forms[c.Leg], c.tap)
+	renew(&e.forms[c.Leg+1], c.tap)
 	if c.tap == 0 {
 		return 0
 	}

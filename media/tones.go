@@ -130,15 +130,15 @@ func (e *Engine) setKeys(now int64, i int, l *leg, was flags, c *Command) {
 	if i&1 == 1 || (l.flags|was)&flagEvents == 0 {
 		return
 	}
-	k, cell := &e.keypads[i>>1], &e.board.cells[i]
+	k, x := &e.keypads[i>>1], e.board.annex(i)
 	if k.generation != l.generation {
 		*k = keypad{generation: l.generation, listed: k.listed, player: player{played: c.keyed.played}}
 		if c.keyed.told {
 			// The engine before this one told of an event whose end may come once more.
 			k.ear = ear{phase: earTold, stamp: c.keyed.stamp}
-			cell.eventStamp.Store(c.keyed.stamp)
+			x.eventStamp.Store(c.keyed.stamp)
 		}
-		cell.played.Store(k.player.played)
+		x.played.Store(k.player.played)
 	}
 	k.events, k.tones = c.events, c.tones
 	if k.player.phase == playIdle && k.pending() > 0 {
@@ -206,7 +206,7 @@ func (e *Engine) silence(i int32, l *leg, k *keypad) {
 	k.player = player{played: k.player.played}
 	if k.pending() > 0 {
 		k.player.played = k.tones.Serial
-		e.board.cells[i].played.Store(k.player.played)
+		e.board.annex(int(i)).played.Store(k.player.played)
 	}
 	l.flags &^= flagPlaying
 }
@@ -226,7 +226,7 @@ func (e *Engine) begin(now int64, i int32, l *leg, k *keypad) bool {
 	k.player = p
 	l.flags |= flagPlaying
 	// A digit that is cut off by the end of this process is none that another one may repeat.
-	e.board.cells[i].played.Store(p.played)
+	e.board.annex(int(i)).played.Store(p.played)
 	return true
 }
 
@@ -304,8 +304,8 @@ func (k *keyed) read(r *record) bool {
 
 // keyed reads what a leg has played and told.
 func (b *Board) keyed(leg int, generation uint32) (k keyed) {
-	if c := &b.cells[leg]; c.generation.Load() == generation {
-		k = keyed{told: c.heard.Load() > 0 || c.eventStamp.Load() != 0, stamp: c.eventStamp.Load(), played: c.played.Load()}
+	if c, x := b.cell(leg), b.annexOf(leg); c.generation.Load() == generation {
+		k = keyed{told: c.heard.Load() > 0 || x.eventStamp.Load() != 0, stamp: x.eventStamp.Load(), played: x.played.Load()}
 	}
 	return k
 }

@@ -60,8 +60,8 @@ func TestTonesOfAnyClockEnd(t *testing.T) {
 				t.Fatalf("clock %d: it never ends", clock)
 			}
 		}
-		if packets < 6 || e.board.cells[0].played.Load() != 2 {
-			t.Errorf("clock %d: %d packets, %d played", clock, packets, e.board.cells[0].played.Load())
+		if packets < 6 || e.board.annexOf(0).played.Load() != 2 {
+			t.Errorf("clock %d: %d packets, %d played", clock, packets, e.board.annexOf(0).played.Load())
 		}
 	}
 }

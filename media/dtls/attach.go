@@ -14,12 +14,14 @@ type Attachment struct {
 	Send func(leg int32, to netip.AddrPort, record []byte)
 	// Agreed has the leg's thread call Engine.Agree, and tells signalling.
 	Agreed func(media.Agreement)
+	// Certificate is that of an earlier engine, so that what signalling has told of it stays true; into one that is empty or
+	// cannot be used goes the one that is used. nil: one that nobody else has.
+	Certificate *media.Certificate
 }
 
-// Attach gives an engine that does not run yet its handshakes, with a certificate that lives as long as it does. The table
-// is to be closed before the sockets are.
+// Attach gives an engine that does not run yet its handshakes. The table is to be closed before the sockets are.
 func Attach(e *media.Engine, a Attachment) (*Table, error) {
-	certificate, own, err := NewCertificate(time.Now())
+	certificate, own, err := certificateOf(a.Certificate, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"math/big"
 	"time"
@@ -34,7 +35,7 @@ func fingerprint(h media.Hash, certificate []byte) (f media.Fingerprint) {
 	return f
 }
 
-// lifetime is long, since nobody looks at it: the fingerprint alone counts, and it goes with the process.
+// lifetime is long, since nobody looks at it: the fingerprint alone counts, and it goes with signalling's process.
 const lifetime = 10 * 365 * 24 * time.Hour
 
 // NewCertificate makes a key and its own certificate, which says nothing of who we are.
@@ -56,4 +57,41 @@ func NewCertificate(now time.Time) (c tls.Certificate, own media.Fingerprint, er
 		return c, own, fmt.Errorf("media/dtls: certificate: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, fingerprint(media.SHA256, der), nil
+}
+
+// certificateOf is the certificate that is kept, or a new one, which is kept from now on.
+func certificateOf(kept *media.Certificate, now time.Time) (c tls.Certificate, own media.Fingerprint, err error) {
+	if kept == nil {
+		return NewCertificate(now)
+	}
+	if c, err = restore(*kept); err == nil {
+		return c, fingerprint(media.SHA256, c.Certificate[0]), nil
+	}
+	// Calls with other keys than those of handshakes are worth more than what was told of the one that cannot be read.
+	if c, own, err = NewCertificate(now); err != nil {
+		return c, own, err
+	}
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		return c, own, fmt.Errorf("media/dtls: key: %w", err)
+	}
+	*kept = media.Certificate{DER: c.Certificate[0], Key: key}
+	return c, own, nil
+}
+
+// restore reads a certificate and its key.
+func restore(kept media.Certificate) (c tls.Certificate, err error) {
+	leaf, err := x509.ParseCertificate(kept.DER)
+	if err != nil {
+		return c, fmt.Errorf("media/dtls: certificate: %w", err)
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(kept.Key)
+	if err != nil {
+		return c, fmt.Errorf("media/dtls: key: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || !key.PublicKey.Equal(leaf.PublicKey) {
+		return c, errors.New("media/dtls: the key is not that of the certificate")
+	}
+	return tls.Certificate{Certificate: [][]byte{kept.DER}, PrivateKey: key}, nil
 }

@@ -5,7 +5,9 @@
 // application data, resumes no session, renegotiates nothing, and speaks to nobody on whose records the engine has not
 // decided that he may be the leg's peer: a handshake costs a thousand times what a packet costs.
 //
-// There is one handshake a leg at a time, and a bound for those that are under way.
+// Behind a NAT a peer is not told from others by its address. So each source that may be the peer has a handshake of its own, of
+// which no other knows or can change anything: few a leg, and few in all. The first that comes to its end with the certificate
+// ends the others. A peer that has shown by ICE where it is has one, from wherever it comes.
 //
 // RFC 5763, RFC 5764 (DTLS-SRTP), RFC 8122 (fingerprints), RFC 8842 (setup).
 package dtls

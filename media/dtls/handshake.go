@@ -48,17 +48,28 @@ const (
 // errPrint says that the peer is not whom signalling vouched for.
 var errPrint = errors.New("media/dtls: the peer's certificate has another fingerprint than its SDP")
 
-// session is the handshake of one leg, and the association that comes of it.
+// session is a handshake with one source, and the association that comes of it.
 type session struct {
-	wish wish
-	born time.Time
-	// shaking says that it counts as one under way; under the table's lock.
-	shaking bool
-	end     context.CancelFunc
-	in      *packetio.Buffer
-	remote  atomic.Pointer[netip.AddrPort] // who sent the last record
-	moved   atomic.Bool                    // it was not always the same
-	send    func(leg int32, to netip.AddrPort, record []byte)
+	wish     wish
+	standing media.Standing // of the source
+	born     time.Time
+	// Under the table's lock: it counts as one under way; it has come to an association.
+	shaking, won bool
+	end          context.CancelFunc
+	in           *packetio.Buffer
+	remote       atomic.Pointer[netip.AddrPort] // the source
+	moved        atomic.Bool                    // it was not always the same
+	heard        atomic.Bool                    // who is there has shown that it hears what we send there (RFC 6347 §4.2.1)
+	mute         atomic.Bool                    // nothing is sent any more
+	send         func(leg int32, to netip.AddrPort, record []byte)
+}
+
+// move has records go to another address.
+func (s *session) move(to netip.AddrPort) {
+	if *s.remote.Load() != to {
+		s.moved.Store(true)
+		s.remote.Store(&to)
+	}
 }
 
 // LocalAddr implements net.PacketConn.
@@ -73,12 +84,21 @@ func (s *session) ReadFrom(b []byte) (int, net.Addr, error) {
 	return n, s.peer(), err
 }
 
-// WriteTo implements net.PacketConn. Records go to where the last one came from; where the engine has let it through from.
+// WriteTo implements net.PacketConn. Records go to the source, from where the engine has let the peer's through.
 func (s *session) WriteTo(b []byte, _ net.Addr) (int, error) {
-	if to := s.remote.Load(); to != nil {
+	if greets(b) {
+		s.heard.Store(true)
+	}
+	if to := s.remote.Load(); to != nil && !s.mute.Load() {
 		s.send(s.wish.leg, *to, b)
 	}
 	return len(b), nil
+}
+
+// greets reports whether a record of ours is a ServerHello, which the client gets for the cookie that was sent to it.
+func greets(record []byte) bool {
+	const handshake, serverHello = 22, 2
+	return len(record) > 13 && record[0] == handshake && record[3] == 0 && record[4] == 0 && record[13] == serverHello
 }
 
 func (s *session) peer() net.Addr {

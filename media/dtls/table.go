@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +43,10 @@ type Options struct {
 // MaxHandshakes bounds the handshakes under way.
 const MaxHandshakes = 64
 
+// MaxRivals bounds those of one leg: behind a NAT the peer is not told from others by its address, so that each source has a
+// handshake of its own, until one has shown the certificate.
+const MaxRivals = 4
+
 // Table has the associations of all legs. Its methods may be called from any goroutine; none of them waits.
 type Table struct {
 	options Options
@@ -50,8 +55,8 @@ type Table struct {
 	working sync.WaitGroup
 
 	mu       sync.Mutex
-	wishes   map[int32]wish // bounded by the legs there are
-	sessions map[int32]*session
+	wishes   map[int32]wish       // bounded by the legs there are
+	sessions map[int32][]*session // of each leg one association, or MaxRivals at most
 	shaking  int
 	waiting  map[int32]netip.AddrPort // active legs that found no room to begin, and where their peers are
 	full     time.Time                // before that nobody has had his time
@@ -60,18 +65,22 @@ type Table struct {
 
 // New makes an empty table.
 func New(o Options) *Table {
-	t := &Table{options: o, wishes: make(map[int32]wish), sessions: make(map[int32]*session), waiting: make(map[int32]netip.AddrPort)}
+	t := &Table{options: o, wishes: make(map[int32]wish), sessions: make(map[int32][]*session), waiting: make(map[int32]netip.AddrPort)}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
 	return t
 }
 
-// Want implements media.Keying. Repeating it changes nothing; another peer, role or generation ends what there was.
+// Want implements media.Keying. Repeating it changes nothing; another peer, role or generation ends what there was, without a
+// word: who was the peer before may be it again, and is not to think that the call is over.
 func (t *Table) Want(leg int32, generation uint32, peer media.Identity) {
 	w := wish{leg, generation, peer}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed || t.wishes[leg] == w {
 		return
+	}
+	for _, s := range t.sessions[leg] {
+		s.mute.Store(true)
 	}
 	t.end(leg)
 	t.wishes[leg] = w
@@ -85,19 +94,47 @@ func (t *Table) Forget(leg int32) {
 	delete(t.wishes, leg)
 }
 
+// end ends all that a leg has.
 func (t *Table) end(leg int32) {
 	delete(t.waiting, leg)
-	if s := t.sessions[leg]; s != nil {
-		delete(t.sessions, leg)
+	for _, s := range t.sessions[leg] {
 		s.end()
 	}
+	delete(t.sessions, leg)
 }
 
-// Begin implements media.Keying: it sends the first record of an active leg to its peer, unless a handshake is under way.
+// drop ends one session. It reports false if that has happened before.
+func (t *Table) drop(s *session) bool {
+	list := t.sessions[s.wish.leg]
+	n := slices.Index(list, s)
+	if n < 0 {
+		return false
+	}
+	if len(list) == 1 {
+		delete(t.sessions, s.wish.leg)
+	} else {
+		t.sessions[s.wish.leg] = slices.Delete(list, n, n+1)
+	}
+	s.end()
+	return true
+}
+
+// Begin implements media.Keying: it sends the first record of an active leg to its peer. A handshake under way goes on with the
+// peer at its new place.
 func (t *Table) Begin(leg int32, generation uint32, to netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if w, ok := t.wishes[leg]; ok && w.generation == generation && w.peer.Role == media.Active && t.sessions[leg] == nil && t.start(w, to) == nil && !t.closed {
+	w, ok := t.wishes[leg]
+	if !ok || w.generation != generation || w.peer.Role != media.Active || t.closed {
+		return
+	}
+	if list := t.sessions[leg]; len(list) > 0 {
+		if list[0].shaking {
+			list[0].move(to)
+		}
+		return
+	}
+	if t.start(w, to, media.Named) == nil {
 		t.waiting[leg] = to // a peer that waits for us says nothing that would remind us
 	}
 }
@@ -106,55 +143,93 @@ func (t *Table) Begin(leg int32, generation uint32, to netip.AddrPort) {
 func (t *Table) next() {
 	for leg, to := range t.waiting {
 		delete(t.waiting, leg)
-		if w, ok := t.wishes[leg]; ok && t.sessions[leg] == nil {
-			t.start(w, to)
+		if w, ok := t.wishes[leg]; ok && len(t.sessions[leg]) == 0 {
+			t.start(w, to, media.Named)
 			return
 		}
 	}
 }
 
-// Take implements media.Keying: it takes a record from an address that the engine has let through. What is too much is lost: a peer repeats itself.
-func (t *Table) Take(leg int32, generation uint32, from netip.AddrPort, record []byte) {
+// Take implements media.Keying: it takes a record from an address that the engine has let through. What is too much is lost: a
+// peer repeats itself.
+func (t *Table) Take(leg int32, generation uint32, from netip.AddrPort, standing media.Standing, record []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w, ok := t.wishes[leg]
 	if !ok || w.generation != generation {
 		return
 	}
-	s := t.sessions[leg]
+	s := t.of(leg, from, standing)
 	if s == nil {
-		if w.peer.Role != media.Passive || !begins(record) {
+		if w.peer.Role != media.Passive || !media.BeginsHandshake(record) || !t.makeWay(leg, standing) {
 			return
 		}
-		if s = t.start(w, from); s == nil {
+		if s = t.start(w, from, standing); s == nil {
 			return
 		}
 	}
-	if *s.remote.Load() != from {
-		s.moved.Store(true)
-		s.remote.Store(&from)
-	}
+	s.move(from)
 	_, _ = s.in.Write(record, nil) // a full buffer: the record is lost
 }
 
-// begins reports whether a record can be the first one of a handshake: a ClientHello in epoch 0 (RFC 6347 §4.1).
-func begins(record []byte) bool {
-	const handshake, clientHello = 22, 1
-	return len(record) > 13 && record[0] == handshake && record[3] == 0 && record[4] == 0 && record[13] == clientHello
+// of is the session that a record belongs to: that of its source, but for a peer that is known by its checks, whose one
+// session comes from wherever it is.
+func (t *Table) of(leg int32, from netip.AddrPort, standing media.Standing) *session {
+	list := t.sessions[leg]
+	for _, s := range list {
+		if *s.remote.Load() == from {
+			return s
+		}
+	}
+	if standing == media.Proven && len(list) > 0 {
+		return list[0]
+	}
+	return nil
+}
+
+// makeWay sees to it that a leg has room for a rival, and reports whether it has. Where there is an association, nobody is
+// heard besides, but who comes from the place that signalling names: the peer may have moved. Otherwise the first to go is who
+// has not shown that he hears us at all (he may be anywhere, and many), then who has had his time; who comes from the named
+// place stays.
+func (t *Table) makeWay(leg int32, standing media.Standing) bool {
+	list, now := t.sessions[leg], time.Now()
+	switch {
+	case len(list) > 0 && list[0].won && standing == media.Possible:
+		return false
+	case len(list) < MaxRivals:
+		return true
+	}
+	rival := func(s *session) bool { return !s.won && s.standing == media.Possible }
+	out := slices.IndexFunc(list, func(s *session) bool { return rival(s) && !s.heard.Load() }) // the oldest
+	if out < 0 {
+		out = slices.IndexFunc(list, func(s *session) bool { return rival(s) && (standing != media.Possible || now.Sub(s.born) >= enough) })
+	}
+	if out < 0 {
+		return false
+	}
+	t.displace(list[out])
+	return true
+}
+
+// displace ends a handshake for the sake of another one.
+func (t *Table) displace(s *session) {
+	s.shaking = false
+	t.shaking--
+	t.drop(s)
 }
 
 // start begins a handshake, if there is room for one.
-func (t *Table) start(w wish, with netip.AddrPort) *session {
+func (t *Table) start(w wish, with netip.AddrPort, standing media.Standing) *session {
 	if t.closed || t.shaking >= MaxHandshakes && !t.evict() {
 		return nil
 	}
 	ctx, cancel := context.WithCancel(t.ctx)
-	s := &session{wish: w, born: time.Now(), shaking: true, in: packetio.NewBuffer(), send: t.options.Send}
+	s := &session{wish: w, standing: standing, born: time.Now(), shaking: true, in: packetio.NewBuffer(), send: t.options.Send}
 	s.in.SetLimitCount(records)
 	s.in.SetLimitSize(recordBytes)
 	s.remote.Store(&with)
 	s.end = func() { cancel(); _ = s.in.Close() }
-	t.sessions[w.leg] = s
+	t.sessions[w.leg] = append(t.sessions[w.leg], s)
 	t.shaking++
 	t.working.Go(func() { t.run(ctx, s) })
 	return s
@@ -168,9 +243,11 @@ func (t *Table) evict() bool {
 		return false // whoever asks often does not have us look often
 	}
 	var oldest *session
-	for _, s := range t.sessions {
-		if s.shaking && (oldest == nil || s.born.Before(oldest.born)) {
-			oldest = s
+	for _, list := range t.sessions {
+		for _, s := range list {
+			if s.shaking && (oldest == nil || s.born.Before(oldest.born)) {
+				oldest = s
+			}
 		}
 	}
 	if oldest == nil {
@@ -179,9 +256,7 @@ func (t *Table) evict() bool {
 	if t.full = oldest.born.Add(enough); now.Before(t.full) {
 		return false
 	}
-	oldest.shaking = false
-	t.shaking--
-	t.end(oldest.wish.leg)
+	t.displace(oldest)
 	return true
 }
 
@@ -189,30 +264,21 @@ func (t *Table) evict() bool {
 func (t *Table) run(ctx context.Context, s *session) {
 	defer s.end()
 	conn, keys, err := s.shake(ctx, t.options.Certificate)
-	t.mu.Lock()
-	if s.shaking {
-		s.shaking = false
-		t.shaking--
-		t.next()
-	}
-	current := t.sessions[s.wish.leg] == s
-	if current && err != nil {
-		delete(t.sessions, s.wish.leg)
-	}
-	t.mu.Unlock()
-	if err != nil {
-		if current {
-			t.options.Failed(s.wish.leg, s.wish.generation, err)
+	if !t.settle(s, err == nil) {
+		if conn != nil {
+			_ = conn.Close()
 		}
 		return
 	}
-	if current {
-		k := Keys{Leg: s.wish.leg, Generation: s.wish.generation, Peer: s.wish.peer, Crypto: keys}
-		if !s.moved.Load() { // else anybody near the peer may have sent the last one
-			k.From = *s.remote.Load()
-		}
-		t.options.Done(k)
+	if err != nil {
+		t.options.Failed(s.wish.leg, s.wish.generation, err)
+		return
 	}
+	k := Keys{Leg: s.wish.leg, Generation: s.wish.generation, Peer: s.wish.peer, Crypto: keys}
+	if !s.moved.Load() { // else the peer has shown by checks where it is
+		k.From = *s.remote.Load()
+	}
+	t.options.Done(k)
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	defer func() { _ = conn.Close() }()
@@ -226,9 +292,32 @@ func (t *Table) run(ctx context.Context, s *session) {
 	// The peer may begin anew, with the same certificate: RFC 8842 §4 asks for new signalling, but there are those who restart.
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.sessions[s.wish.leg] == s {
-		delete(t.sessions, s.wish.leg)
+	t.drop(s)
+}
+
+// settle notes how a handshake has ended, and reports whether anybody still waits for it. Who has shown the certificate ends
+// those of the others.
+func (t *Table) settle(s *session, won bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s.shaking {
+		s.shaking = false
+		t.shaking--
+		defer t.next()
 	}
+	switch {
+	case !won:
+		return t.drop(s)
+	case !slices.Contains(t.sessions[s.wish.leg], s):
+		return false
+	}
+	s.won = true
+	for _, other := range slices.Clone(t.sessions[s.wish.leg]) {
+		if other != s {
+			t.drop(other)
+		}
+	}
+	return true
 }
 
 // Close ends every association and waits for them.

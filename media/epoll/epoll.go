@@ -79,7 +79,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	for i := range b.fds {
 		b.fds[i] = -1
 	}
-	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
+	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Certificate: hears.Certificate, Agreed: func(a media.Agreement) {
 		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
 		hears.Agree(a)
 	}}); err != nil {

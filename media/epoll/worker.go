@@ -244,7 +244,15 @@ func (w *worker) send(v media.Verdict) bool {
 		w.to6.Addr = v.To.As16()
 	}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
+	errno := w.sendTo(v, to, size)
+	if errno == unix.EMSGSIZE && v.To.Is4() {
+		errno = cut(int(w.fds[v.Out]), func() unix.Errno { return w.sendTo(v, to, size) })
+	}
+	return errno == 0
+}
+
+func (w *worker) sendTo(v media.Verdict, to unsafe.Pointer, size uintptr) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fds[v.Out]), uintptr(unsafe.Pointer(unsafe.SliceData(v.Data))), uintptr(len(v.Data)),
 		0, uintptr(to), size)
-	return errno == 0
+	return errno
 }

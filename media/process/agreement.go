@@ -3,6 +3,7 @@
 package process
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"sallyport/media"
@@ -47,4 +48,33 @@ func (s *server) agreed(a media.Agreement) {
 	if mine := s.current.Load(); mine != nil {
 		offer(mine.conn, appendAgreement(make([]byte, 0, agreeLen), &a))
 	}
+}
+
+// appendCertificate writes our certificate with its private key, for the same user alone as well. One that is too long for
+// the room that there is, which none of ours is, is left out: the next media process makes another one.
+func appendCertificate(b []byte, c media.Certificate) []byte {
+	if 4+len(c.DER)+len(c.Key) > certLen {
+		c = media.Certificate{}
+	}
+	end := len(b) + certLen
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(c.DER)))
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(c.Key)))
+	b = append(append(b, c.DER...), c.Key...)
+	return append(b, make([]byte, end-len(b))...)
+}
+
+// decodeCertificate reads one; it may be an empty one.
+func decodeCertificate(b []byte) (c media.Certificate, err error) {
+	if len(b) != certLen {
+		return c, errDatagram
+	}
+	der, key := int(binary.LittleEndian.Uint16(b)), int(binary.LittleEndian.Uint16(b[2:]))
+	switch {
+	case (der == 0) != (key == 0) || 4+der+key > certLen:
+		return c, errDatagram
+	case der == 0:
+		return c, nil
+	}
+	b = bytes.Clone(b[4:][:der+key])
+	return media.Certificate{DER: b[:der:der], Key: b[der:]}, nil
 }

@@ -49,6 +49,8 @@ type Backend struct {
 	own     bool     // the last link was to a process that signalling had started
 	closing bool
 	lost    int
+	// What the handshakes of the process show, for the one that takes its place.
+	certificate media.Certificate
 }
 
 // New makes a back end; Open reaches for the process.

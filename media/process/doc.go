@@ -16,6 +16,9 @@
 // without a goodbye its legs are orphans: they are served until they have been silent for as long as the layout says,
 // then freed. Signalling that comes back finds them in the table and keeps their ports out of its pool meanwhile.
 //
+// What handshakes show (media.Certificate) crosses the socket in both greetings, with its private key: signalling keeps it for
+// the process that takes the place of a lost one, and that process for signalling that comes back.
+//
 // Only processes of the same user are heard (SO_PEERCRED; the socket has mode 0600). Every datagram is checked as if a
 // stranger had written it. The process opens ports, relays, and does nothing else: no configuration, no file, no log but
 // a few lines on standard error.

@@ -153,7 +153,9 @@ func (b *Backend) exchange(c *net.UnixConn) (*link, error) {
 		return nil, fmt.Errorf("media/process: who answers at %s is not us: %w", b.options.Socket, err)
 	}
 	_ = c.SetDeadline(time.Now().Add(answerWithin))
-	h := hello{protocol: protocol, board: media.BoardVersion, build: b.options.Build, layout: b.layout}
+	b.mu.Lock()
+	h := hello{protocol: protocol, board: media.BoardVersion, build: b.options.Build, layout: b.layout, certificate: b.certificate}
+	b.mu.Unlock()
 	if _, err := c.Write(h.datagram()); err != nil {
 		return nil, gone(err)
 	}
@@ -177,6 +179,9 @@ func (b *Backend) exchange(c *net.UnixConn) (*link, error) {
 		return nil, err
 	}
 	_ = c.SetDeadline(time.Time{})
+	b.mu.Lock()
+	b.certificate = w.certificate
+	b.mu.Unlock()
 	return l, nil
 }
 

@@ -31,15 +31,16 @@ func (s *server) look(now time.Time) (over, greeted bool) {
 		s.relay.backend.Settle() // what the last one said is to show
 	}
 	r, used := s.relay, false
-	var hints []hint
+	hints := make([]hint, 0, perPacket)
 	for h := range r.board.Holdings() {
+		hints = s.hint(hints, hintsOfLeg)
 		used = true
 		o := &r.owners[h.Leg/2]
 		seen := r.lastHeard(h)
 		switch {
-		case o.orphaned.IsZero():
+		case !o.orphaned:
 			hints = o.news(hints, h, now.Sub(seen) >= r.layout.Silence)
-		case now.Sub(o.orphaned) >= r.layout.Silence && now.Sub(seen) >= r.layout.Silence:
+		case time.Duration(r.moment(now)-o.went)*time.Millisecond >= r.layout.Silence && now.Sub(seen) >= r.layout.Silence:
 			s.say("the call on port %d is over: nothing has come for %v, and nobody has asked for it", r.layout.Local(h.Leg).Port(), r.layout.Silence)
 			r.free(h)
 			hints = append(hints, hint{media.Freed, uint32(h.Leg), h.Generation})
@@ -49,11 +50,23 @@ func (s *server) look(now time.Time) (over, greeted bool) {
 	if s.session == nil {
 		return !used && s.abandoned() || s.unreachable(), greeted
 	}
-	for ; len(hints) > 0; hints = hints[min(perPacket, len(hints)):] {
-		offer(s.session.conn, hintDatagram(hints[:min(perPacket, len(hints))]))
-	}
+	s.hint(hints, perPacket)
 	s.tapped(nil, 0) // what was lost is told, if nothing else is
 	return false, greeted
+}
+
+// hintsOfLeg is how many hints one look may have of a leg.
+const hintsOfLeg = 3
+
+// hint sends the hints to whoever is there if there is no room for so many more, and returns those that are left.
+func (s *server) hint(hints []hint, more int) []hint {
+	if len(hints) == 0 || len(hints)+more <= perPacket {
+		return hints
+	}
+	if s.session != nil {
+		offer(s.session.conn, hintDatagram(hints))
+	}
+	return hints[:0]
 }
 
 // lastHeard is when anything came for a call, on either side; a call that never heard anything counts from its beginning.
@@ -70,12 +83,12 @@ func (r *relay) lastHeard(h media.Holding) time.Time {
 // news are the hints about a leg in use.
 func (o *owner) news(hints []hint, h media.Holding, silent bool) []hint {
 	tell := func(k media.HintKind) { hints = append(hints, hint{k, uint32(h.Leg), h.Generation}) }
-	if h.Latches != o.latches {
-		o.latches = h.Latches
+	if n := uint8(h.Latches); n != o.latches {
+		o.latches = n
 		tell(media.Latched)
 	}
-	if h.Heard != o.heard {
-		o.heard = h.Heard
+	if n := uint8(h.Heard); n != o.heard {
+		o.heard = n
 		tell(media.Heard)
 	}
 	if silent != o.silent {

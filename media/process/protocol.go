@@ -13,7 +13,7 @@ import (
 )
 
 // protocol is the version of what goes over the socket. It changes with any change of a message or of a command's record.
-const protocol = 4
+const protocol = 5
 
 // kind is a datagram's first byte. The second is zero, the next two are how many records follow.
 type kind byte
@@ -36,10 +36,11 @@ const (
 	buildLen  = 48
 	nameLen   = 320
 	textLen   = 480
-	perPacket = 64 // commands or hints of one datagram
+	certLen   = 4 + 1024 // our certificate with its key, and how long they are
+	perPacket = 64       // commands or hints of one datagram
 
-	helloLen   = headLen + 4 + 4 + buildLen + media.LayoutSize
-	welcomeLen = headLen + 4 + 4 + 4 + 8 + buildLen + nameLen
+	helloLen   = headLen + 4 + 4 + buildLen + media.LayoutSize + certLen
+	welcomeLen = headLen + 4 + 4 + 4 + 8 + buildLen + nameLen + certLen
 	refusalLen = headLen + 4 + 4 + 4 + buildLen + textLen
 	hintLen    = 12
 	syncLen    = headLen + 8
@@ -73,6 +74,7 @@ type hello struct {
 	protocol, board uint16
 	build           string
 	layout          media.Layout
+	certificate     media.Certificate // that of the media process before; empty: there was none
 }
 
 func (h *hello) datagram() []byte {
@@ -81,7 +83,7 @@ func (h *hello) datagram() []byte {
 	b = binary.LittleEndian.AppendUint16(b, h.protocol)
 	b = binary.LittleEndian.AppendUint16(b, h.board)
 	b = appendText(b, h.build, buildLen)
-	return h.layout.AppendTo(b)
+	return appendCertificate(h.layout.AppendTo(b), h.certificate)
 }
 
 // decodeHello reads a greeting. Of one of another version it reads what can be compared, and says so by its versions
@@ -96,7 +98,14 @@ func decodeHello(b []byte) (h hello, err error) {
 	if !h.current() {
 		return h, nil
 	}
-	h.layout, err = media.DecodeLayout(rest[8+buildLen:])
+	if len(b) != helloLen {
+		return h, errDatagram
+	}
+	rest = rest[8+buildLen:]
+	if h.certificate, err = decodeCertificate(rest[media.LayoutSize:]); err != nil {
+		return h, err
+	}
+	h.layout, err = media.DecodeLayout(rest[:media.LayoutSize])
 	return h, err
 }
 
@@ -110,6 +119,8 @@ type welcome struct {
 	size    uint64 // of the table
 	build   string
 	backend string
+	// The certificate that its handshakes show. Signalling keeps it for the process that comes after this one.
+	certificate media.Certificate
 }
 
 func (w *welcome) datagram() []byte {
@@ -122,7 +133,7 @@ func (w *welcome) datagram() []byte {
 	}
 	b = binary.LittleEndian.AppendUint32(b, follows)
 	b = binary.LittleEndian.AppendUint64(b, w.size)
-	return appendText(appendText(b, w.build, buildLen), w.backend, nameLen)
+	return appendCertificate(appendText(appendText(b, w.build, buildLen), w.backend, nameLen), w.certificate)
 }
 
 func decodeWelcome(b []byte) (w welcome, err error) {
@@ -133,8 +144,9 @@ func decodeWelcome(b []byte) (w welcome, err error) {
 	w.pid, w.workers = int(binary.LittleEndian.Uint32(rest)), int(binary.LittleEndian.Uint32(rest[4:]))
 	w.follows = binary.LittleEndian.Uint32(rest[8:]) == 1
 	w.size, w.build = binary.LittleEndian.Uint64(rest[12:]), textOf(rest[20:][:buildLen])
-	w.backend = textOf(rest[20+buildLen:])
-	return w, nil
+	w.backend = textOf(rest[20+buildLen:][:nameLen])
+	w.certificate, err = decodeCertificate(rest[20+buildLen+nameLen:])
+	return w, err
 }
 
 // cause is why a greeting was refused.

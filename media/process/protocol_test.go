@@ -47,16 +47,18 @@ func testLayout(tb testing.TB) media.Layout {
 
 func TestMessagesCrossTheBorder(t *testing.T) {
 	h := hello{protocol: protocol, board: media.BoardVersion, build: "1.2.3", layout: testLayout(t)}
-	if b := h.datagram(); len(b) != helloLen {
-		t.Errorf("hello of %d bytes, not %d", len(b), helloLen)
-	} else if back, err := decodeHello(b); err != nil || back != h {
-		t.Errorf("%v: %+v", err, back)
+	for _, h.certificate = range []media.Certificate{{}, {DER: []byte("der"), Key: []byte("key")}, {DER: make([]byte, 1000), Key: make([]byte, 24)}} {
+		if b := h.datagram(); len(b) != helloLen {
+			t.Errorf("hello of %d bytes, not %d", len(b), helloLen)
+		} else if back, err := decodeHello(b); err != nil || !reflect.DeepEqual(back, h) {
+			t.Errorf("%v: %+v", err, back)
+		}
 	}
-	w := welcome{pid: 7, workers: 2, follows: true, size: 1 << 40, build: strings.Repeat("b", 60), backend: "epoll"}
+	w := welcome{pid: 7, workers: 2, follows: true, size: 1 << 40, build: strings.Repeat("b", 60), backend: "epoll", certificate: media.Certificate{DER: []byte("d"), Key: []byte("k")}}
 	b := w.datagram()
 	if w.build = w.build[:buildLen]; len(b) != welcomeLen {
 		t.Errorf("welcome of %d bytes, not %d", len(b), welcomeLen)
-	} else if back, err := decodeWelcome(b); err != nil || back != w {
+	} else if back, err := decodeWelcome(b); err != nil || !reflect.DeepEqual(back, w) {
 		t.Errorf("%v: %+v", err, back)
 	}
 	r := RefusedError{PID: 7, Build: "x", Text: "no\nports", cause: causePorts, errno: syscall.EADDRNOTAVAIL}
@@ -78,6 +80,31 @@ func TestMessagesCrossTheBorder(t *testing.T) {
 	}
 	if n := len(appendCommands(nil, make([]media.Command, perPacket))); n != maxDatagram {
 		t.Errorf("a full datagram has %d bytes, not %d", n, maxDatagram)
+	}
+}
+
+// A certificate is whole or none, whatever a datagram says of it.
+func TestCertificateCrossesTheBorder(t *testing.T) {
+	for name, c := range map[string]media.Certificate{
+		"too long": {DER: make([]byte, certLen-4), Key: []byte{1}},
+		"none":     {},
+	} {
+		if back, err := decodeCertificate(appendCertificate(nil, c)); err != nil || !back.Empty() || back.DER != nil {
+			t.Errorf("%s: %v: %d and %d bytes", name, err, len(back.DER), len(back.Key))
+		}
+	}
+	good := appendCertificate(nil, media.Certificate{DER: []byte{1, 2}, Key: []byte{3}})
+	for name, b := range map[string][]byte{
+		"short":                       good[:certLen-1],
+		"long":                        append(bytes.Clone(good), 0),
+		"a certificate without a key": append([]byte{9, 0, 0, 0}, good[4:]...),
+		"a key without a certificate": append([]byte{0, 0, 9, 0}, good[4:]...),
+		"more than there is":          append([]byte{255, 3, 2, 0}, good[4:]...),
+		"much more than there is":     append([]byte{255, 255, 255, 255}, good[4:]...),
+	} {
+		if _, err := decodeCertificate(b); !errors.Is(err, errDatagram) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -133,6 +160,8 @@ func FuzzClientDatagram(f *testing.F) {
 	layout := testLayout(f)
 	h := hello{protocol: protocol, board: media.BoardVersion, build: "b", layout: layout}
 	f.Add(h.datagram())
+	h.certificate = media.Certificate{DER: []byte("der"), Key: []byte("key")}
+	f.Add(h.datagram())
 	f.Add(appendCommands(nil, []media.Command{{Leg: 2, Peer: 22, Generation: 1, Free: true}, {Leg: 4, Peer: 24, Generation: 2}}))
 	f.Add(appendSync(nil, kindSync, 3))
 	f.Add(head(nil, kindBye, 0))
@@ -168,7 +197,7 @@ func FuzzServerDatagram(f *testing.F) {
 	f.Add(appendSync(nil, kindSynced, 3))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if w, err := decodeWelcome(b); err == nil {
-			if again, err := decodeWelcome(w.datagram()); err != nil || again != w {
+			if again, err := decodeWelcome(w.datagram()); err != nil || !reflect.DeepEqual(again, w) {
 				t.Fatalf("%v: %+v became %+v", err, w, again)
 			}
 		}

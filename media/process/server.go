@@ -45,24 +45,28 @@ type relay struct {
 	backend Carrier
 	board   *media.Board
 	table   *table
+	opened  time.Time
 	owners  []owner // by pair
+	// What its handshakes show: what signalling has kept of the process before this one, or a new one.
+	certificate media.Certificate
 }
 
-// owner says who spoke of a pair last.
+// owner says who spoke of a pair last. Of what has been told in hints the lowest bits are enough: they are for now.
 type owner struct {
 	session    uint32
 	generation uint32
-	orphaned   time.Time // when that one went; zero: it has not
-	latches    uint32    // told in hints
-	heard      uint32    // digits, likewise
+	went       uint32 // when that one went, in milliseconds of the relay, which may go round
+	latches    uint8  // told in hints
+	heard      uint8  // digits, likewise
 	silent     bool
+	orphaned   bool // went counts
 }
 
 func (o *owner) claim(session, generation uint32) {
 	if o.generation != generation {
 		*o = owner{generation: generation}
 	}
-	o.session, o.orphaned = session, time.Time{}
+	o.session, o.orphaned = session, false
 }
 
 // session is one greeted connection.
@@ -168,7 +172,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 		return nil, refuse(causeLayout, refusal)
 	}
 	if s.relay == nil {
-		r, err := openRelay(h.layout, s.options.Backend, media.Listener{Hinted: s.hinted, Agreed: s.agreed, Tapped: s.tapped})
+		r, err := openRelay(h.layout, s.options.Backend, h.certificate, media.Listener{Hinted: s.hinted, Agreed: s.agreed, Tapped: s.tapped})
 		if err != nil {
 			refusal := refuse(causePorts, err.Error())
 			refusal.errno, _ = errors.AsType[syscall.Errno](err)
@@ -178,7 +182,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 	}
 	// What the session before asked for is to show in the table before it is read.
 	s.relay.backend.Settle()
-	w := welcome{pid: os.Getpid(), backend: s.relay.backend.String(), workers: s.relay.layout.Workers, follows: s.options.Follow, size: uint64(len(s.relay.table.region)), build: s.options.Build}
+	w := welcome{pid: os.Getpid(), backend: s.relay.backend.String(), workers: s.relay.layout.Workers, follows: s.options.Follow, size: uint64(len(s.relay.table.region)), build: s.options.Build, certificate: s.relay.certificate}
 	if _, _, err := c.WriteMsgUnix(w.datagram(), unix.UnixRights(s.relay.table.fd), nil); err != nil {
 		return nil, refuse(causePorts, err.Error())
 	}
@@ -211,8 +215,9 @@ func (s *server) suit(layout media.Layout) (refusal string) {
 }
 
 // openRelay opens the ports of a layout over shared memory.
-func openRelay(layout media.Layout, backend func(MakeBoard) Carrier, hears media.Listener) (*relay, error) {
-	r := &relay{layout: layout, owners: make([]owner, layout.Legs()/2)}
+func openRelay(layout media.Layout, backend func(MakeBoard) Carrier, kept media.Certificate, hears media.Listener) (*relay, error) {
+	r := &relay{layout: layout, opened: time.Now(), owners: make([]owner, layout.Legs()/2), certificate: kept}
+	hears.Certificate = &r.certificate
 	processors(layout.Workers)
 	r.backend = backend(func(layout media.Layout, base time.Time) (b *media.Board, err error) {
 		r.table, b, err = makeTable(layout, base)
@@ -228,6 +233,9 @@ func openRelay(layout media.Layout, backend func(MakeBoard) Carrier, hears media
 	debug.FreeOSMemory() // the collector is off: what opening the range left behind would stay for ever
 	return r, nil
 }
+
+// moment is a time in milliseconds of the relay.
+func (r *relay) moment(now time.Time) uint32 { return uint32(now.Sub(r.opened).Milliseconds()) }
 
 func (r *relay) close() {
 	_ = r.backend.Close()
@@ -309,7 +317,7 @@ func (s *server) leave(mine *session, bye bool, err error) {
 		case bye:
 			r.free(h)
 		default:
-			o.orphaned = now
+			o.orphaned, o.went = true, r.moment(now)
 			left++
 		}
 	}

@@ -31,9 +31,12 @@ func makeTable(layout media.Layout, base time.Time) (*table, *media.Board, error
 		t.close()
 		return nil, nil, fmt.Errorf("media/process: shared memory of %d bytes: %w", size, err)
 	}
-	if t.region, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_POPULATE); err != nil {
+	if t.region, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		t.close()
 		return nil, nil, fmt.Errorf("media/process: shared memory of %d bytes: %w", size, err)
+	}
+	for at := 0; at < media.BoardCore(layout); at += os.Getpagesize() {
+		t.region[at] = 0 // what is written gets its memory: no packet is to wait for it
 	}
 	seals := unix.F_SEAL_SHRINK | unix.F_SEAL_GROW
 	if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|unix.F_SEAL_FUTURE_WRITE|unix.F_SEAL_SEAL); err != nil {

@@ -28,7 +28,7 @@ type Queue struct {
 	pending []media.Command
 	spare   []media.Command
 	agreed  []media.Agreement // bounded by the handshakes under way: one a leg
-	place   []int32           // by leg: index in pending + 1
+	place   []int32           // by pair of ports: index in pending + 1
 	wake    int               // eventfd
 	opened  bool
 	stopped bool
@@ -39,17 +39,19 @@ type Queue struct {
 func (q *Queue) Open(wake, legs int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.wake, q.place, q.opened = wake, make([]int32, legs), true
+	q.wake, q.place, q.opened = wake, make([]int32, legs/2), true
+	// Room for what comes before the worker has heard the ring. Growing leaves memory behind where nobody collects it.
+	q.pending, q.spare = make([]media.Command, 0, 2*ringAt), make([]media.Command, 0, 2*ringAt)
 }
 
-// Post hands a command over; one for the same leg that has not been taken is replaced.
+// Post hands a command over; one for the same leg that has not been taken is replaced. Commands are for RTP legs.
 func (q *Queue) Post(c media.Command) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.opened || q.stopped || c.Leg < 0 || int(c.Leg) >= len(q.place) {
+	if !q.opened || q.stopped || c.Leg < 0 || c.Leg&1 != 0 || int(c.Leg/2) >= len(q.place) {
 		return
 	}
-	if at := q.place[c.Leg]; at != 0 {
+	if at := q.place[c.Leg/2]; at != 0 {
 		c.Follow(&q.pending[at-1])
 		q.pending[at-1] = c
 		if c.Urgent() {
@@ -58,7 +60,7 @@ func (q *Queue) Post(c media.Command) {
 		return
 	}
 	q.pending = append(q.pending, c)
-	q.place[c.Leg] = int32(len(q.pending))
+	q.place[c.Leg/2] = int32(len(q.pending))
 	q.Waiting.Store(true)
 	if len(q.pending) == ringAt || c.Urgent() {
 		q.ring()
@@ -127,7 +129,7 @@ func (q *Queue) Take() (commands []media.Command, settled chan struct{}, stopped
 	defer q.mu.Unlock()
 	commands = q.pending
 	for i := range commands {
-		q.place[commands[i].Leg] = 0
+		q.place[commands[i].Leg/2] = 0
 	}
 	q.pending, q.spare = q.spare[:0], commands
 	q.Waiting.Store(q.stopped)

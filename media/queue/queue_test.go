@@ -20,12 +20,13 @@ func TestQueueIsBounded(t *testing.T) {
 	defer func() { _ = unix.Close(fds[0]); _ = unix.Close(fds[1]) }()
 	var q queue.Queue
 	q.Post(media.Command{}) // before open: nobody is there
-	q.Open(fds[1], 4)
+	q.Open(fds[1], 8)
 	for n := range uint32(1000) {
-		for leg := range int32(4) {
-			q.Post(media.Command{Leg: leg, Generation: n})
+		for pair := range int32(4) {
+			q.Post(media.Command{Leg: 2 * pair, Generation: n})
 		}
-		q.Post(media.Command{Leg: 4})
+		q.Post(media.Command{Leg: 1}) // RTCP's is part of the one of RTP
+		q.Post(media.Command{Leg: 8})
 		q.Post(media.Command{Leg: -1})
 	}
 	for range 2 {
@@ -39,7 +40,7 @@ func TestQueueIsBounded(t *testing.T) {
 			}
 		}
 	}
-	q.Post(media.Command{Leg: 1, Generation: 7})
+	q.Post(media.Command{Leg: 2, Generation: 7})
 	if list, _, _ := q.Take(); len(list) != 1 || list[0].Generation != 7 {
 		t.Fatalf("after a take: %v", list)
 	}

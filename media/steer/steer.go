@@ -110,7 +110,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	runtime.LockOSThread() // sockets and program in one namespace
 	defer runtime.UnlockOSThread()
 	b.layout, b.engine, b.bound = layout, media.NewEngineOn(layout, board), make(map[int]int)
-	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Agreed: func(a media.Agreement) {
+	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Certificate: hears.Certificate, Agreed: func(a media.Agreement) {
 		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
 		hears.Agree(a)
 	}}); err != nil {

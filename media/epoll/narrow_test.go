@@ -1,0 +1,81 @@
+//go:build linux
+
+package epoll
+
+import (
+	"bytes"
+	"net/netip"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sallyport/media"
+	"sallyport/nat"
+)
+
+// What does not fit into one packet on the way to a peer arrives all the same, and what follows it.
+func TestNarrowPath(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread ends with its namespace
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skipf("no network namespace here: %v", err)
+	}
+	const far = "127.200.0.1"
+	for _, args := range [][]string{{"link", "set", "lo", "up"}, {"route", "add", "local", far + "/32", "dev", "lo", "table", "local", "mtu", "600"}} {
+		if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+			t.Skipf("ip %v: %v %s", args, err, out)
+		}
+	}
+	outside, outsideAt := listen(t, "127.0.0.1:0")
+	inside, insideAt := listen(t, far+":0")
+	p := plane(t, testConfig("127.0.0.2", 23400), Options{})
+	_, local := call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
+	for n, size := range []int{172, 1400, 572, 573, 172} {
+		sent := bytes.Repeat([]byte{byte(n)}, size)
+		copy(sent, packet[:12])
+		sent[3] = byte(n + 1)
+		if _, err := outside.WriteToUDPAddrPort(sent, local[nat.Outside]); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 2048)
+		_ = inside.SetReadDeadline(time.Now().Add(5 * time.Second)) // a bound for failure, not a measure
+		m, err := inside.Read(got)
+		if err != nil || !bytes.Equal(got[:m], sent) {
+			t.Fatalf("%d bytes: %d arrived: %v", size, m, err)
+		}
+	}
+	if figures := p.Gauges(); figures.Rejected[media.RejectedUnsent] != 0 {
+		t.Errorf("%d were not sent", figures.Rejected[media.RejectedUnsent])
+	}
+	if n := reassembled(t); n != 2 {
+		t.Errorf("%d datagrams were cut, want 2", n)
+	}
+}
+
+// reassembled is how many datagrams of this namespace came in pieces.
+func reassembled(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/thread-self/net/snmp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.Lines(string(b)) {
+		switch fields := strings.Fields(line); {
+		case fields[0] != "Ip:":
+		case names == nil:
+			names = fields
+		default:
+			n, _ := strconv.Atoi(fields[slices.Index(names, "ReasmOKs")])
+			return n
+		}
+	}
+	t.Fatal("no counters of IP")
+	return 0
+}
