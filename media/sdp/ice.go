@@ -38,12 +38,7 @@ func (s *Session) Lite() bool {
 
 // Mid is the name of a stream (RFC 5888 §4), empty if it has none.
 func (s *Session) Mid(i int) string {
-	for _, l := range s.media[i] {
-		if name, v := l.attribute(); strings.EqualFold(name, "mid") {
-			return strings.TrimSpace(v)
-		}
-	}
-	return ""
+	return identifier(s.media[i])
 }
 
 // Bundled reports whether a stream is one of several that the peer would have share a transport, and can have one of its

@@ -24,29 +24,48 @@ func FindSDP(contentType string, body []byte) (start, end int, ok bool) {
 
 // Parts yields where session descriptions stand in a body. Parts in parts are looked into once.
 func Parts(contentType string, body []byte) iter.Seq2[int, int] {
-	return func(yield func(int, int) bool) { parts(contentType, body, 0, 2, yield) }
+	return func(yield func(int, int) bool) {
+		leaves(Part{Type: contentType, End: len(body)}, body, 2, maxParts, func(p Part) bool {
+			return p.Start == p.End || !strings.EqualFold(p.Media(), "application/sdp") || yield(p.Start, p.End)
+		})
+	}
 }
 
-func parts(contentType string, body []byte, base, depth int, yield func(int, int) bool) bool {
-	media, params, _ := strings.Cut(contentType, ";")
-	media = strings.TrimSpace(media)
-	if strings.EqualFold(media, "application/sdp") {
-		return len(body) == 0 || yield(base, base+len(body))
-	}
-	if depth == 0 || !hasFold(media, "multipart/") {
-		return true
+// Part is one part of a body that is no multipart itself, or the whole body: its content is body[Start:End], and its header
+// fields stand in body[Head:Start].
+type Part struct {
+	Type             string // value of its Content-Type
+	Head, Start, End int
+}
+
+// Media is the part's media type without parameters, as it is written.
+func (p Part) Media() string {
+	media, _, _ := strings.Cut(p.Type, ";")
+	return strings.TrimSpace(media)
+}
+
+// Leaves yields the parts of a body in order, at most so many of each multipart. Parts in parts are looked into once. A body
+// that is no multipart, or one whose boundary cannot be read, is one part; text before, between and behind parts is none.
+func Leaves(contentType string, body []byte, most int) iter.Seq[Part] {
+	return func(yield func(Part) bool) { leaves(Part{Type: contentType, End: len(body)}, body, 2, most, yield) }
+}
+
+func leaves(p Part, body []byte, depth, most int, yield func(Part) bool) bool {
+	media, params, _ := strings.Cut(p.Type, ";")
+	if !hasFold(strings.TrimSpace(media), "multipart/") {
+		return yield(p)
 	}
 	boundary, ok := boundaryOf(params)
-	if !ok {
-		return true
+	if depth == 0 || !ok {
+		return yield(p)
 	}
 	sep := []byte("--" + boundary)
-	from, _ := nextDelimiter(body, 0, sep)
-	for n := 0; n < maxParts && from.next < len(body) && !from.last; n++ {
+	body = body[:p.End]
+	from, _ := nextDelimiter(body, p.Start, sep)
+	for n := 0; n < most && from.next < len(body) && !from.last; n++ {
 		to, found := nextDelimiter(body, from.next, sep)
-		part := body[from.next:to.begin]
-		head, at := partType(part)
-		if !parts(head, part[at:], base+from.next+at, depth-1, yield) {
+		head, at := partType(body[from.next:to.begin])
+		if !leaves(Part{Type: head, Head: from.next, Start: from.next + at, End: to.begin}, body, depth-1, most, yield) {
 			return false
 		}
 		if !found {
