@@ -14,6 +14,9 @@ type Config struct {
 	// Addresses are the bind addresses, by nat.Side. Equal ones make both sides share one pool, so that a stream takes
 	// two pairs of it.
 	Addresses [2]netip.Addr
+	// Others are the bind addresses in the other family, by side; invalid: a side has one family. Each port is bound on both
+	// addresses of its side, and is one leg.
+	Others [2]netip.Addr
 	// First and Last bound the port range, inclusive. An RTP port is even and RTCP is the port above (RFC 3550 §11), so
 	// 30000-31000 holds 500 pairs: 31000 alone is none.
 	First, Last uint16
@@ -69,6 +72,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("media: %s address %q cannot be bound: name one address of this machine", nat.Side(side), a))
 		}
 	}
+	errs = append(errs, c.families())
 	switch pairs := c.layout().Pairs; {
 	case c.First == 0 || c.Last < c.First:
 		errs = append(errs, fmt.Errorf("media: port range %d-%d is empty: write first-last, such as 30000-31000", c.First, c.Last))
@@ -93,14 +97,12 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Shared reports whether both sides draw from one pool.
-func (c Config) Shared() bool { return c.Addresses[0].Unmap() == c.Addresses[1].Unmap() }
-
 func (c Config) layout() Layout {
 	first := int(c.First) + int(c.First)&1
+	addresses, others := c.bound()
 	l := Layout{
-		Addresses: [2]netip.Addr{c.Addresses[0].Unmap(), c.Addresses[1].Unmap()},
-		First:     first, Blocks: 2,
+		Addresses: addresses, Others: others,
+		First: first, Blocks: 2,
 		Pairs: max(0, (int(c.Last)-first+1)/2),
 		DSCP:  c.DSCP, ReceiveBuffer: c.ReceiveBuffer, LowLatency: c.LowLatency, Choice: c.Choice, Silence: c.Silence,
 	}
@@ -124,6 +126,7 @@ func (c Config) workers(l Layout) int { return max(1, min(c.Workers, l.Pairs*l.B
 // block for each bind address, the even numbers RTP, the odd ones RTCP.
 type Layout struct {
 	Addresses     [2]netip.Addr // by nat.Side
+	Others        [2]netip.Addr // in the other family; invalid: none
 	First         int           // lowest RTP port
 	Pairs         int           // on each address
 	Blocks        int           // 2, or 1 where both sides share an address
@@ -147,24 +150,4 @@ func (l Layout) serves(c *Command) bool {
 	legs := int32(l.Legs())
 	return c.Leg >= 0 && c.Leg+1 < legs && c.Peer >= 0 && c.Peer+1 < legs && (c.Leg|c.Peer)&1 == 0 &&
 		l.Worker(int(c.Leg)) == l.Worker(int(c.Peer))
-}
-
-// Local is the address that a leg is bound to.
-func (l Layout) Local(leg int) netip.AddrPort {
-	per := l.Pairs * 2
-	return netip.AddrPortFrom(l.Addresses[leg/per], uint16(l.First+leg%per))
-}
-
-// Leg finds the leg that is bound to an address of ours.
-func (l Layout) Leg(at netip.AddrPort) (leg int, ok bool) {
-	n := int(at.Port()) - l.First
-	if n < 0 || n >= l.Pairs*2 {
-		return 0, false
-	}
-	for block := range l.Blocks {
-		if l.Addresses[block] == at.Addr().Unmap() {
-			return block*l.Pairs*2 + n, true
-		}
-	}
-	return 0, false
 }

@@ -26,9 +26,11 @@ type Engine struct {
 	tapped
 	board *Board
 	own   [2]Endpoint
-	first uint16
-	ports uint16
-	share Layout // which worker a leg belongs to
+	// Of the other family; the zero Endpoint where a side has one alone.
+	others [2]Endpoint
+	first  uint16
+	ports  uint16
+	share  Layout // which worker a leg belongs to
 }
 
 // NewEngine makes the table of a layout; base is the zero of its clock.
@@ -53,6 +55,9 @@ func NewEngineOn(layout Layout, board *Board) *Engine {
 	e.tapped, e.early = newTapped(layout), make([]early, max(1, layout.Workers))
 	for side, a := range layout.Addresses {
 		e.own[side] = Endpoint16(a.As16(), 0)
+		if other := layout.Others[side]; other.IsValid() {
+			e.others[side] = Endpoint16(other.As16(), 0)
+		}
 	}
 	return e
 }
@@ -209,5 +214,6 @@ func (e *Engine) direct(i int, l *leg, to Endpoint, latched bool) {
 
 // isOwn reports whether an address is a port of our own pool.
 func (e *Engine) isOwn(p Endpoint) bool {
-	return p.port-e.first < e.ports && (p.sameAddr(e.own[0]) || p.sameAddr(e.own[1]))
+	return p.port-e.first < e.ports && !p.noAddr() &&
+		(p.sameAddr(e.own[0]) || p.sameAddr(e.own[1]) || p.sameAddr(e.others[0]) || p.sameAddr(e.others[1]))
 }

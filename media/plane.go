@@ -307,7 +307,7 @@ func (p *Plane) Point(id ID, side nat.Side, w Want) error {
 	if s == nil {
 		return ErrGone
 	}
-	if err := w.check(p.layout.Addresses[side]); err != nil {
+	if err := w.check(p.layout, side); err != nil {
 		return err
 	}
 	if err := p.checkOwn(s, side, w); err != nil {

@@ -119,7 +119,7 @@ func (p *Plane) tapped(list []Tapped, lost int) {
 			continue
 		}
 		copies = append(copies, Copy{
-			ID: s.id, Side: s.side, At: p.board.Base.Add(time.Duration(t.At)), Local: p.layout.Local(int(t.Leg)),
+			ID: s.id, Side: s.side, At: p.board.Base.Add(time.Duration(t.At)), Local: p.layout.From(int(t.Leg), t.Remote.AddrPort().Addr()),
 			Remote: t.Remote.AddrPort(), Sent: t.Sent, Form: t.Form, Why: t.Why, Data: t.Data,
 		})
 	}

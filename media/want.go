@@ -73,8 +73,8 @@ var (
 	ErrClosed = errors.New("media: closed")
 )
 
-// check reports what no relay may do, whatever signalling decided. The bind address gives the family.
-func (w *Want) check(bind netip.Addr) error {
+// check reports what no relay may do, whatever signalling decided. The side's bind addresses give the families.
+func (w *Want) check(layout Layout, side nat.Side) error {
 	if len(w.Sources) > MaxSources {
 		return fmt.Errorf("media: %d sources for a leg: join them to %d prefixes at most", len(w.Sources), MaxSources)
 	}
@@ -89,8 +89,8 @@ func (w *Want) check(bind netip.Addr) error {
 		case !a.IsValid() || a.IsUnspecified(): // no destination yet; not an error
 		case a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 			return fmt.Errorf("%w: %v is multicast or broadcast", ErrForbidden, a)
-		case a.Is4() != bind.Is4():
-			return fmt.Errorf("%w: %v is not of the family of %v", ErrForbidden, a, bind)
+		case !layout.has(side, a):
+			return fmt.Errorf("%w: %v is not of the family of %v", ErrForbidden, a, layout.Addresses[side])
 		}
 	}
 	return nil

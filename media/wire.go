@@ -16,7 +16,7 @@ const (
 	endpointSize = 18
 	networkSize  = 17
 	CommandSize  = 5 + 5*4 + 2*8 + 4*endpointSize + 16 + MaxSources*networkSize + extrasSize
-	LayoutSize   = 2*16 + 4*4 + 4 + 8
+	LayoutSize   = 4*16 + 4*4 + 4 + 8
 )
 
 const wireFree = 1 // in the record's first byte
@@ -87,8 +87,11 @@ func DecodeCommand(b []byte, layout Layout) (c Command, err error) {
 
 // AppendTo appends the layout's record.
 func (l Layout) AppendTo(b []byte) []byte {
-	for _, a := range l.Addresses {
-		b16 := a.As16()
+	for _, a := range [4]netip.Addr{l.Addresses[0], l.Addresses[1], l.Others[0], l.Others[1]} {
+		var b16 [16]byte // of an address that is missing
+		if a.IsValid() {
+			b16 = a.As16()
+		}
 		b = append(b, b16[:]...)
 	}
 	for _, v := range [...]int{l.First, l.Pairs, l.ReceiveBuffer, l.Workers} {
@@ -117,13 +120,18 @@ func DecodeLayout(b []byte) (l Layout, err error) {
 	for side := range l.Addresses {
 		l.Addresses[side] = netip.AddrFrom16([16]byte(r.take(16))).Unmap()
 	}
+	for side := range l.Others {
+		if a := [16]byte(r.take(16)); a != [16]byte{} {
+			l.Others[side] = netip.AddrFrom16(a).Unmap()
+		}
+	}
 	l.First, l.Pairs, l.ReceiveBuffer, l.Workers = int(r.uint32()), int(r.uint32()), int(r.uint32()), int(r.uint32())
 	l.Blocks, l.DSCP, l.LowLatency = int(r.byte()), int(r.byte()), r.byte() == 1
 	l.Choice = Choice(r.byte())
 	l.Silence = time.Duration(r.uint64())
 	// What a Config makes is what may come.
 	c := Config{
-		Addresses: l.Addresses, First: uint16(l.First), Last: uint16(l.First + 2*l.Pairs - 1), DSCP: l.DSCP,
+		Addresses: l.Addresses, Others: l.Others, First: uint16(l.First), Last: uint16(l.First + 2*l.Pairs - 1), DSCP: l.DSCP,
 		ReceiveBuffer: l.ReceiveBuffer, Workers: l.Workers, LowLatency: l.LowLatency, Choice: l.Choice, Silence: l.Silence,
 	}
 	if l.ReceiveBuffer > maxBuffer || l.Silence > maxSilence || l.Workers > MaxWorkers {
@@ -141,7 +149,7 @@ func DecodeLayout(b []byte) (l Layout, err error) {
 // Fits reports whether signalling that wants another layout can use a table of this one: the ports and who serves them
 // are the same. The rest may differ until the ports are opened anew.
 func (l Layout) Fits(other Layout) bool {
-	return l.Addresses == other.Addresses && l.First == other.First && l.Pairs == other.Pairs && l.Blocks == other.Blocks && l.Workers == other.Workers
+	return l.Addresses == other.Addresses && l.Others == other.Others && l.First == other.First && l.Pairs == other.Pairs && l.Blocks == other.Blocks && l.Workers == other.Workers
 }
 
 // Differences says in words what another layout has that this one has not; "": nothing.
@@ -156,6 +164,8 @@ func (l Layout) Differences(other Layout) (text string) {
 	}
 	differ("outside address", l.Addresses[0], other.Addresses[0])
 	differ("inside address", l.Addresses[1], other.Addresses[1])
+	differ("second outside address", l.Others[0], other.Others[0])
+	differ("second inside address", l.Others[1], other.Others[1])
 	differ("ports", l.ports(), other.ports())
 	differ("dscp", l.DSCP, other.DSCP)
 	differ("receive buffer", l.ReceiveBuffer, other.ReceiveBuffer)

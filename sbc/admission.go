@@ -24,6 +24,8 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 	case ev.Peer == nil:
 		// The guard lets nobody in whom no rule names; what still comes here gets silence.
 		return nil, core.Answer{Why: reason.Stranger}
+	case ev.Flow.Interface == loopInterface:
+		return nil, core.Answer{Code: 481} // the call that it was for has ended
 	case ev.Peer.Realm != a.realm(ev.Flow):
 		return nil, core.Answer{Code: 404, Why: reason.NoRoute}
 	case a.draining && !refreshes(ev) && !a.emergency(ev), !has(a.world.snap.Interfaces, ev.Flow.Interface) && !a.calledByToken(ev):
@@ -33,7 +35,7 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 		return a.fromPhone(now, seed, id, ev)
 	case ev.Msg.Method == "OPTIONS" && (ev.Peer.Realm == nat.Trunks || a.phones.book.Token(ev.Msg.URI.User) == nil):
 		return nil, a.options(ev)
-	case ev.Peer.Realm == nat.Trunks && (ev.Msg.Method == "SUBSCRIBE" || ev.Msg.Method == "PUBLISH" || ev.Msg.Method == "REFER"):
+	case ev.Peer.Realm == nat.Trunks && (ev.Msg.Method == "SUBSCRIBE" || ev.Msg.Method == "PUBLISH"):
 		return nil, notAllowed // a provider has no business in them, nor the PBX with it
 	}
 	return a.admit(now, seed, id, ev)
@@ -81,6 +83,9 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		// A phone asks whether we live, as nobody in particular.
 	default:
 		switch unregistered := a.world.snap.Phones.Unregistered; {
+		case unregistered == "forward" && m.Method == "REFER":
+			// Whom it would have call whom `phones.reachable` does not say; that is no stranger's to ask for.
+			return nil, core.Answer{Code: 403, Why: reason.NotRegistered}
 		case unregistered == "forward" && !a.reachable(m):
 			return nil, a.unreachable(now, ev)
 		case unregistered == "forward":
@@ -183,13 +188,13 @@ func (a *assembly) admit(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arriv
 	switch {
 	case method == "INVITE":
 		return a.newCall(now, seed, id, ev)
-	case method != "SUBSCRIBE" && !exchange.Passes(method):
+	case !event.Starts(method) && !exchange.Passes(method):
 		return nil, notAllowed
 	}
 	if answer, ok := a.takeLimit(now, ev); !ok {
 		return nil, answer
 	}
-	if method == "SUBSCRIBE" {
+	if event.Starts(method) {
 		return a.newSubscription(seed, id, ev)
 	}
 	return exchange.New(a.phones.exchanges, seed), core.Answer{}
@@ -272,7 +277,7 @@ func (a *assembly) newSubscription(seed tu.Seed, id tu.UserID, ev *tu.Arrived) (
 	if a.phones.subscriptions[who] >= most || len(a.phones.watching) >= watchingMost {
 		return nil, core.Answer{Code: 503, Why: reason.NoCapacity}
 	}
-	if a.twice("SUBSCRIBE", ev) {
+	if a.twice(ev.Msg.Method, ev) {
 		return nil, core.Answer{Code: 500, RetryAfter: 1}
 	}
 	s := event.New(a.phones.events, seed)

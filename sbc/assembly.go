@@ -37,6 +37,7 @@ type assembly struct {
 	high     int // most calls at a time
 
 	challenged challenges
+	renewing   renewing
 }
 
 // probe is a running probe and what it was made of.
@@ -70,7 +71,10 @@ func (r *callRate) take(now time.Time, most int) bool {
 // Identify names who stands behind a flow.
 func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	i := a.world.interfaces[f.Interface]
-	if i == nil {
+	switch {
+	case f.Interface == loopInterface:
+		return a.world.loop.Peer, a.world.loop.Here, nat.Inside
+	case i == nil:
 		return nil, tu.Local{}, nat.Outside
 	}
 	if i.Side == nat.Outside && i.Realm == nat.Phones {
@@ -127,6 +131,9 @@ func (a *assembly) Health(now time.Time, h tu.Health) {
 	if a.book.Report(h.Peer, state) {
 		a.since[h.Peer] = now
 		a.sbc.log.Info("peer is "+state.String(), zap.String("node", h.Peer))
+		if state == trunk.Down {
+			a.lostNode(h.Peer)
+		}
 	}
 }
 

@@ -86,6 +86,9 @@ func (c *carrier) Open(layout media.Layout, hears media.Listener) (*media.Board,
 
 // steered opens the range by steering, if the machine allows it.
 func (c *carrier) steered(layout media.Layout, hears media.Listener) (*media.Board, error) {
+	if err := steer.Families(layout.Others[:]...); err != nil {
+		return nil, err
+	}
 	if err := c.kinds.probe(layout.Addresses[:]...); err != nil {
 		return nil, err
 	}

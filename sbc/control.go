@@ -71,6 +71,12 @@ func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
 	if !full {
 		return out
 	}
+	for _, t := range v.Transfers {
+		out.Transfers = append(out.Transfers, t.Leg+" → "+t.To)
+	}
+	if v.Moving != "" {
+		out.Transfers = append(out.Transfers, v.Moving)
+	}
 	for _, l := range v.Legs {
 		out.Legs = append(out.Legs, api.Leg{Side: l.Side.String(), State: l.State, Peer: l.Peer, Remote: l.Remote, CallID: l.CallID})
 	}

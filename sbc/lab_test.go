@@ -170,8 +170,12 @@ func (l *lab) close() {
 }
 
 func sdpAt(addr netip.Addr, port int) []byte {
-	return fmt.Appendf(nil, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n"+
-		"m=audio %d RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n", addr, addr, port)
+	kind := "IP4"
+	if addr.Is6() {
+		kind = "IP6"
+	}
+	return fmt.Appendf(nil, "v=0\r\no=FreeSWITCH 1 1 IN %s %s\r\ns=FreeSWITCH\r\nc=IN %s %s\r\nt=0 0\r\n"+
+		"m=audio %d RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n", kind, addr, kind, addr, port)
 }
 
 // call places a call and returns how it went at both ends.

@@ -30,8 +30,11 @@ func told(t *testing.T, sdp []byte, n int) netip.AddrPort {
 	var ports []uint16
 	for line := range strings.Lines(string(sdp)) {
 		line = strings.TrimSpace(line)
-		if rest, ok := strings.CutPrefix(line, "c=IN IP4 "); ok && !addr.IsValid() {
-			addr = netip.MustParseAddr(rest)
+		if rest, ok := strings.CutPrefix(line, "c=IN IP"); ok && !addr.IsValid() {
+			addr = netip.MustParseAddr(rest[2:])
+			if (rest[0] == '6') != addr.Is6() {
+				t.Errorf("%q says the wrong family", line)
+			}
 		}
 		if strings.HasPrefix(line, "m=") {
 			var port uint16

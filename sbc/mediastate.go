@@ -39,7 +39,7 @@ func (c control) Media(context.Context) (api.Relay, error) {
 		out.Workers = max(1, relayConfig(&config.Snapshot{Media: c.relayed}, c.opt.Relay).Workers)
 	}
 	for _, addrs := range c.relayed.Addresses {
-		out.Pool.Addresses = append(out.Pool.Addresses, addrs[0].String()) // a relay has one on each side
+		out.Pool.Addresses = append(out.Pool.Addresses, join(addrs)) // one on each side, or one of each family
 	}
 	for i, n := range g.Rejected {
 		if r := media.Rejection(i); n > 0 && r != media.Accepted && r != media.RejectedStray {

@@ -143,6 +143,7 @@ func (c *openCall) record() tu.CDR {
 	r := tu.CDR{
 		Call: v.ID, Correlation: v.Correlation, Direction: v.Direction, Trunk: v.Trunk, Node: v.Node, AoR: v.AoR,
 		From: v.From, To: v.To, Start: v.Start, Ringing: c.ringing, Answer: v.Answer, Attempts: c.attempts,
+		Transfers: v.Transfers,
 	}
 	for i, at := range []*string{&r.Source, &r.Destination} {
 		if i < len(v.Legs) {

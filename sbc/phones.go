@@ -79,7 +79,7 @@ func (p *phones) configure(w *world) {
 	r.Domain, r.Outside, r.Keepalive, r.Internal = s.PBX.Domain, s.Phones.Outside, s.Phones.Keepalive, w.internal
 	r.Limits = registrar.Limits{Contacts: s.Phones.Contacts, PerSource: s.Phones.PerSource, Bindings: bindingsMost}
 	p.exchanges.Domain, p.events.Domain = s.PBX.Domain, s.PBX.Domain
-	w.calls.Decoys = p.decoys
+	w.calls.Decoys, w.calls.Ties, w.calls.Behind = p.decoys, p.events.Ties, p.behind
 }
 
 // bindingsMost bounds the bindings of all phones.
@@ -92,8 +92,19 @@ func (w *world) addPhones() {
 		Kind: tu.KindPhone, Side: nat.Outside, Realm: nat.Phones, Host: s.PBX.Domain, Domain: s.PBX.Domain, Symmetric: true,
 		Never: w.listeners(), Trusted: s.Phones.Trusted,
 		Media:          tu.MediaPolicy{Latch: s.Phones.Latch, Timeout: s.Media.Timeout, Hold: s.Media.Hold, SRTP: s.Phones.SRTP, DTMF: s.Phones.DTMF},
-		AttemptTimeout: s.PBX.AttemptTimeout, RingTimeout: s.Phones.RingTimeout, TimerC: timerC,
+		AttemptTimeout: s.PBX.AttemptTimeout, RingTimeout: s.Phones.RingTimeout, TimerC: timerC, Rules: s.Phones.Rules,
+		Codecs: s.Phones.Codecs, SessionTimer: s.Phones.SessionTimer, MaxCall: s.Phones.MaxCall,
+		Transfer: s.Phones.Transfer, Referral: referralOf(s.Phones.Transfer),
 	}
+}
+
+// referralOf is what becomes of phones' own REFERs. Its call, and the leg that it leads to, would stand on the same side as the
+// PBX that is to be transferred: that is for the PBX to do.
+func referralOf(way tu.Transfer) tu.Transfer {
+	if way == tu.TransferLocal {
+		return tu.TransferPass
+	}
+	return way
 }
 
 // serves reports whether phones may register in a domain.

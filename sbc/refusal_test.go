@@ -198,13 +198,15 @@ func TestMethodsNotForProviders(t *testing.T) {
 		l := newGate(t, labConfig, natlab.Options{Seed: 1})
 		defer l.close()
 		itsp, pbx := l.wire(providerAt), l.wire(pbxAt)
-		for _, method := range []string{"SUBSCRIBE", "PUBLISH", "REFER", "REGISTER", "FROBNICATE"} {
+		for _, method := range []string{"SUBSCRIBE", "PUBLISH", "REGISTER", "FROBNICATE"} {
 			itsp.send(trunkSocket, itsp.request(method, trunkSocket, "100"))
 			m := itsp.want("405 " + method)
 			if allow, _ := m.Get("Allow"); !strings.Contains(allow, "INVITE") || strings.Contains(allow, method) {
 				t.Errorf("%s: Allow %q", method, allow)
 			}
 		}
+		itsp.send(trunkSocket, itsp.request("REFER", trunkSocket, "100", field("Refer-To: <sip:200@example.com>"), field("Contact: "+itsp.contact())))
+		itsp.want("603 REFER")
 		itsp.send(trunkSocket, itsp.request("MESSAGE", trunkSocket, "100"))
 		pbx.reply(pbx.want("MESSAGE"), 202, nil)
 		itsp.want("202 MESSAGE")

@@ -57,8 +57,11 @@ func ProbeRelay(snap *config.Snapshot) (backend, why string, err error) {
 
 func probeRelay(snap *config.Snapshot, probe func(...netip.Addr) error) (backend, why string, err error) {
 	wanted, _ := media.ParseChoice(snap.Media.Backend)
-	addresses := relayConfig(snap, nil).Addresses
-	refused := probe(addresses[:]...)
+	asked := relayConfig(snap, nil)
+	refused := steer.Families(asked.Others[:]...)
+	if refused == nil {
+		refused = probe(asked.Addresses[:]...)
+	}
 	switch {
 	case wanted == media.Epoll && refused == nil:
 		return media.Epoll.String(), "media.backend is epoll; steer would be possible", nil
@@ -135,6 +138,9 @@ func (r *relay) Open(layout media.Layout, hears media.Listener) (*media.Board, e
 	}
 	return board, err
 }
+
+// apart reports whether media has a process of its own.
+func (r *relay) apart() bool { return r.process != nil && r.here.Load() == nil }
 
 // Post implements media.Backend.
 func (r *relay) Post(c media.Command) {
@@ -214,8 +220,11 @@ func relayConfig(snap *config.Snapshot, b media.Backend) media.Config {
 	cfg.LowLatency = m.Latency == "low"
 	cfg.Choice, _ = media.ParseChoice(m.Backend) // the configuration knows no others
 	for side := range cfg.Addresses {
-		if len(m.Addresses[side]) > 0 {
-			cfg.Addresses[side] = m.Addresses[side][0]
+		if list := m.Addresses[side]; len(list) > 0 {
+			cfg.Addresses[side] = list[0]
+			if len(list) > 1 {
+				cfg.Others[side] = list[1]
+			}
 		}
 	}
 	if shared, ok := b.(interface{ Workers(pairs int) int }); ok {

@@ -131,6 +131,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 		tolls: newTolls(opt.Now(), w.tolls), intake: intake,
 	}
 	s.assembly.phones.registrar.Hop = s.assembly.phoneHop
+	s.assembly.phones.tie(&ties{Veils: tu.NewVeils(s.names), of: s.assembly})
 	s.assembly.phones.configure(w)
 	if err := errors.Join(s.restore(w), s.open.load()); err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
@@ -296,6 +297,7 @@ func (s *SBC) Run(ctx context.Context) {
 func (s *SBC) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	busy := s.newProcessors()
 	for {
 		select {
 		case <-ctx.Done():
@@ -305,6 +307,7 @@ func (s *SBC) tick(ctx context.Context) {
 			continue
 		case <-t.C:
 		}
+		busy.watch(s.now())
 		s.guard.Tick(s.now())
 		s.sweep()
 		_ = s.core.Post(func(now time.Time) {
@@ -312,6 +315,7 @@ func (s *SBC) tick(ctx context.Context) {
 			s.assembly.complain(now)
 			s.assembly.expire(now)
 			s.assembly.tickTolls(now)
+			s.assembly.renew()
 		})
 		s.closeUnused(ctx)
 	}
@@ -381,6 +385,9 @@ type sender struct{ *SBC }
 
 // Send sends a message on a flow.
 func (s sender) Send(to nat.Flow, b []byte) error {
+	if to.Interface == loopInterface {
+		return s.loopback(to, b)
+	}
 	s.assembly.passing(to, b)
 	s.recordSent(to, b)
 	s.captures.sent(to, b)

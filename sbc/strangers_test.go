@@ -172,7 +172,7 @@ func due(source, method, unregistered, strangers string) string {
 			return "403"
 		case "OPTIONS of the gate":
 			return "200"
-		case "REFER", "FOO": // neither passes outside of dialogs
+		case "FOO":
 			return "405"
 		}
 		return "PBX"
@@ -187,7 +187,7 @@ func due(source, method, unregistered, strangers string) string {
 	case "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER":
 		switch {
 		case unregistered == "forward" && method == "REFER":
-			return "405"
+			return "403" // nobody whom none knows has others place calls
 		case unregistered == "forward":
 			return "PBX"
 		case unregistered == "reject":
@@ -255,6 +255,8 @@ func (w *wire) speaks(method, from string) *message.Message {
 		return w.asks("OPTIONS", from, message.URI{Scheme: "sip", Host: gateOutside.String()})
 	case "INVITE":
 		return withBody(w.asks("INVITE", from, user("100", "example.com")), sdpAt(w.at.Addr(), 4000))
+	case "REFER":
+		return w.asks(method, from, user("100", "example.com"), message.Header{Name: "Refer-To", Value: "<sip:300@example.com>"}, message.Header{Name: "Contact", Value: w.contact()})
 	case "SUBSCRIBE", "PUBLISH", "NOTIFY":
 		m := w.asks(method, from, user("100", "example.com"), event)
 		if method == "NOTIFY" {

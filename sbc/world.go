@@ -29,6 +29,7 @@ type world struct {
 	leaks      *header.Guard
 	probes     map[string]trunk.ProbeConfig // by hop id
 	phone      tu.Peer                      // what all phones have in common
+	loop       tu.Hop                       // leads from one call into another
 }
 
 // pbxName is the name of the system inside as trunk calls reach it, pbxPhones as phones do. Both have the same
@@ -57,6 +58,7 @@ func newWorld(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey) *world 
 	}
 	w.calls = &call.Settings{Tags: tags, Names: names, Internal: w.internal, Destinations: w.destinations()}
 	w.leaks = w.leakGuard()
+	w.addLoop()
 	return w
 }
 
@@ -72,7 +74,7 @@ func (w *world) addPBX(name string, realm nat.Realm) {
 	peer := tu.Peer{
 		Kind: tu.KindNode, Side: nat.Inside, Realm: realm, Host: p.Domain, Reach: reach,
 		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold, SRTP: p.SRTP},
-		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(),
+		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(), SessionTimer: p.SessionTimer,
 	}
 	if realm == nat.Phones {
 		peer.Domain = p.Domain
@@ -103,7 +105,9 @@ func (w *world) addTrunk(t *config.Trunk) {
 			Latch: tu.LatchOff, Sources: t.MediaSources, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold,
 			SRTP: t.SRTP, DTMF: t.DTMF,
 		},
-		AttemptTimeout: w.snap.PBX.AttemptTimeout, RingTimeout: t.RingTimeout, TimerC: timerC,
+		AttemptTimeout: w.snap.PBX.AttemptTimeout, RingTimeout: t.RingTimeout, TimerC: timerC, Rules: t.Rules,
+		Codecs: t.Codecs, SessionTimer: t.SessionTimer, MaxCall: t.MaxCall,
+		Transfer: t.Transfer, Referral: t.Referral, Redirect: t.Redirect,
 	}
 	for _, p := range t.Peers {
 		at := peer
@@ -192,6 +196,9 @@ func (w *world) towards(side nat.Side, realm nat.Realm, tr nat.Transport, to net
 // local is an interface as a remote address sees it; a trunk may have an external address of its own.
 func (w *world) local(f *nat.Interface, remote, external netip.Addr) tu.Local {
 	signal := nat.Advertise(f, remote, w.internal)
+	if external.IsValid() && external.Is4() != f.Bind.Addr().Is4() {
+		external = netip.Addr{} // one of a trunk's peers has the other family
+	}
 	if external.IsValid() && signal == f.Advertised {
 		signal = netip.AddrPortFrom(external, signal.Port())
 	}
@@ -201,7 +208,18 @@ func (w *world) local(f *nat.Interface, remote, external netip.Addr) tu.Local {
 	}
 	return tu.Local{
 		Interface: f.ID, Transport: f.Transport, Signal: signal, Media: nat.AdvertiseMedia(bind, told, remote, w.internal),
+		Other: w.otherMedia(f.Side, f.Bind.Addr(), remote),
 	}
+}
+
+// otherMedia is the relay's address on a side in the other family, as a peer sees it; invalid: there is none.
+func (w *world) otherMedia(side nat.Side, than, remote netip.Addr) netip.Addr {
+	for i, a := range w.snap.Media.Addresses[side] {
+		if a.Is4() != than.Is4() {
+			return nat.AdvertiseMedia(a, w.snap.Media.Advertised[side][i], remote, w.internal)
+		}
+	}
+	return netip.Addr{}
 }
 
 // mediaAddress is the relay's address on a side in the family of an interface, and what the world sees of it.

@@ -17,6 +17,7 @@ import (
 func newCheck() *cobra.Command {
 	var flags config.Flags
 	var asJSON, live bool
+	var trial messageTrial
 	cmd := &cobra.Command{
 		Use: "check [FILE]", Short: "Check a configuration: every error and warning with file, line and what to do", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -26,6 +27,9 @@ func newCheck() *cobra.Command {
 			snap, report := load(flags)
 			if snap != nil && live {
 				lively(cmd.Context(), snap, sbc.ProbeRelay, &report)
+			}
+			if trial.file != "" && snap != nil && report.OK() {
+				return trial.run(cmd, snap, asJSON)
 			}
 			if err := printReport(cmd, &report, asJSON); err != nil {
 				return err
@@ -37,6 +41,7 @@ func newCheck() *cobra.Command {
 		},
 	}
 	flags.Bind(cmd.Flags())
+	trial.bind(cmd)
 	cmd.Flags().BoolVar(&live, "live", false, "try what this machine allows, too: which back end would carry media, and why not the other")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd

@@ -44,7 +44,7 @@ type Backend struct {
 	layout  media.Layout
 	engine  *media.Engine
 	workers []*worker
-	fds     []int32 // by leg; -1: not ours
+	fds     []int32 // by leg, then by leg in the other family where a side has both; -1: not ours
 	running sync.WaitGroup
 	keying  *dtls.Table
 	drain   *media.Drain
@@ -62,7 +62,11 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if b.workers != nil {
 		return nil, errors.New("media/epoll: already open: use one back end for each plane")
 	}
-	if err := checkLimit(layout.Legs()); err != nil {
+	sockets := layout.Legs()
+	if layout.Dual() {
+		sockets *= 2
+	}
+	if err := checkLimit(sockets); err != nil {
 		return nil, err
 	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
@@ -75,7 +79,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if err != nil {
 		return nil, err
 	}
-	b.layout, b.engine, b.fds = layout, media.NewEngineOn(layout, published), make([]int32, layout.Legs())
+	b.layout, b.engine, b.fds = layout, media.NewEngineOn(layout, published), make([]int32, sockets)
 	for i := range b.fds {
 		b.fds[i] = -1
 	}
@@ -103,7 +107,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 
 // Post implements media.Backend.
 func (b *Backend) Post(c media.Command) {
-	if leg := int(c.Leg); leg >= 0 && leg < len(b.fds) {
+	if leg := int(c.Leg); leg >= 0 && leg < b.layout.Legs() {
 		b.drain.Post(&c)
 		b.workers[b.layout.Worker(leg)].queue.Post(c)
 	}
@@ -140,10 +144,18 @@ func (b *Backend) Close() error {
 
 // sendRecord sends a record of a handshake, on any goroutine.
 func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) {
-	if fd := b.fds[leg]; fd >= 0 {
+	if fd := b.fds[b.socket(leg, to.Addr().Unmap().Is4())]; fd >= 0 {
 		_ = unix.Sendto(int(fd), record, unix.MSG_DONTWAIT, sockaddr(to)) // lost: it is repeated
 		b.drain.Sent(leg, to, record)
 	}
+}
+
+// socket is where the socket of a leg stands that reaches a family.
+func (b *Backend) socket(leg int32, v4 bool) int32 {
+	if other, ok := b.layout.Other(int(leg)); ok && other.Addr().Is4() == v4 {
+		return leg + int32(b.layout.Legs())
+	}
+	return leg
 }
 
 // sockaddr is the address in the family of the port that sends to it: signalling lets no other near.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,7 @@ func (b *Backend) bind() error {
 		}
 	}
 	bound, board := 0, b.engine.Board()
-	for leg := 0; leg < len(b.fds); leg += 2 {
+	for leg := 0; leg < b.layout.Legs(); leg += 2 {
 		held, err := b.openPair(leg)
 		if err != nil {
 			return err
@@ -52,11 +53,21 @@ func (w *worker) open() (err error) {
 }
 
 func (b *Backend) openPair(leg int) (held []int, err error) {
-	for i := leg; i <= leg+1; i++ {
-		fd, err := bind(b.layout.Local(i), b.layout)
+	places := []int{leg, leg + 1}
+	if b.layout.Dual() {
+		places = append(places, leg+b.layout.Legs(), leg+1+b.layout.Legs())
+	}
+	for _, i := range places {
+		at, ok := b.at(i)
+		if !ok {
+			continue
+		}
+		fd, err := bind(at, b.layout)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
-			held = append(held, i)
+			if own := i % b.layout.Legs(); !slices.Contains(held, own) {
+				held = append(held, own)
+			}
 		case err != nil:
 			return nil, err
 		default:
@@ -64,7 +75,7 @@ func (b *Backend) openPair(leg int) (held []int, err error) {
 		}
 	}
 	w := b.workers[b.layout.Worker(leg)]
-	for i := leg; i <= leg+1; i++ {
+	for _, i := range places {
 		if b.fds[i] < 0 {
 			continue
 		}
@@ -78,6 +89,14 @@ func (b *Backend) openPair(leg int) (held []int, err error) {
 		}
 	}
 	return held, nil
+}
+
+// at is the address of a socket's place.
+func (b *Backend) at(i int) (netip.AddrPort, bool) {
+	if i >= b.layout.Legs() {
+		return b.layout.Other(i - b.layout.Legs())
+	}
+	return b.layout.Local(i), true
 }
 
 func (w *worker) watch(fd int, index int32) error {

@@ -40,7 +40,7 @@ func (s *sampler) due() bool {
 	return true
 }
 
-// receive takes a leg's next datagram off its socket. arrived is the wall time at which the kernel had it, 0 unless it is
+// receive takes the next datagram off a socket, which stands where leg says. arrived is the wall time at which the kernel had it, 0 unless it is
 // one of the sample.
 func (w *worker) receive(leg int32) (n int, arrived int64, ok bool) {
 	if w.sample.due() {

@@ -38,7 +38,9 @@ type worker struct {
 	eager   int  // batches until gathering is tried again
 	pollFD  int
 	wakeFD  int
-	fds     []int32 // by leg, of all workers; -1: not ours
+	fds     []int32 // as the back end has them
+	legs    int32
+	socket  func(leg int32, v4 bool) int32 // nil: each leg has one
 	queue   queue.Queue
 	engine  *media.Engine
 	base    time.Time
@@ -60,7 +62,10 @@ func newWorker(number int, b *Backend, hears media.Listener) *worker {
 		number: number, raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
 		fds: b.fds, engine: b.engine, base: b.engine.Board().Base, hinted: hears.Hinted,
 	}
-	w.play = w.send
+	w.play, w.legs = w.send, int32(b.layout.Legs())
+	if b.layout.Dual() {
+		w.socket = b.socket
+	}
 	if w.hinted == nil {
 		w.hinted = func() {}
 	}
@@ -204,14 +209,18 @@ func (w *worker) commands(now int64) (stopped bool) {
 	return stopped
 }
 
-// relay receives one datagram of a leg and sends it on. Level-triggered: what else is queued shows in the next wait.
-func (w *worker) relay(now int64, leg int32) {
-	n, arrived, ok := w.receive(leg)
+// relay receives one datagram of a socket and sends it on. Level-triggered: what else is queued shows in the next wait.
+func (w *worker) relay(now int64, place int32) {
+	n, arrived, ok := w.receive(place)
 	if !ok {
 		return // EAGAIN: a datagram with a wrong checksum woke us
 	}
 	if n > largest {
 		n = 0 // cut short it is junk
+	}
+	leg := place
+	if leg >= w.legs {
+		leg -= w.legs
 	}
 	v := w.engine.Packet(now, int(leg), w.source(), w.buf[:n])
 	if v.Why != media.Accepted {
@@ -236,23 +245,28 @@ func (w *worker) source() media.Endpoint {
 
 func (w *worker) send(v media.Verdict) bool {
 	to, size := unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
-	port := &w.to6.Port
-	if v.To.Is4() {
+	port, v4 := &w.to6.Port, v.To.Is4()
+	if v4 {
 		to, size, port = unsafe.Pointer(&w.to4), unsafe.Sizeof(w.to4), &w.to4.Port
 		w.to4.Addr = v.To.As4()
 	} else {
 		w.to6.Addr = v.To.As16()
 	}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
-	errno := w.sendTo(v, to, size)
-	if errno == unix.EMSGSIZE && v.To.Is4() {
-		errno = cut(int(w.fds[v.Out]), func() unix.Errno { return w.sendTo(v, to, size) })
+	place := v.Out
+	if w.socket != nil {
+		place = w.socket(place, v4)
+	}
+	fd := w.fds[place]
+	errno := w.sendTo(fd, v.Data, to, size)
+	if errno == unix.EMSGSIZE && v4 {
+		errno = cut(int(fd), func() unix.Errno { return w.sendTo(fd, v.Data, to, size) })
 	}
 	return errno == 0
 }
 
-func (w *worker) sendTo(v media.Verdict, to unsafe.Pointer, size uintptr) unix.Errno {
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(w.fds[v.Out]), uintptr(unsafe.Pointer(unsafe.SliceData(v.Data))), uintptr(len(v.Data)),
+func (w *worker) sendTo(fd int32, data []byte, to unsafe.Pointer, size uintptr) unix.Errno {
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(data))), uintptr(len(data)),
 		0, uintptr(to), size)
 	return errno
 }

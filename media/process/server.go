@@ -251,7 +251,13 @@ func (r *relay) inUse() bool {
 }
 
 func (r *relay) ports() string {
-	return fmt.Sprintf("ports %d-%d of %s and %s", r.layout.First, r.layout.First+2*r.layout.Pairs-1, r.layout.Addresses[0], r.layout.Addresses[1])
+	text := fmt.Sprintf("ports %d-%d of %s and %s", r.layout.First, r.layout.First+2*r.layout.Pairs-1, r.layout.Addresses[0], r.layout.Addresses[1])
+	for _, a := range r.layout.Others {
+		if a.IsValid() {
+			text += " and " + a.String()
+		}
+	}
+	return text
 }
 
 // listenTo carries out what a session sends until it ends. bye says that it ended as agreed.

@@ -128,7 +128,7 @@ func (b *Backend) decide(local, source netip.AddrPort, payload []byte) (v media.
 	if v.Why == media.Accepted {
 		_, within = b.bound(v.To.AddrPort())
 	}
-	return v, b.layout.Local(int(v.Out)), within
+	return v, b.layout.From(int(v.Out), v.To.AddrPort().Addr()), within
 }
 
 func (b *Backend) bound(at netip.AddrPort) (leg int, ok bool) {
@@ -178,7 +178,7 @@ func (b *Backend) Play() {
 	if b.engine != nil {
 		for worker := range max(1, b.layout.Workers) {
 			b.engine.Play(b.now(), worker, func(v media.Verdict) bool {
-				p := packet{local: b.layout.Local(int(v.Out)), dest: v.To.AddrPort(), payload: bytes.Clone(v.Data)}
+				p := packet{local: b.layout.From(int(v.Out), v.To.AddrPort().Addr()), dest: v.To.AddrPort(), payload: bytes.Clone(v.Data)}
 				_, p.within = b.bound(p.dest)
 				out = append(out, p)
 				return true

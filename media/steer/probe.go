@@ -17,6 +17,19 @@ import (
 	"sallyport/media"
 )
 
+// errFamilies is what Open says to a layout with IPv4 and IPv6 on one side.
+var errFamilies = &unavailableError{reason: "it serves one address on each side, and one of the sides has IPv4 and IPv6", cause: unix.EAFNOSUPPORT}
+
+// Families tells why two addresses on a side cannot be steered; nil if there are none.
+func Families(others ...netip.Addr) error {
+	for _, a := range others {
+		if a.IsValid() {
+			return errFamilies
+		}
+	}
+	return nil
+}
+
 // ErrUnavailable is what every error of Probe, and of Open for the same reasons, is told by: use media/epoll instead.
 var ErrUnavailable = errors.New("media/steer: unavailable")
 

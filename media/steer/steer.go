@@ -101,6 +101,9 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if b.workers != nil {
 		return nil, errors.New("media/steer: already open: use one back end for each plane")
 	}
+	if layout.Dual() {
+		return nil, errFamilies
+	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
 	base := time.Now().Add(-time.Second)
 	board, err := b.board(layout, base)

@@ -171,7 +171,8 @@ type Call struct {
 	To          string    `json:"to"`
 	Start       time.Time `json:"start"`
 	Answer      time.Time `json:"answer,omitzero"`
-	Legs        []Leg     `json:"legs,omitempty"` // of one call in full: the caller's, the callee's
+	Transfers   []string  `json:"transfers,omitempty"` // of one call in full: whose place was taken by whom; the last may be under way
+	Legs        []Leg     `json:"legs,omitempty"`      // of one call in full: the caller's, the callee's
 	Streams     []Stream  `json:"streams,omitempty"`
 }
 

@@ -220,6 +220,9 @@ func (c *Call) Text(now time.Time, zone *time.Location) string {
 	if c.Correlation != "" {
 		rows = append(rows, []string{"correlation", c.Correlation})
 	}
+	for _, x := range c.Transfers {
+		rows = append(rows, []string{"transfer", printable(x)})
+	}
 	for _, l := range c.Legs {
 		rows = append(rows, []string{l.Side, fmt.Sprintf("%s, %s at %s, Call-ID %s", l.State, l.Peer, l.Remote, printable(l.CallID))})
 	}

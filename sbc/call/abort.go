@@ -34,6 +34,7 @@ func (c *Call) Abort(now time.Time, do []tu.Action) []tu.Action {
 			do = append(do, tu.Send{Ref: c.lastRef, Hop: c.legs[to].hop, Msg: m, Hide: &c.legs[1-to].brought})
 		}
 	}
+	do = c.abortMoves(do)
 	if !c.sure.recorded && c.legs[caller].peer != nil {
 		do = append(do, tu.Record{CDR: c.close(now, 500, reason.Internal, "sbc")}, tu.Release{})
 	}

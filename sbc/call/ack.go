@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sallyport/sbc/dialog"
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -27,6 +28,7 @@ func (c *Call) sendAck(ref tu.Ref, tag string, to int, hop tu.Hop, m *message.Me
 	if len(c.acks) >= maxAcks {
 		c.acks = c.acks[:copy(c.acks, c.acks[1:])]
 	}
+	header.Finish(nil, hop.Peer, nil, m)
 	c.acks = append(c.acks, sentAck{ref: ref, tag: tag, msg: m, hop: hop, to: to})
 	return c.transmitAck(&c.acks[len(c.acks)-1], do)
 }
@@ -129,7 +131,9 @@ func (c *Call) hangUpFork(at *attempt, ok *message.Message, do []tu.Action) []tu
 		declineOffer(ack, sdpOf(ok)) // the offer of a 2xx needs an answer, even one that declines all
 	}
 	do = c.sendAck(at.ref, ok.To.Tag, callee, hop, ack, do)
-	return append(do, tu.Send{Ref: c.newBye(), Msg: d.Request("BYE", 0), Hop: hop, Hide: &c.legs[caller].brought})
+	bye := d.Request("BYE", 0)
+	header.Finish(nil, hop.Peer, nil, bye)
+	return append(do, tu.Send{Ref: c.newBye(), Msg: bye, Hop: hop, Hide: &c.legs[caller].brought})
 }
 
 // unwanted is the dialog of a 2xx that is to be hung up. It is kept, so that a BYE of its own is answered.

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"bytes"
 	"time"
 
 	"sallyport/sbc/dialog"
@@ -16,14 +17,19 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	if do, again := c.ackAgain(at.ref, m.To.Tag, do); again {
 		return do
 	}
-	if c.won >= 0 && !at.given && c.pairs[c.won].dlg[callee].Remote.Tag == m.To.Tag {
+	if won := c.won; won >= 0 && !at.given && c.pairs[won].dlg[callee].Remote.Tag == m.To.Tag && c.pairs[won].dlg[callee].CallID == m.CallID {
 		return do // a copy; its ACK waits for the caller's, which carries the answer
 	}
 	known := c.pairOf(m.To.Tag)
 	if c.final || at.given || c.phase == ending || known >= 0 && c.pairs[known].over {
 		return c.hangUpFork(at, m, do)
 	}
+	if known >= 0 && c.pairs[known].waitsForPrack() {
+		c.withhold(ev)
+		return do
+	}
 	c.legs[callee].brought.Notice(m, ev.Flow.Remote.Addr())
+	c.legs[callee].learn(m)
 	if !c.offered {
 		if do, waits := c.needStreams(m, ev, do); waits {
 			return do
@@ -43,9 +49,11 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
 	c.answerAt = now
 	c.cdr.Answer = c.wall(now)
+	c.endAt = c.longest(now)
+	c.timerGiven(now, callee, m)
 	c.early = proposal{}
-	do = c.finalAnswer(out, do)
-	if c.offered {
+	do = c.dropKept(c.finalAnswer(out, do)) // another fork's, which came too late
+	if c.offered || c.pairs[i].complete(callee) {
 		// "The callee's 2xx is ACKed at once unless the answer travels in the ACK."
 		do = c.acknowledge(nil, do)
 	}
@@ -63,27 +71,49 @@ func (c *Call) agree(i int, m *message.Message, do []tu.Action) (*message.Messag
 	out.To.Tag = d.Local.Tag
 	c.legs[callee].media.early = nil // "candidates are the union until the 2xx, then the winner's"
 	c.legs[callee].media.unlearn()   // what other forks have said
-	p, err := c.editCallee(m)
-	switch {
-	case err != nil:
+	c.reinstate(i)
+	p, err := c.conclude(i, m, out)
+	if err != nil {
 		return nil, do, err
-	case !p.empty():
-		p.into(out, m)
-	default:
-		// The description came in a provisional response only; RFC 3261 §13.2.1 wants it in the 2xx too.
-		if p = c.pairs[i].early; p.empty() {
-			p = c.early // of a callee that changes its tag
-		}
-		if p.empty() {
-			return nil, do, errSilent
-		}
-		out.Body = p.out
-		out.Set("Content-Type", "application/sdp")
 	}
 	d.State = dialog.Confirmed
 	c.adopt(callee, p)
-	if c.offered {
+	if c.offered || c.pairs[i].complete(callee) {
 		return out, c.settle(true, do), nil
 	}
 	return out, c.point(callee, do), nil
+}
+
+// conclude finds the callee's description that counts with its 2xx, and writes what the caller gets of it.
+func (c *Call) conclude(i int, m, out *message.Message) (proposal, error) {
+	known := &c.pairs[i]
+	if known.complete(callee) && (!c.offered || known.complete(caller) && bytes.Equal(sdpOf(m), known.early.in)) {
+		// Offer and answer are complete; what a 2xx says then answers nothing (RFC 6337 §3.1.1). Where it repeats the answer, so
+		// do we; after an offer of the callee's it would look like another one.
+		if c.offered {
+			out.Body = known.early.out
+			out.Set("Content-Type", "application/sdp")
+		}
+		return known.early, nil
+	}
+	p, err := c.editCallee(m)
+	switch {
+	case err != nil:
+		return p, err
+	case !p.empty():
+		p.into(out, m)
+		return p, nil
+	case known.complete(caller):
+		return known.early, nil // the caller has its answer
+	}
+	// The description came in a provisional response only; RFC 3261 §13.2.1 wants it in the 2xx too.
+	if p = known.early; p.empty() {
+		p = c.early // of a callee that changes its tag
+	}
+	if p.empty() {
+		return p, errSilent
+	}
+	out.Body = p.out
+	out.Set("Content-Type", "application/sdp")
+	return p, nil
 }

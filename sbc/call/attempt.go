@@ -1,6 +1,8 @@
 package call
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +58,7 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	at := len(c.attempts)
 	if at > 0 {
 		c.attempts[at-1].given = true
+		c.disown()
 	}
 	if at >= len(c.hops) {
 		return c.exhausted(now, code, why, do)
@@ -64,6 +67,10 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	b := &c.legs[callee]
 	b.peer, b.hop = hop.Peer, hop
 	m, do, err := c.outgoing(hop, do)
+	if e, ok := errors.AsType[*errMedia](err); ok && e.hop && at+1 < len(c.hops) {
+		c.hops = slices.Delete(slices.Clone(c.hops), at, at+1)
+		return c.nextHop(now, e.code, e.why, do)
+	}
 	if err != nil {
 		return c.refuseMedia(now, caller, err, do)
 	}
@@ -123,7 +130,7 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	in, b := c.invite, &c.legs[callee]
 	dir, hosts := c.hosts(caller)
 	m := &message.Message{
-		Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
+		Method: "INVITE", URI: header.RewriteURIHost(c.calledNow(), hosts.RequestURI), CallID: b.callID, CSeq: c.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
 		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
@@ -138,7 +145,13 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	}
 	c.dress(m, callee)
 	header.Copy(dir, in, m, hosts)
+	if err := c.tied(caller, in, m); err != nil {
+		return nil, do, err
+	}
 	capable(m)
+	c.offerTags(in, m)
+	b.timer = nil
+	c.askTimer(m, callee)
 	b.media.books = nil                   // the hop before was another peer
 	b.media.own, b.media.seals = nil, nil // keys are for one hop
 	p, err := c.edit(caller, in)
@@ -147,6 +160,10 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	}
 	p.into(m, in)
 	c.adopt(caller, p)
+	name := m.From.URI.User
+	if c.lastHand(callee, in, m); b.user == name {
+		b.user = header.ContactUser(m.From.URI) // our Contact must not tell a name that From does not
+	}
 	return m, c.point(caller, do), nil
 }
 

@@ -47,10 +47,10 @@ func capable(m *message.Message) {
 	}
 }
 
-// carriesContact: RFC 3261 §20.10 and table 2; RFC 3311 §8.
+// carriesContact: RFC 3261 §20.10 and table 2; RFC 3311 §8; RFC 3515 §2.2.
 func carriesContact(method string) bool {
 	switch method {
-	case "INVITE", "UPDATE", "NOTIFY":
+	case "INVITE", "UPDATE", "NOTIFY", "REFER":
 		return true
 	default:
 		return false
@@ -61,11 +61,13 @@ func carriesContact(method string) bool {
 func (c *Call) answer(from int, tx tu.TxID, req *message.Message, code int, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := message.Reply(req, code, "")
 	m.Headers = append(m.Headers, extra...)
+	c.lastHand(from, nil, m)
 	return c.respond(from, tx, m, do)
 }
 
 // respond sends a response to a leg.
 func (c *Call) respond(to int, tx tu.TxID, m *message.Message, do []tu.Action) []tu.Action {
+	c.answerTimer(to, m)
 	return append(do, tu.Respond{Tx: tx, Side: c.legs[to].peer.Side, Msg: m, Hide: &c.legs[1-to].brought})
 }
 
@@ -79,10 +81,18 @@ func (c *Call) relayed(far, req *message.Message, from int) *message.Message {
 	if far.Status < 300 {
 		c.dress(m, near)
 	}
+	c.conditions(far, m)
 	if far.Status >= 200 && far.Status < 300 {
 		capable(m)
 	}
+	c.lastHand(near, far, m)
 	return m
+}
+
+// lastHand is the last hand on a message to a leg. in is what it was made of; nil: it is our own. What is added to it afterwards,
+// body, Contact and tag, no rule can name.
+func (c *Call) lastHand(to int, in, out *message.Message) {
+	header.Finish(c.legs[1-to].peer, c.legs[to].peer, in, out)
 }
 
 // copyBody passes a body that is no offer or answer: INFO, MESSAGE, NOTIFY and the like carry text that is not ours to edit.

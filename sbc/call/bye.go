@@ -30,7 +30,11 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 	if c.phase == ending {
 		return do
 	}
+	if do, goesOn := c.leaves(from, do); goesOn {
+		return do
+	}
 	c.cause = ev.Msg
+	c.outlive(now)
 	return c.over(now, 200, "", legNames[from], c.bye(1-from, c.ackLate(do)))
 }
 
@@ -45,10 +49,13 @@ func (c *Call) byeEarly(now time.Time, i int, m *message.Message, do []tu.Action
 		if c.pairs[k].over {
 			continue
 		}
+		if ev, held := c.release(i); held {
+			return c.hangUpFork(c.attemptOf(ev.Ref), ev.Msg, do)
+		}
 		d := &c.pairs[i].dlg[callee]
-		return append(do, tu.Send{
-			Ref: c.newBye(), Msg: d.Request("BYE", 0), Hop: c.hopOf(callee, d), Hide: &c.legs[caller].brought,
-		})
+		bye := d.Request("BYE", 0)
+		c.lastHand(callee, nil, bye)
+		return append(do, tu.Send{Ref: c.newBye(), Msg: bye, Hop: c.hopOf(callee, d), Hide: &c.legs[caller].brought})
 	}
 	c.why = reasonOf(m)
 	return c.refuse(now, 487, "", "caller", do)
@@ -63,6 +70,9 @@ func (c *Call) byeBoth(do []tu.Action) []tu.Action {
 // bye ends one leg, as soon as it may.
 func (c *Call) bye(to int, do []tu.Action) []tu.Action {
 	if c.legs[to].bye || c.won < 0 {
+		return do
+	}
+	if c.moves.waits(to) {
 		return do
 	}
 	if to == caller && !c.acked {
@@ -86,5 +96,6 @@ func (c *Call) sendBye(to int, do []tu.Action) []tu.Action {
 		header.Copy(dir, c.cause, m, hosts)
 		copyBody(m, c.cause)
 	}
+	c.lastHand(to, c.cause, m)
 	return append(do, tu.Send{Ref: c.newBye(), Msg: m, Hop: c.hopOf(to, d), Hide: &c.legs[1-to].brought})
 }

@@ -24,6 +24,10 @@ type Settings struct {
 	Decoys *header.Decoys
 	// Ties tell the ids of other calls. Nil: none is known.
 	Ties tu.Ties
+	// Behind is the user of the phone that the PBX knows by a token. Nil: there are no tokens.
+	Behind func(token string) (user string, ok bool)
+	// Loop leads back into this program. Nil: there is none.
+	Loop *Loop
 }
 
 // phase is how far a call is.
@@ -50,25 +54,31 @@ var legNames = [2]string{"caller", "callee"}
 
 // leg is one side of the call: the peer, how to reach it, and what it has said of its media.
 type leg struct {
-	peer    *tu.Peer
-	hop     tu.Hop     // the set-up's flow, and our addresses as this peer sees them
-	callID  string     // Call-ID of the leg's dialogs
-	tag     string     // our tag: of the callee's leg; the caller's has one a fork
-	user    string     // user part of our Contact
-	secure  bool       // which is a SIPS URI
-	brought tu.Secrets // hidden from the other leg
-	media   mediaState // SDP and aims
-	keys    *keys      // digits; nil: none yet
-	bye     bool       // a BYE of the call's dialog has gone to it, or come from it
+	peer     *tu.Peer
+	hop      tu.Hop        // the set-up's flow, and our addresses as this peer sees them
+	callID   string        // Call-ID of the leg's dialogs
+	guest    bool          // which is the peer's making
+	tag      string        // our tag: of the callee's leg; the caller's has one a fork
+	user     string        // user part of our Contact
+	secure   bool          // which is a SIPS URI
+	noUpdate bool          // its Allow has no UPDATE
+	replaces bool          // it can replace one dialog by another (RFC 3891)
+	brought  tu.Secrets    // hidden from the other leg
+	media    mediaState    // SDP and aims
+	keys     *keys         // digits; nil: none yet
+	timer    *sessionTimer // nil: none
+	bye      bool          // a BYE of the call's dialog has gone to it, or come from it
 }
 
 // pair is one dialog with the callee, and the dialog with the caller that stands for it: "one upstream To-tag for each
 // downstream To-tag".
 type pair struct {
-	dlg   [2]dialog.Dialog
-	early proposal // the callee's last provisional description
-	acked bool     // its 2xx has our ACK
-	over  bool     // ended by itself: by a BYE of the caller while it was early, or as a fork that nobody wanted
+	dlg    [2]dialog.Dialog
+	early  proposal // the callee's last provisional description
+	acked  bool     // its 2xx has our ACK
+	steady *steady  // what reliable responses have made of it; nil: there were none
+	over   bool     // ended by itself: by a BYE of the caller while it was early, or as a fork that nobody wanted
+	was    *former  // who stood there, where it is not the leg's peer of now; nil: it is
 }
 
 // maxEarly bounds the early dialogs of one INVITE, maxPairs all that it makes.
@@ -85,21 +95,26 @@ type Call struct {
 
 	began time.Time // by Resume: when the challenged INVITE came; zero: this one is the first
 
-	phase   phase
-	legs    [2]leg
-	invite  *message.Message // the caller's INVITE, until its 2xx is acknowledged
-	offered bool             // it has an offer
-	tx      tu.TxID          // its server transaction
-	final   bool             // it has its final answer
-	acked   bool             // … and the ACK for its 2xx
-	tag     string           // our To tag in the first dialog, and in answers that belong to none
-	taken   bool             // that dialog is there
-	up      dialog.Dialog    // what its dialogs have in common
-	pairs   []pair
-	won     int      // index of the pair that was answered, -1
-	early   proposal // the last provisional description of all
-	seals   seals    // of the last offer
-	swapped bool     // the callee refused the form that its media was offered in first
+	phase       phase
+	legs        [2]leg
+	invite      *message.Message // the caller's INVITE, until its 2xx is acknowledged
+	offered     bool             // it has an offer
+	assured     assurance        // what it wants of provisional responses
+	conditional bool             // it knows preconditions, and may
+	wants199    bool             // it wants to hear of early dialogs that end
+	tx          tu.TxID          // its server transaction
+	final       bool             // it has its final answer
+	acked       bool             // … and the ACK for its 2xx
+	tag         string           // our To tag in the first dialog, and in answers that belong to none
+	taken       bool             // that dialog is there
+	up          dialog.Dialog    // what its dialogs have in common
+	pairs       []pair
+	won         int           // index of the pair that was answered, -1
+	early       proposal      // the last provisional description of all
+	first       *proposal     // what the INVITE offered, once early dialogs have other descriptions of the caller; nil: they have not
+	kept        []tu.Answered // 2xx that wait for the caller's PRACK, one a fork
+	seals       seals         // of the last offer
+	swapped     bool          // the callee refused the form that its media was offered in first
 
 	hops     []tu.Hop
 	attempts []attempt // one INVITE a hop; the last one is the current
@@ -109,13 +124,19 @@ type Call struct {
 	lastRef  tu.Ref
 	acks     []sentAck // for copies of the 2xx they acknowledged
 
-	streams []tu.Stream
-	prints  []tu.Fingerprint // our certificate for each, as it was when they got their ports
-	waiting []tu.Event       // events that wait for ports
-	served  bool             // the event at hand has waited: what the pool could not give it is answered with port 0
-	relays  []relay          // requests of the dialog on their way to the other leg
+	streams     []tu.Stream
+	prints      []tu.Fingerprint // our certificate for each, as it was when they got their ports
+	waiting     []tu.Event       // events that wait for ports
+	owns        []own            // requests of our own within the dialogs
+	served      bool             // the event at hand has waited: what the pool could not give it is answered with port 0
+	relays      []relay          // requests of the dialog on their way to the other leg
+	moves       *moves           // transfers; nil: there was none
+	redirection *redirection     // nil: there was none
 
+	at                        time.Time // of the event at hand
 	attemptAt, ringAt, timerC time.Time
+	endAt                     time.Time        // when it has lasted as long as it may
+	retimed                   int              // how often its INVITE was sent again for a 422
 	byeCaller                 bool             // BYE to the caller as soon as its ACK is here (RFC 3261 §15)
 	forged                    int              // requests with a phone's ids from elsewhere
 	cause                     *message.Message // the BYE that ended the call, for what the other leg's should say
@@ -149,20 +170,26 @@ func (c *Call) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	if c.ended {
 		return do
 	}
+	c.at = now
 	if r, ok := ev.(tu.Reserved); ok {
-		return c.maybeEnd(c.reserved(now, r, do))
+		return c.maybeEnd(c.askOn(now, c.reserved(now, r, do)))
 	}
 	if len(c.waiting) > 0 && len(c.waiting) < maxWaiting {
 		c.waiting = append(c.waiting, ev)
 		return do
 	}
-	return c.maybeEnd(c.handle(now, ev, do))
+	return c.maybeEnd(c.askOn(now, c.handle(now, ev, do)))
 }
 
 // maxWaiting bounds the events that wait for ports; the answer to Reserve is already on its way.
 const maxWaiting = 16
 
 func (c *Call) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
+	if c.moves != nil {
+		if do, taken := c.moveHeard(now, ev, do); taken {
+			return do
+		}
+	}
 	switch ev := ev.(type) {
 	case tu.Arrived:
 		do = c.arrived(now, ev, do)
@@ -203,6 +230,8 @@ func (c *Call) arrived(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action
 	switch {
 	case ev.Msg.To.Tag != "":
 		return c.inDialog(now, ev, do)
+	case c.phase != unborn && ev.Peer != nil && ev.Peer.Kind == tu.KindNode && ev.Msg.Method == "INVITE":
+		return c.arrivedAgain(now, ev, do)
 	case c.phase != unborn || ev.Msg.Method != "INVITE" || ev.Peer == nil:
 		m := message.Reply(ev.Msg, 482, "") // the core makes one call of one INVITE
 		m.To.Tag = c.defaultTag()
@@ -229,6 +258,23 @@ func (c *Call) Deadline() time.Time {
 	for i := range c.relays {
 		earlier(c.relays[i].timerC)
 	}
+	for i := range c.pairs {
+		if !c.final {
+			earlier(c.pairs[i].pledgeDue())
+		}
+	}
+	if c.moves != nil {
+		c.moves.deadlines(earlier)
+	}
+	for i := range c.owns {
+		earlier(c.owns[i].timerC)
+		earlier(c.owns[i].again)
+	}
+	if c.lasts() {
+		earlier(c.endAt)
+		earlier(c.legs[caller].timer.next())
+		earlier(c.legs[callee].timer.next())
+	}
 	return t
 }
 
@@ -241,20 +287,24 @@ func (c *Call) tick(now time.Time, do []tu.Action) []tu.Action {
 	case due(c.ringAt), due(c.timerC):
 		// "If Timer C fires … the proxy MUST … generate a CANCEL" (RFC 3261 §16.8); inward the user is unavailable.
 		return c.refuse(now, 480, reason.RingTimeout, "sbc", do)
+	case due(c.endAt) && c.lasts():
+		return c.hangUp(now, 200, reason.LimitExceeded, do)
 	}
+	do = c.tickPledges(now, do)
 	for i := range c.relays {
 		if due(c.relays[i].timerC) {
 			c.relays[i].timerC = time.Time{}
 			do = append(do, tu.Cancel{Ref: c.relays[i].ref})
 		}
 	}
-	return do
+	return c.tickSessions(now, c.tickOwn(now, c.tickMoves(now, do)))
 }
 
 // hangUp ends the call from our side, whatever its phase.
 func (c *Call) hangUp(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
 	switch {
 	case c.phase == ending:
+		c.forgetSubs(now, true)
 		return do
 	case c.phase == unborn:
 		c.phase = ending
@@ -269,7 +319,7 @@ func (c *Call) hangUp(now time.Time, code int, why reason.Reason, do []tu.Action
 
 // mediaHint ends a call whose media has been silent both ways for too long.
 func (c *Call) mediaHint(now time.Time, ev tu.MediaHint, do []tu.Action) []tu.Action {
-	if !ev.Silent || c.phase != established {
+	if !ev.Silent || c.phase != established || c.left() >= 0 {
 		return do
 	}
 	return c.hangUp(now, 200, reason.MediaTimeout, do)
@@ -277,7 +327,8 @@ func (c *Call) mediaHint(now time.Time, ev tu.MediaHint, do []tu.Action) []tu.Ac
 
 // maybeEnd ends the user once its CDR is written, no transaction of it is open, and nothing waits to be looked at.
 func (c *Call) maybeEnd(do []tu.Action) []tu.Action {
-	if c.phase != ending || c.byeCaller || c.ended || len(c.byes) > 0 || len(c.relays) > 0 || len(c.waiting) > 0 || c.telling() {
+	if c.phase != ending || c.byeCaller || c.ended || len(c.byes) > 0 || len(c.relays) > 0 || len(c.owns) > 0 || len(c.waiting) > 0 || c.telling() ||
+		c.moves.busy() {
 		return do
 	}
 	for i := range c.attempts {
@@ -289,7 +340,7 @@ func (c *Call) maybeEnd(do []tu.Action) []tu.Action {
 	return append(do, tu.End{})
 }
 
-// newBye names a BYE of ours, whose answer the call's end waits for.
+// newBye names a BYE of ours, or a PRACK of our own, whose answer the call's end waits for.
 func (c *Call) newBye() tu.Ref {
 	c.lastRef++
 	c.byes = append(c.byes, c.lastRef)

@@ -209,6 +209,7 @@ func (c *Call) tellDigit(to int, do []tu.Action) []tu.Action {
 	d := &c.pairs[i].dlg[to]
 	m := d.Request("INFO", 0)
 	writeDigit(m, k.sent, k.plain)
+	c.lastHand(to, nil, m)
 	c.lastRef++
 	k.ref = c.lastRef
 	return append(do, tu.Send{Ref: k.ref, Msg: m, Hop: c.hopOf(to, d), Hide: &c.legs[1-to].brought})

@@ -168,7 +168,7 @@ func TestEventsNeverOfferedAreNeverAnswered(t *testing.T) {
 		sent := p.clients[p.refs[0]].msg.Body
 		p.event("b 200 sdp=audio:4002::" + common(formatsIn(t, sent), formatsIn(t, describe(node1, "audio:4002::"+answer))))
 		name := fmt.Sprintf("%v %s, %v %s", from, offer, to, answer)
-		if bytes.Contains(p.servers[1].sent.Body, []byte("m=audio 0 ")) {
+		if p.servers[1].final == 488 || bytes.Contains(p.servers[1].sent.Body, []byte("m=audio 0 ")) {
 			if voice(formatsIn(t, describe(itsp1, "audio:4000::"+offer)), formatsIn(t, describe(node1, "audio:4002::"+answer))) {
 				t.Errorf("%s: declined", name)
 			}

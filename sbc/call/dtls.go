@@ -203,7 +203,7 @@ func (c *Call) newCredentials() (out tu.ICE) {
 // streams are; to browsers always; to a phone whose last call had one, unless it has just refused it.
 func (c *Call) wantsHandshake(to, i int) bool {
 	l := &c.legs[to]
-	if now := l.media.seals; i < len(now) && now[i].ours {
+	if now := l.media.voices(); i < len(now) && now[i].ours {
 		return now[i].dtls.on
 	}
 	switch {

@@ -96,6 +96,7 @@ func (p *player) webText(s *sdp.Session, i int, body []byte) (text string) {
 			text += fmt.Sprintf(" at:%s:%s", f[4], f[5])
 		}
 	}
+	text += conditionText(i, body)
 	if s.At(i).Mux {
 		text += " mux"
 	}

@@ -156,6 +156,9 @@ func (c *Call) followMedia(l int, do []tu.Action) []tu.Action {
 	if err != nil {
 		return do
 	}
+	if c.restrict(l, s, true) != nil {
+		return do // what was declined of it stays so
+	}
 	aims, err := c.aims(l, s, func(i int) bool { now := m.shaken(i); return now.checked() })
 	if err != nil {
 		return do
@@ -172,6 +175,9 @@ func (c *Call) followMedia(l int, do []tu.Action) []tu.Action {
 		if i < len(other) {
 			a.Payloads = union(a.Payloads, other[i].Payloads)
 			a.Final = final
+		}
+		if final && c.dead(i) {
+			idle(&a)
 		}
 		do = c.pointAt(l, i, a, do)
 	}

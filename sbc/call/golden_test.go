@@ -94,6 +94,7 @@ type player struct {
 	*stage
 	names map[string]string // ids of ours, by what they are called in the file
 	kinds map[byte]int
+	first map[string]uint32 // the first RSeq of each dialog with the caller
 }
 
 // words are the arguments of an event: name=value.
@@ -121,6 +122,8 @@ func (p *player) event(line string) []tu.Action {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
 		p.hop[caller].Peer.Media.DTMF = dtmfOf(w["dtmf"])
+		lives(p.hop[caller].Peer, w)
+		transfers(p.hop[caller].Peer, w)
 		return nil
 	case "a", "b":
 		return p.peer(int(f[0][0]-'a'), plain[0], w)
@@ -174,6 +177,9 @@ func (p *player) event(line string) []tu.Action {
 		p.take(do)
 		return do
 	}
+	if do, known := p.transferEvent(f[0], plain, w); known {
+		return do
+	}
 	p.t.Fatalf("unknown event %q", line)
 	return nil
 }
@@ -186,7 +192,12 @@ func (p *player) routed(names []string, w words) []tu.Action {
 			h.Peer.RingTimeout = d
 		}
 		h.Peer.Media.DTMF = dtmfOf(w["dtmf"])
+		lives(h.Peer, w)
+		transfers(h.Peer, w)
 		ev.Hops = append(ev.Hops, h)
+	}
+	if w["first"] != "" {
+		ev.Hops[0].Peer.Codecs = strings.Split(w["first"], ",")
 	}
 	return p.step(ev)
 }
@@ -270,14 +281,18 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	}
 	var body []byte
 	if w["sdp"] != "" {
-		body = describe(own(p.hop[l]), w["sdp"])
+		body = describe(homeOf(p.hop[l]), w["sdp"])
 	}
 	if code, err := strconv.Atoi(what); err == nil {
 		tag := w["tag"]
 		if tag == "" && code > 100 && w["tagless"] == "" {
 			tag = "x"
 		}
-		ev := p.response(p.client(w, l), code, tag, body)
+		x := p.client(w, l)
+		if code < 200 && x.msg.Method != "INVITE" && w["re"] == "" {
+			x = p.invited(l)
+		}
+		ev := p.response(x, code, tag, body)
 		p.adorn(ev.Msg, w)
 		if w["at"] != "" {
 			ev.Flow = p.flowOf(ev.Flow, w["at"], w)
@@ -293,8 +308,13 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 		tag = p.tagOf(l, w)
 	}
 	m := p.request(l, what, tag, p.next(l, w), body)
+	if what == "PRACK" {
+		m.Add("RAck", p.rack(tag, w.number("rack", 0)))
+	}
+	p.inDialogOf(m, w)
 	p.adorn(m, w)
 	ev := p.arrive(l, m, netip.AddrPort{})
+	p.standsAt(&ev, w)
 	if w["from"] != "" {
 		h := stageHop(w["from"])
 		p.servers[ev.Tx].foreign = p.hop[l].Peer.Kind == tu.KindPhone && ev.Flow.Remote.Addr() != h.Flow.Remote.Addr()
@@ -353,7 +373,7 @@ func seenOn(here tu.Local, f nat.Flow) tu.Local {
 func (p *player) adorn(m *message.Message, w words) {
 	var kind string
 	for _, k := range slices.Sorted(mapKeys(w)) {
-		v := strings.ReplaceAll(w[k], "_", " ")
+		v := p.byName(strings.ReplaceAll(w[k], "_", " "))
 		switch {
 		case k == "uri", k == "from-uri":
 			u, err := message.ParseURI(v)
@@ -370,9 +390,15 @@ func (p *player) adorn(m *message.Message, w words) {
 			m.Set("Content-Type", kind)
 		case k == "maxforwards":
 			m.MaxForwards = w.number(k, 0)
+		case k == "frag": // a sipfrag; | ends a line
+			m.Body = []byte(strings.ReplaceAll(v, "|", "\r\n"))
+			m.Set("Content-Type", "message/sipfrag")
 		case k == "text":
 			m.Body = []byte(v)
 			m.Set("Content-Type", "text/plain")
+		case k == "rseq": // reliably
+			m.Set("Require", "100rel")
+			m.Set("RSeq", v)
 		case v == "none":
 			m.Remove(k)
 		case k[0] >= 'A' && k[0] <= 'Z':

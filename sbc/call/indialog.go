@@ -24,13 +24,15 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	}
 	from, i := c.find(m)
 	switch {
-	case from >= 0 && c.mayAsk(from, ev):
+	case from >= 0 && c.mayAskIn(from, i, ev):
 	case from >= 0 && c.legs[from].phone():
 		return c.dropped(ev, do)
+	case from >= 0:
+		return append(do, tu.Respond{Tx: ev.Tx, Side: c.legs[from].peer.Side, Msg: message.Reply(m, 481, "")})
 	default:
 		return append(do, tu.Respond{Tx: ev.Tx, Side: c.sideOf(ev), Msg: message.Reply(m, 481, "")})
 	}
-	if m.Method == "INVITE" || m.Method == "UPDATE" {
+	if m.Method == "INVITE" || m.Method == "UPDATE" || m.Method == "PRACK" {
 		if do, waits := c.needStreams(m, ev, do); waits {
 			return do
 		}
@@ -38,7 +40,9 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	if err := c.pairs[i].dlg[from].Accept(m); err != nil {
 		return c.answer(from, ev.Tx, m, 500, do) // and nothing else changes
 	}
-	do = c.arrivedBy(from, ev, do)
+	if c.pairs[i].was == nil {
+		do = c.arrivedBy(from, ev, do)
+	}
 	c.legs[from].brought.Notice(m, ev.Flow.Remote.Addr())
 	if m.Method == "BYE" {
 		return c.byeArrived(now, from, i, ev, do)
@@ -46,13 +50,26 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	if code, extra := c.refusal(i, m); code != 0 {
 		return c.answer(from, ev.Tx, m, code, do, extra...)
 	}
+	if c.left() == 1-from {
+		return c.nobody(from, ev, do)
+	}
 	if m.Method == "INFO" {
 		if do, taken := c.infoArrived(now, from, ev, do); taken {
 			return do
 		}
 	}
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
+		if small := c.timerAsked(from, m); small != nil {
+			return c.answer(from, ev.Tx, m, 422, do, small...)
+		}
+		c.legs[from].learn(m)
 		return c.offerArrived(now, from, i, ev, do)
+	}
+	if m.Method == "PRACK" {
+		return c.prackArrived(now, from, i, ev, do)
+	}
+	if m.Method == "REFER" {
+		return c.referArrived(now, from, i, ev, do)
 	}
 	return c.pass(now, from, i, ev, proposal{}, do)
 }
@@ -60,14 +77,14 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 // refusal tells what forbids a request of a pair, whatever it means; 0: nothing.
 func (c *Call) refusal(i int, m *message.Message) (code int, extra []message.Header) {
 	switch {
-	case c.phase == ending, c.pairs[i].over, c.won >= 0 && i != c.won:
+	case (c.phase == ending || c.pairs[i].over || c.won >= 0 && i != c.won) && c.subscribed(i, m) < 0:
 		return 481, nil // RFC 5407 §3.2.2: the dialog has ended
 	case !slices.Contains(methods, m.Method):
 		return 405, []message.Header{{Name: "Allow", Value: allow}}
 	case m.MaxForwards == 0:
 		return 483, nil
 	}
-	if tags := header.Unsupported(m); len(tags) > 0 {
+	if tags := c.missing(m); len(tags) > 0 {
 		return 420, []message.Header{{Name: "Unsupported", Value: strings.Join(tags, ", ")}}
 	}
 	if len(c.relays) >= maxRelays {
@@ -83,7 +100,10 @@ func (c *Call) sideOf(ev tu.Arrived) nat.Side {
 			return l.peer.Side
 		}
 	}
-	return nat.Outside
+	if ev.Peer != nil {
+		return ev.Peer.Side
+	}
+	return c.sideOfDialog(ev.Msg)
 }
 
 // find tells which leg and which pair a request of a dialog belongs to; -1 if none.

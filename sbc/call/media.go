@@ -26,6 +26,7 @@ type mediaState struct {
 	books   []book    // every number that it knows, by stream
 
 	seals []seal     // of in: how its streams are protected
+	voice []seal     // how streams were when they were RTP last, those that are not now
 	own   [][]ownKey // our keys towards it, by stream
 
 	session uint64 // our o= id towards it
@@ -67,6 +68,7 @@ func (c *Call) adopt(from int, p proposal) {
 	for i := range p.aims {
 		p.aims[i].Epoch = l.epoch
 	}
+	l.keepVoice(p.seals)
 	l.in, l.aims, l.formats, l.seals = p.in, p.aims, p.formats, p.seals
 	for i := range p.formats {
 		l.book(i).learn(p.formats[i].said, true)
@@ -80,6 +82,8 @@ type errMedia struct {
 	why  reason.Reason
 	text string
 	tell string // what the peer that is refused may know of it; empty: nothing
+	warn int    // the code of the Warning that tells it; 0: 399, for a person to read
+	hop  bool   // a matter of the hop that it would go to: another one may take it
 }
 
 func (e *errMedia) Error() string { return e.text }
@@ -117,7 +121,11 @@ func (c *Call) editAnswer(from int, m *message.Message, offer []formats) (propos
 	if offer == nil {
 		offer = []formats{}
 	}
-	return c.describe(from, m, offer)
+	p, err := c.describe(from, m, offer)
+	if err == nil && strange(p.formats, offer) {
+		return proposal{}, errNoCodec
+	}
+	return p, err
 }
 
 // editCallee is edit for what the callee says of the INVITE: an answer, if the INVITE had an offer.
@@ -130,6 +138,15 @@ func (c *Call) editCallee(m *message.Message) (proposal, error) {
 
 // describe is edit; of an offer, offer is nil.
 func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal, error) {
+	answer := c.answering(from, m)
+	return c.describeAs(from, m, offer, stance{read: answer, write: answer})
+}
+
+// stance tells whether a description is read as an answer, and whether it is written as one. Mostly it is both or neither.
+type stance struct{ read, write bool }
+
+// describeAs is describe, of a description whose part in offer and answer is known.
+func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stance) (proposal, error) {
 	raw := sdpOf(m)
 	if len(raw) == 0 {
 		return proposal{}, nil
@@ -140,11 +157,17 @@ func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal
 	}
 	to := &c.legs[1-from]
 	p := proposal{in: raw}
-	answer := c.answering(from, m)
-	if p.aims, err = c.aims(from, s, func(i int) bool { return c.checks(from, i, s, answer) }); err != nil {
+	if !c.conditional {
+		s.DropPreconditions()
+	}
+	c.choose(from, s)
+	if err := c.restrict(from, s, as.write); err != nil {
 		return proposal{}, err
 	}
-	if err := c.unseal(from, s, answer, &p); err != nil {
+	if p.aims, err = c.aims(from, s, func(i int) bool { return c.checks(from, i, s, as.read) }); err != nil {
+		return proposal{}, err
+	}
+	if err := c.unseal(from, s, as.read, &p); err != nil {
 		return proposal{}, err
 	}
 	c.unplace(s, &p)
@@ -156,20 +179,22 @@ func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal
 		}
 		line := s.At(i)
 		if line.Rejected() || !line.Datagram() {
+			p.formats[i].dead = true
 			s.Reject(i)
 			continue
 		}
 		p.formats[i] = c.renumber(from, i, s, &line)
 		if !c.matchEvents(from, i, s, &line, &p.formats[i], offer) {
+			p.formats[i].dead = offer != nil
 			s.Reject(i)
 			continue
 		}
 		port := c.streams[i].At(to.peer.Side).Port()
 		s.SetMedia(i, to.hop.Here.Media, port, port+1)
 	}
-	told := c.sealFor(1-from, s, answer, &p)
+	told := c.sealFor(1-from, s, as.write, &p)
 	s.DropCandidates()
-	c.transports(1-from, s, answer, told, &p)
+	c.transports(1-from, s, as.write, told, &p)
 	p.out = c.sign(to, s)
 	p.body = p.out
 	if len(raw) < len(m.Body) {
@@ -249,11 +274,15 @@ func (c *Call) aim(from int, line *sdp.Media, checked bool) (tu.Aim, error) {
 		a.RTCP = netip.AddrPortFrom(netip.Addr{}, line.RTCP.Port())
 		return a, nil
 	}
+	if !l.hears(line.Addr) {
+		return a, errFamily
+	}
+	a.Fallback = l.fallback()
 	a.RTP = netip.AddrPortFrom(line.Addr, line.Port)
 	a.RTCP = line.RTCP
 	if host := line.RTCP.Addr(); host.IsValid() && host != line.Addr {
 		// RTCP may go elsewhere (RFC 3605), but nowhere that RTP may not.
-		if _, bad := c.set.forbidden(l, host); bad || c.set.alien(l, host) {
+		if _, bad := c.set.forbidden(l, host); bad || c.set.alien(l, host) || host.Is4() != line.Addr.Is4() {
 			a.RTCP = netip.AddrPort{}
 		}
 	}
@@ -297,16 +326,41 @@ func (c *Call) pointAt(from, stream int, a tu.Aim, do []tu.Action) []tu.Action {
 // settle points both legs after an answer.
 func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 	a, b := c.legs[caller].media.aims, c.legs[callee].media.aims
+	faxing := c.faxing()
 	for i := range min(len(a), len(b)) {
 		x, y := a[i], b[i]
+		if faxing {
+			patient(&x)
+			patient(&y)
+		}
 		bound(&x, &y)
 		muxed(&x, &y)
 		c.number(i, &x, &y)
 		c.keypads(i, &x, &y)
+		if c.dead(i) {
+			idle(&x)
+			idle(&y)
+		}
 		x.Final, y.Final = final, final
 		do = c.pointAt(callee, i, y, c.pointAt(caller, i, x, do))
 	}
 	return do
+}
+
+// dead reports whether a stream is declined by the description of either leg that is in force.
+func (c *Call) dead(i int) bool {
+	for l := range c.legs {
+		if list := c.legs[l].media.formats; i < len(list) && list[i].dead {
+			return true
+		}
+	}
+	return false
+}
+
+// idle is the state of a declined stream: "no media is sent" on either leg (RFC 3264 §6), and its silence ends no call.
+func idle(a *tu.Aim) {
+	a.Send, a.Receive, a.RTP, a.RTCP = false, false, netip.AddrPort{}, netip.AddrPort{}
+	a.Timeout, a.Hold = 0, 0
 }
 
 // muxed has RTCP on the RTP port where both peers have agreed on it (RFC 5761 §5.1.1): what one says of it the other hears,

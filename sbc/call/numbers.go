@@ -18,6 +18,7 @@ type formats struct {
 	said   []sdp.Format // by the leg that wrote it
 	told   []sdp.Format // as the other leg was told
 	voice  bool         // audio whose sources may take turns
+	dead   bool         // the m= line is declined
 	sealed bool         // its packets cannot be changed: the peers have the keys
 }
 

@@ -13,7 +13,7 @@ import (
 // offerArrived takes a re-INVITE or UPDATE: refreshes are answered here, everything else goes to the other leg.
 func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Action) []tu.Action {
 	m := ev.Msg
-	switch c.glare(from, m) {
+	switch c.glare(from, i, m) {
 	case 491:
 		return c.answer(from, ev.Tx, m, 491, do)
 	case 500:
@@ -30,6 +30,10 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 		return c.answer(from, ev.Tx, m, 200, do, c.contact(from), message.Header{Name: "Allow", Value: allow})
 	case c.won == i && c.legs[from].media.repeats(m):
 		return c.answerRefresh(from, i, ev, do)
+	case fewer(c.legs[from].media.in, sdpOf(m)) && len(m.Body) > 0:
+		return c.answer(from, ev.Tx, m, 488, do)
+	case !c.final && !c.mayOffer(1-from, i):
+		return c.answerEarly(from, i, ev, do)
 	}
 	p, err := c.edit(from, m)
 	if err != nil {
@@ -45,12 +49,15 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 // glare tells whether an offer may not be taken now: 491 if one of ours is on its way to that leg (RFC 3261 §14.2), 500
 // if that leg's own last one has no answer yet. One that has its answer and whose ACK is merely late stands in nobody's
 // way (RFC 5407 §3.1.4).
-func (c *Call) glare(from int, m *message.Message) int {
+func (c *Call) glare(from, i int, m *message.Message) int {
 	if m.Method == "UPDATE" && len(m.Body) == 0 {
 		return 0
 	}
 	switch {
 	case c.acked:
+	case m.Method == "UPDATE" && c.pairs[i].complete(from): // RFC 3311 §5.1: then it need not wait for the ACK
+	case m.Method == "UPDATE" && !c.final:
+		return c.earlyGlare(from, i)
 	case from == callee:
 		return 491 // the caller's INVITE is not complete: none may cross it
 	case !c.final:
@@ -58,6 +65,14 @@ func (c *Call) glare(from int, m *message.Message) int {
 	case !c.pairs[c.won].acked:
 		return 491 // our 2xx offers, and the answer is still to come (RFC 5407 §3.1.5)
 	}
+	if c.crosses(from, m) || c.joins() {
+		return 491
+	}
+	return c.openOffer(from)
+}
+
+// openOffer is glare with the offers that are on their way in a dialog.
+func (c *Call) openOffer(from int) int {
 	for k := range c.relays {
 		r := &c.relays[k]
 		switch {
@@ -86,6 +101,7 @@ func (c *Call) answerRefresh(from, i int, ev tu.Arrived, do []tu.Action) []tu.Ac
 	m.Headers = append(m.Headers, c.contact(from), message.Header{Name: "Allow", Value: allow},
 		message.Header{Name: "Content-Type", Value: "application/sdp"})
 	m.Body = c.legs[from].media.out
+	c.lastHand(from, nil, m)
 	if ev.Msg.Method == "INVITE" {
 		c.relays = append(c.relays, relay{
 			from: from, pair: i, tx: ev.Tx, req: ev.Msg, answered: true, closed: true,
@@ -119,6 +135,14 @@ func (c *Call) reinviteAccepted(now time.Time, k int, m *message.Message, do []t
 	c.pairs[r.pair].dlg[r.from].Refresh(r.req)
 	out := c.relayed(m, r.req, to)
 	p.into(out, m)
+	if p.empty() && !r.delayed {
+		// "if the initial offer is in an INVITE, the answer MUST be in a reliable non-failure message" (RFC 3261 §13.2.1): nobody
+		// has agreed to anything, and the session is what it was.
+		refused := *r
+		do = c.ackAccepted(&refused, do)
+		c.relays = slices.Delete(c.relays, k, k+1)
+		return c.answer(refused.from, refused.tx, refused.req, 488, do)
+	}
 	r.answered, r.far = true, p
 	if !r.delayed {
 		do = c.ackAccepted(r, do)
@@ -142,12 +166,23 @@ func (c *Call) updateAccepted(now time.Time, k int, m *message.Message, do []tu.
 	r := c.relays[k]
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
+	c.pairs[r.pair].dlg[to].Refresh(m)
+	if r.method == "INVITE" {
+		do = c.ackRelay(&r, nil, do)
+	}
+	if r.answered {
+		return do // the call has ended
+	}
 	p, err := c.editAnswer(to, m, r.offer.formats)
 	if err != nil {
 		code, why := verdict(err)
 		return c.hangUp(now, code, why, c.answer(r.from, r.tx, r.req, code, do))
 	}
-	c.pairs[r.pair].dlg[to].Refresh(m)
+	if p.empty() {
+		return c.answer(r.from, r.tx, r.req, 488, do) // nobody has agreed to it
+	}
+	c.changed(r.pair, r.from, r.offer)
+	c.changed(r.pair, to, p)
 	c.pairs[r.pair].dlg[r.from].Refresh(r.req)
 	c.adopt(r.from, r.offer)
 	c.adopt(to, p)

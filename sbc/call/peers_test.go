@@ -12,7 +12,7 @@ import (
 
 // request builds a request of a peer; tag tells which dialog: of the caller's ours, of the callee's its own.
 func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *message.Message {
-	at := own(s.hop[l])
+	at := homeOf(s.hop[l])
 	m := &message.Message{
 		Method: method, URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String(), Port: s.hop[l].Here.Signal.Port()},
 		Via:  []message.Via{{Transport: "UDP", Host: at.Addr().String(), Branch: fmt.Sprint("z9hG4bK", len(s.order)), RPort: -1}},
@@ -26,7 +26,7 @@ func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *me
 		}
 		m.CallID = id + "@" + at.Addr().String()
 		m.From = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+49401", Host: at.Addr().String()}, Tag: mine}
-		m.To = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+4930123", Host: gate[s.hop[l].Peer.Side].String()}, Tag: tag}
+		m.To = message.NameAddr{URI: message.URI{Scheme: "sip", User: "+4930123", Host: s.hop[l].Here.Signal.Addr().String()}, Tag: tag}
 		s.ofPhones(m)
 	} else {
 		for _, ref := range s.refs {
@@ -45,8 +45,8 @@ func (s *stage) request(l int, method, tag string, cseq uint32, body []byte) *me
 	return m
 }
 
-// own is what a peer thinks its address is.
-func own(h tu.Hop) netip.AddrPort {
+// homeOf is what a peer thinks its address is.
+func homeOf(h tu.Hop) netip.AddrPort {
 	for _, x := range phoneAt {
 		if h.Peer.Kind == tu.KindPhone && h.Peer.Name == x.user+"@example.com" {
 			return netip.MustParseAddrPort(x.own)
@@ -93,7 +93,7 @@ func (s *stage) response(x *client, status int, tag string, body []byte) tu.Answ
 	if m.To.Tag == "" {
 		m.To.Tag = tag
 	}
-	at := own(x.hop)
+	at := homeOf(x.hop)
 	if x.msg.Method == "INVITE" && status < 300 || x.msg.Method == "UPDATE" && status < 300 {
 		m.Add("Contact", "<sip:"+legNames[x.leg]+"@"+at.String()+">")
 	}
@@ -134,17 +134,27 @@ func describe(at netip.AddrPort, spec string) []byte {
 	if spec == "bad" {
 		return []byte("v=0\r\nm=audio x\r\n")
 	}
+	if list, ok := strings.CutPrefix(spec, "anat:"); ok {
+		first, second, _ := strings.Cut(list, ",")
+		return describeAlternatives(first, second)
+	}
 	var b strings.Builder
-	host := at.Addr().String()
+	host := network(at.Addr())
 	if s, h, ok := strings.Cut(spec, "@"); ok {
-		spec, host = s, h
+		spec, host = s, "IN IP4 "+h
+		if a, err := netip.ParseAddr(h); err == nil {
+			host = network(a)
+		}
 	}
 	head, _ := describeWeb(strings.ReplaceAll(strings.ReplaceAll(spec, ",", "+"), ":", "+"))
-	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 IN IP4 %s\r\ns=FreeSWITCH\r\nc=IN IP4 %s\r\nt=0 0\r\n%s", at.Addr(), host, head)
+	fmt.Fprintf(&b, "v=0\r\no=FreeSWITCH 1 1 %s\r\ns=FreeSWITCH\r\nc=%s\r\nt=0 0\r\n%s", network(at.Addr()), host, head)
 	for line := range strings.SplitSeq(spec, ",") {
 		f := append(strings.SplitN(line, ":", 4), "", "", "")
 		numbers, attributes := describeFormats(f[3])
 		proto, keys := describeSeal(f[3])
+		if f[0] == "image" {
+			proto, numbers, attributes = describeFax(f[3])
+		}
 		fmt.Fprintf(&b, "m=%s %s %s%s\r\n", f[0], f[1], proto, numbers)
 		if f[2] != "" {
 			fmt.Fprintf(&b, "a=%s\r\n", f[2])

@@ -409,3 +409,21 @@ func TestAcksFollow(t *testing.T) {
 		t.Errorf("the ACK goes to port %d", got)
 	}
 }
+
+// named checks that the ids of a phone's call follow from the phone's INVITE, and that no other call's do.
+func (s *stage) named(x *client) {
+	s.t.Helper()
+	if x.msg.Method != "INVITE" || x.msg.To.Tag != "" || len(s.order) == 0 || s.isThird(x.msg) {
+		return
+	}
+	in, p, set := s.servers[1].msg, s.hop[caller].Peer, s.c.set
+	who := p.Name
+	if p.Stranger {
+		who = in.From.URI.User + "@example.com"
+	}
+	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, who) &&
+		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, who) && x.msg.CSeq >= in.CSeq
+	if follows != (p.Kind == tu.KindPhone) {
+		s.errorf("ids %s %s %d of a %s's call", x.msg.CallID, x.msg.From.Tag, x.msg.CSeq, p.Kind)
+	}
+}

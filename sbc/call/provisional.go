@@ -46,7 +46,7 @@ func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	// "Timer C MUST be reset … when a provisional response in the range 101 to 199 arrives" (RFC 3261 §16.7).
 	c.timerC = now.Add(timerC(b.peer))
 	if in.Status == 199 {
-		return do // RFC 6228: only where the caller asked for it, and we cut that option
+		return c.dialogEnded(in, do)
 	}
 	if c.ringAt.IsZero() && in.Status >= 180 && b.peer.RingTimeout > 0 {
 		c.ringAt = now.Add(b.peer.RingTimeout)
@@ -57,25 +57,80 @@ func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 			return do
 		}
 	}
+	b.learn(in)
 	i, do, err := c.fork(in, false, do)
 	if errors.Is(err, errCrowded) || i >= 0 && c.pairs[i].over {
 		return do // one early dialog too many, or one that the caller has left: it rings unheard
+	}
+	rseq := uint32(0)
+	if i >= 0 {
+		if rseq = rseqOf(in); rseq != 0 && !c.pairs[i].inOrder(rseq) {
+			return do
+		}
 	}
 	c.phase = ringing
 	if c.cdr.Ringing.IsZero() && in.Status >= 180 {
 		c.cdr.Ringing = c.wall(now)
 	}
+	return c.passProgress(now, i, rseq, in, do)
+}
+
+// passProgress passes a provisional response of an early dialog, -1 for none; rseq is not 0 where the callee sent it reliably.
+func (c *Call) passProgress(now time.Time, i int, rseq uint32, in *message.Message, do []tu.Action) []tu.Action {
 	m := c.relayed(in, c.invite, callee)
 	m.To.Tag = c.defaultTag()
 	if i >= 0 {
 		m.To.Tag = c.pairs[i].dlg[caller].Local.Tag
 	}
-	// A provisional description that cannot be used does not pass: the final one decides.
-	if p, err := c.editCallee(in); err == nil {
+	if !c.offered && c.assured == unassured && described(in) {
+		rseq = 0 // nobody can answer in a PRACK; the callee was not told that we could
+	}
+	p, err := c.editCallee(in)
+	switch {
+	case !c.offered && i >= 0 && c.pairs[i].complete(callee):
+		p = proposal{} // its offer has its answer, and this is no other one (RFC 3262 §5)
+	case err == nil:
 		p.into(m, in)
 		do = c.settleEarly(i, p, do)
+	case rseq != 0:
+		return c.refuseMedia(now, callee, err, do) // it is the answer
+	default:
+		p = proposal{} // a preview that cannot be used does not pass: the final answer decides
 	}
-	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &b.brought})
+	if rseq != 0 && c.offered && !p.empty() {
+		c.pairs[i].steady.complete[callee] = true
+	}
+	reliably := c.assured == required || c.assured == supported && rseq != 0
+	switch {
+	case !reliably && rseq != 0:
+		do = c.prack(i, rseq, do)
+	case reliably && i < 0:
+		return do // a response without Contact or tag makes no dialog that a PRACK could come in: it rings unheard
+	case reliably:
+		return c.pledges(now, i, pledge{msg: m, theirs: rseq, said: p}, do)
+	}
+	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought})
+}
+
+// dialogEnded takes a 199: one of the INVITE's early dialogs has ended, others have not. It is told to a caller that wants to
+// know, but never reliably: what it says the final answer makes plain (RFC 6228 §5, §6).
+func (c *Call) dialogEnded(in *message.Message, do []tu.Action) []tu.Action {
+	i := c.pairOf(in.To.Tag)
+	if i < 0 || c.pairs[i].over {
+		return do
+	}
+	if rseq := rseqOf(in); rseq != 0 {
+		if !c.pairs[i].inOrder(rseq) {
+			return do
+		}
+		do = c.prack(i, rseq, do)
+	}
+	if !c.wants199 || c.assured == required {
+		return do
+	}
+	m := c.relayed(in, c.invite, callee)
+	m.To.Tag = c.pairs[i].dlg[caller].Local.Tag
+	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought})
 }
 
 // errCrowded means that an INVITE has forked into more early dialogs than we follow.
@@ -84,7 +139,9 @@ var errCrowded = errors.New("call: too many early dialogs of one INVITE")
 // pairOf finds the pair of dialogs of a callee's To tag, -1 if there is none.
 func (c *Call) pairOf(tag string) int {
 	for i := range c.pairs {
-		if c.pairs[i].dlg[callee].Remote.Tag == tag && tag != "" {
+		d := &c.pairs[i].dlg[callee]
+		// A leg that was exchanged has a Call-ID of its own, and may have any tag.
+		if d.Remote.Tag == tag && tag != "" && (len(c.attempts) == 0 || d.CallID == c.attempts[0].sent.CallID) {
 			return i
 		}
 	}
@@ -130,6 +187,11 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 		return c.unavailable(now, code, reason.NoCapacity, do)
 	case c.otherwise(code):
 		return c.nextHop(now, code, reason.MediaForbidden, do)
+	case code == 422:
+		if do, ok := c.againLarger(now, m, do); ok {
+			return do
+		}
+		return c.refuse(now, 500, "", "callee", do) // of a session timer that the caller knows nothing of
 	}
 	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
 	do = tu.Judged(a.hop, b.peer, c.invite, m, do)
@@ -141,6 +203,9 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 	case code >= 300 && code < 400 && a.peer.Kind == tu.KindTrunk:
 		return c.refuse(now, 480, reason.NoRoute, "callee", do)
 	}
+	if do, taken := c.redirected(now, m, do); taken {
+		return do
+	}
 	out := c.relayed(m, c.invite, callee)
 	switch {
 	case code >= 300 && code < 400:
@@ -151,6 +216,8 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 		header.Redirect(m, out, host)
 	case code == 503:
 		out.Remove("Retry-After") // it would speak for the whole gate
+	case code == 421 && has(m, "Require", "100rel"):
+		out.Add("Require", "100rel") // which we could not offer in the caller's place
 	}
 	out.To.Tag = c.defaultTag()
 	return c.over(now, code, "", "callee", c.finalAnswer(out, do))

@@ -76,7 +76,7 @@ func (c *Call) close(now time.Time, code int, why reason.Reason, by string) tu.C
 	r := c.cdr
 	r.End, r.Code, r.Reason, r.EndedBy = c.wall(now), code, why, by
 	r.Attempts, r.Media = len(c.attempts), c.Carries()
-	if b := &c.legs[callee]; b.peer != nil {
+	if b := &c.legs[callee]; b.peer != nil && !c.loops(callee) {
 		c.cdrName(b.peer)
 		r.Trunk, r.Node, r.AoR = c.cdr.Trunk, c.cdr.Node, c.cdr.AoR
 		r.Destination = b.hop.Flow.Remote.String()

@@ -18,6 +18,7 @@ type relay struct {
 	tx       tu.TxID
 	ref      tu.Ref // 0: answered here, there is no far side
 	req      *message.Message
+	method   string // of ours to the far leg
 	seq      uint32 // its CSeq on the far leg
 	offer    proposal
 	far      proposal  // of a delayed offer: the far 2xx's
@@ -32,23 +33,34 @@ type relay struct {
 const maxRelays = 16
 
 // pass sends a request on as a request of the other leg's dialog.
-func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []tu.Action) []tu.Action {
+func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []tu.Action, extra ...message.Header) []tu.Action {
 	to := 1 - from
 	m := ev.Msg
 	d := &c.pairs[i].dlg[to]
-	out := d.Request(m.Method, 0)
+	method := m.Method
+	if method == "UPDATE" && c.legs[to].noUpdate && c.phase == established {
+		method = "INVITE" // it does not take the one, but the other says the same (RFC 3261 §14)
+	}
+	out := d.Request(method, 0)
 	out.MaxForwards = header.Forwards(m)
 	dir, hosts := c.hosts(from)
 	c.dress(out, to)
 	header.Copy(dir, m, out, hosts)
+	out.Headers = append(out.Headers, extra...)
+	c.conditions(m, out)
 	capable(out)
+	c.askTimer(out, to)
 	p.into(out, m)
+	_ = c.tied(from, m, out) // only an INVITE that opens a dialog can be refused for it
+	c.lastHand(to, m, out)
 	c.lastRef++
-	r := relay{from: from, pair: i, tx: ev.Tx, ref: c.lastRef, req: m, seq: out.CSeq, offer: p}
+	r := relay{from: from, pair: i, tx: ev.Tx, ref: c.lastRef, req: m, method: method, seq: out.CSeq, offer: p}
 	if m.Method == "INVITE" {
 		r.delayed = p.empty()
 		r.timerC = now.Add(timerC(c.legs[to].peer))
 		do = c.respond(from, ev.Tx, message.Reply(m, 100, ""), do)
+	} else if method == "INVITE" {
+		r.timerC = now.Add(lateUpdate)
 	}
 	c.relays = append(c.relays, r)
 	return append(do, tu.Send{Ref: r.ref, Msg: out, Hop: c.hopOf(to, d), Hide: &c.legs[from].brought})
@@ -59,6 +71,9 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	if leg := c.toldBy(ev.Ref); leg >= 0 {
 		return c.digitAnswered(now, leg, ev, do)
 	}
+	if k := c.ownOf(ev.Ref); k >= 0 {
+		return c.ownHeard(now, k, ev, do)
+	}
 	k, m := c.relayTo(ev.Ref), ev.Msg
 	if k < 0 || c.relays[k].closed {
 		return c.strayHeard(ev, do)
@@ -66,12 +81,15 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	r := &c.relays[k]
 	if m.Status < 200 {
 		// A provisional answer in a dialog says only that it takes time.
-		if !r.timerC.IsZero() {
+		if !r.timerC.IsZero() && r.req.Method == "INVITE" {
 			r.timerC = now.Add(timerC(c.legs[1-r.from].peer))
 		}
 		return do
 	}
 	ok := m.Status < 300
+	if ok && r.offers() && c.won >= 0 {
+		c.timerGiven(now, 1-r.from, m)
+	}
 	if r.delayed && ok {
 		if do, waits := c.needStreams(m, ev, do); waits {
 			return do
@@ -83,11 +101,13 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	switch {
 	case r.req.Method == "INVITE" && ok:
 		return c.reinviteAccepted(now, k, m, do)
+	case r.req.Method == "UPDATE" && ok:
+		return c.updateAccepted(now, k, m, do)
 	case r.answered:
 		c.relays = slices.Delete(c.relays, k, k+1)
 		return do
-	case r.req.Method == "UPDATE" && ok:
-		return c.updateAccepted(now, k, m, do)
+	case r.req.Method == "PRACK" && ok:
+		return c.prackAccepted(now, k, m, do)
 	default:
 		return c.relayAnswered(now, k, m, do)
 	}
@@ -121,8 +141,20 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 	r := c.relays[k]
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
+	c.referAnswered(&r, m.Status, m)
 	if challenge(m.Status) && !c.challengePasses(r.from) {
 		return c.inDialogChallenge(&r, m.Status, do)
+	}
+	switch {
+	case r.req.Method == "UPDATE" && (m.Status == 405 || m.Status == 501):
+		c.legs[to].noUpdate = true
+	case r.req.Method == "UPDATE" && r.method == "INVITE" && m.Status == 487:
+		return c.answer(r.from, r.tx, r.req, 504, do) // it took too long for an UPDATE
+	case r.req.Method != "INVITE" && m.Status == 408:
+		return c.answer(r.from, r.tx, r.req, 504, do) // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
+	}
+	if m.Status == 422 && c.tooSmall(to, m) {
+		return c.answer(r.from, r.tx, r.req, 491, do) // what was too short is our affair, and is not the next time
 	}
 	out := c.relayed(m, r.req, to)
 	copyBody(out, m)
@@ -138,15 +170,19 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 
 // gone reports whether an answer says that the far side has lost the call: "If the response for a request within a
 // dialog is a 481 … or a 408 … the UAC SHOULD terminate the dialog" (RFC 3261 §12.2.1.2); a 408 counts for INVITE only,
-// and a NOTIFY speaks for its subscription alone (RFC 5057 §5.1).
+// a NOTIFY speaks for its subscription alone (RFC 5057 §5.1), and a PRACK for a response that may be none of the far side's
+// last.
 func gone(method string, code int) bool {
-	return code == 481 && method != "NOTIFY" || code == 408 && method == "INVITE"
+	return code == 481 && method != "NOTIFY" && method != "PRACK" || code == 408 && method == "INVITE"
 }
 
 // relayFailed hears that a relayed request, or a BYE of ours, gets no answer.
 func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
 	if leg := c.toldBy(ev.Ref); leg >= 0 {
 		return c.digitFailed(leg, ev.Code, do)
+	}
+	if k := c.ownOf(ev.Ref); k >= 0 {
+		return c.ownFailed(now, k, ev, do)
 	}
 	k := c.relayTo(ev.Ref)
 	if k < 0 {
@@ -158,6 +194,7 @@ func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Act
 		return do
 	}
 	c.relays = slices.Delete(c.relays, k, k+1)
+	c.referAnswered(&r, ev.Code, nil)
 	if r.answered {
 		return do
 	}
@@ -180,15 +217,23 @@ func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Act
 func (c *Call) dropRelays(do []tu.Action) []tu.Action {
 	kept := c.relays[:0]
 	for _, r := range c.relays {
+		if r.apart() {
+			kept = append(kept, r)
+			continue
+		}
 		if !r.answered {
-			do = c.answer(r.from, r.tx, r.req, 487, do)
+			code := 487
+			if r.req.Method == "PRACK" && r.offer.empty() {
+				code = 200 // it acknowledges what was there to be acknowledged (RFC 3262 §3)
+			}
+			do = c.answer(r.from, r.tx, r.req, code, do)
 			r.answered = true
 		}
 		if r.closed {
 			do = c.ackDeclined(&r, do)
 			continue
 		}
-		if r.req.Method == "INVITE" {
+		if r.method == "INVITE" {
 			r.timerC = time.Time{}
 			do = append(do, tu.Cancel{Ref: r.ref}) // a bound for a far side that does not answer the BYE either
 		}

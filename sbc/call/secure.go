@@ -1,8 +1,10 @@
 package call
 
 import (
+	"cmp"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,14 +89,14 @@ func errSRTP(text string) error {
 	return &errMedia{code: 488, why: reason.MediaForbidden, text: "SDP: " + text, tell: text}
 }
 
-// warning tells a peer why its description is refused, where that helps it: a Warning of ours (RFC 3261 §20.43: 399, for a
-// person to read).
+// warning tells a peer why its description is refused, where that helps it: a Warning of ours (RFC 3261 §20.43).
 func (c *Call) warning(to int, err error) []message.Header {
 	e, ok := errors.AsType[*errMedia](err)
 	if !ok || e.tell == "" {
 		return nil
 	}
-	return []message.Header{{Name: "Warning", Value: "399 " + c.legs[to].hop.Here.Signal.String() + " \"" + e.tell + "\""}}
+	code := cmp.Or(e.warn, 399) // "arbitrary information to be presented to a human user"
+	return []message.Header{{Name: "Warning", Value: strconv.Itoa(code) + " " + c.legs[to].hop.Here.Signal.String() + " \"" + e.tell + "\""}}
 }
 
 // refuseMedia refuses the caller's INVITE for a description that cannot be passed, and leaves word of it for who asks why.
@@ -114,8 +116,12 @@ func (c *Call) refuseMedia(now time.Time, from int, err error, do []tu.Action) [
 // none, and that of an ACK (RFC 3261 §13.2.1).
 func (c *Call) answering(from int, m *message.Message) bool {
 	switch {
+	case m.Method == "PRACK" && m.IsRequest():
+		return c.pledged(m) // what a reliable response has offered (RFC 3262 §5)
 	case m.IsRequest():
 		return m.Method == "ACK"
+	case m.Method != "INVITE":
+		return true
 	case c.won < 0:
 		return c.offered
 	}
@@ -253,7 +259,7 @@ func (c *Call) sealOf(to, i int, d *sdp.Session) seal {
 	feedback = feedback && !line.ByHandshake() // what a browser has says nothing of other equipment
 	x := seal{ours: true, tag: 1}
 	wanted, suite, like := c.wantsSeal(to), offeredSuite, ""
-	now := l.media.seals
+	now := l.media.voices()
 	switch {
 	case i < len(now) && now[i].ours:
 		wanted, like = now[i].sealed() || l.peer.Media.SRTP == tu.SRTPRequired, now[i].proto

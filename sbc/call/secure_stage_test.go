@@ -12,6 +12,9 @@ import (
 // sealedHop gives a hop a setting of SRTP; "sealed" is a phone whose SRTP is optional and whose last call was SRTP, "keyed" one
 // that had it by DTLS, "checked" by DTLS and with ICE.
 func sealedHop(h tu.Hop, setting string) tu.Hop {
+	if h, is := ruled(h, setting); is {
+		return h
+	}
 	s, known := map[string]tu.SRTP{
 		"off": tu.SRTPOff, "optional": tu.SRTPOptional, "required": tu.SRTPRequired, "sealed": tu.SRTPOptional,
 		"keyed": tu.SRTPOptional, "checked": tu.SRTPOptional,

@@ -15,6 +15,7 @@ type game struct {
 	pick     func(n int) int
 	internal []tu.Event // answers of the core to actions, in order
 	begun    bool
+	rseqs    map[string]uint32 // the callee's last reliable response in each dialog
 }
 
 func newGame(t tester, pick func(n int) int) *game {
@@ -26,6 +27,8 @@ func newGame(t tester, pick func(n int) int) *game {
 // speak chooses how a peer has digits, and whether it has SRTP.
 func (g *game) speak(h *tu.Hop) {
 	h.Peer.Media.DTMF, h.Peer.Media.SRTP, h.Peer.Sealed = tu.DTMF(g.pick(3)), tu.SRTP(g.pick(3)), g.pick(2) == 0
+	g.lasts(h.Peer)
+	h.Peer.Transfer, h.Peer.Referral, h.Peer.Redirect = tu.Transfer(g.pick(3)), tu.Transfer(g.pick(3)), tu.Redirect(g.pick(3))
 }
 
 // speaking are hops with a way to have digits.
@@ -52,6 +55,8 @@ func (g *game) happen(ev tu.Event) {
 func (g *game) plan() tu.Routed {
 	names := []string{"node1", "node2"}
 	switch p := g.hop[caller].Peer; {
+	case g.c.moves != nil && g.c.moves.third != nil:
+		return g.planThird()
 	case p.Kind == tu.KindPhone:
 		names = []string{"pbx1", "pbx2"}
 	case p.Realm == nat.Phones:
@@ -61,7 +66,7 @@ func (g *game) plan() tu.Routed {
 		}
 		return tu.Routed{Hops: g.speaking(stageHop(name))} // a token is one phone
 	case p.Kind == tu.KindNode:
-		names = []string{"itsp1", "itsp2"}
+		names = []string{[]string{"itsp1", "itsp1", "itsp1:rules", "itsp1:numbers", "itsp1:untrusted", "itsp1:codes"}[g.pick(6)], "itsp2"}
 	}
 	if n := g.pick(5); n > 0 {
 		return tu.Routed{Hops: g.speaking(stageHop(names[0]), stageHop(names[1]))[:1+n%2]}
@@ -78,11 +83,12 @@ func (g *game) body(l int) []byte {
 		"audio:9::0+dtls+active+mux+ice+mid0@0.0.0.0", "audio:9::0+dtls+actpass+mux+ice2+mid0@0.0.0.0", "audio:4000::0+dtls2+passive",
 		"audio:4000::0+dtls+actpass+ice,video:4010::97=VP8/90000+dtls2+actpass+ice2+mid1,application:9::data+ice", "audio:4000::0+print+actpass",
 		"audio:4000::0+savp+seal", "audio:4000::0+savp+newseal", "audio:4000::0+savpf+gcm+seal", "audio:4000::0+seal", "audio:4000::0+savp",
-	}[g.pick(24)]
+		"image:4000", "audio:0,image:4006", "audio:4000::96=opus/48000/2+8+0+18,image:4006::tcp",
+	}[g.pick(27)]
 	if spec == "" {
 		return nil
 	}
-	return describe(own(g.hop[l]), spec)
+	return describe(homeOf(g.hop[l]), spec)
 }
 
 // move lets something happen. It reports false when there is nothing left that could.
@@ -94,7 +100,9 @@ func (g *game) move() bool {
 	if !g.begun {
 		g.begun = true
 		g.invites = 1
-		g.happen(g.arrive(caller, g.request(caller, "INVITE", "", 1, g.body(caller)), netip.AddrPort{}))
+		m := g.request(caller, "INVITE", "", 1, g.body(caller))
+		g.adorn(m)
+		g.happen(g.arrive(caller, m, netip.AddrPort{}))
 		return true
 	}
 	if len(g.internal) > 0 && g.pick(4) > 0 {
@@ -116,6 +124,8 @@ func (g *game) move() bool {
 		g.fail()
 	case n < 19:
 		g.rare()
+	default:
+		g.takeOver()
 	}
 	return true
 }
@@ -146,7 +156,7 @@ func (g *game) respond() {
 		return
 	}
 	x := open[g.pick(len(open))]
-	codes := []int{100, 180, 183, 200, 200, 200, 202, 302, 401, 407, 408, 481, 486, 487, 491, 503, 603}
+	codes := []int{100, 180, 183, 183, 199, 200, 200, 200, 202, 302, 401, 407, 408, 481, 422, 486, 487, 491, 500, 503, 603}
 	code := codes[g.pick(len(codes))]
 	switch {
 	case x.final != 0:
@@ -165,6 +175,11 @@ func (g *game) respond() {
 		body = nil
 	}
 	ev := g.response(x, code, calleeTag(x.hop, g.pick(3)), body)
+	g.adorn(ev.Msg)
+	g.leads(ev.Msg)
+	if x.msg.Method == "INVITE" && code < 200 {
+		g.reliably(ev.Msg)
+	}
 	if x.hop.Peer.Kind == tu.KindPhone && g.pick(10) == 0 {
 		ev.Flow = g.otherPort(ev.Flow)
 	}
@@ -189,7 +204,7 @@ func (g *game) ask() {
 	} else {
 		return
 	}
-	methods := []string{"BYE", "INVITE", "INVITE", "INVITE", "UPDATE", "UPDATE", "INFO", "OPTIONS", "NOTIFY", "REFER"}
+	methods := []string{"BYE", "INVITE", "INVITE", "INVITE", "UPDATE", "UPDATE", "PRACK", "PRACK", "PRACK", "INFO", "OPTIONS", "NOTIFY", "REFER", "REFER"}
 	method := methods[g.pick(len(methods))]
 	n := &g.invites
 	if l == callee {
@@ -206,6 +221,11 @@ func (g *game) ask() {
 		from = elsewhere
 	}
 	m := g.request(l, method, tag, cseq, body)
+	g.adorn(m)
+	g.refers(l, m)
+	if method == "PRACK" {
+		m.Add("RAck", g.rack(tag, g.pick(8)/7))
+	}
 	if method == "INFO" && g.pick(3) > 0 {
 		var kind string
 		m.Body, kind = digitBody([]string{"plain", "relay"}[g.pick(2)], []string{"5", "#/100", "16", "X"}[g.pick(4)])
@@ -312,7 +332,9 @@ func (g *game) fail() {
 }
 
 func (g *game) rare() {
-	switch g.pick(6) {
+	switch g.pick(7) {
+	case 6:
+		g.pass(16 * time.Minute)
 	case 4:
 		for l := range g.hop {
 			if h := g.hop[l]; h.Peer != nil && h.Peer.Kind == tu.KindPhone {

@@ -18,7 +18,7 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 	m := ev.Msg
 	c.invite, c.tx = m, ev.Tx
 	a := &c.legs[caller]
-	a.peer, a.callID = ev.Peer, m.CallID
+	a.peer, a.callID, a.guest = ev.Peer, m.CallID, true
 	a.user = header.ContactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
 	a.brought.Notice(m, ev.Flow.Remote.Addr())
@@ -29,15 +29,19 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 
 	// "If a UAS does not understand an option-tag listed in a Require header field, it MUST respond with 420" (RFC 3261
 	// §8.2.2.3).
-	if tags := header.Unsupported(m); len(tags) > 0 {
+	a.learn(m)
+	if tags := c.takeTags(m); len(tags) > 0 {
 		return c.refuseWith(now, 420, "", "sbc", do, message.Header{Name: "Unsupported", Value: strings.Join(tags, ", ")})
 	}
 	// "If the Max-Forwards value is 0 … 483" (RFC 3261 §16.3; RFC 7332 §4: a B2BUA does as a proxy does).
 	if m.MaxForwards == 0 {
 		return c.refuse(now, 483, reason.Loop, "sbc", do)
 	}
+	if small := c.timerAsked(caller, m); small != nil {
+		return c.refuseWith(now, 422, "", "sbc", do, small...)
+	}
 	up, err := dialog.UAS(m, "")
-	if err != nil {
+	if err != nil || badTies(m) {
 		return c.refuse(now, 400, reason.Malformed, "sbc", do)
 	}
 	c.up = up
@@ -165,6 +169,7 @@ func (c *Call) refuseWith(now time.Time, code int, why reason.Reason, by string,
 	m := message.Reply(c.invite, code, "")
 	m.To.Tag = c.defaultTag()
 	m.Headers = append(m.Headers, extra...)
+	c.lastHand(caller, nil, m)
 	return c.over(now, code, why, by, c.finalAnswer(m, do))
 }
 
@@ -174,6 +179,7 @@ func (c *Call) finalAnswer(m *message.Message, do []tu.Action) []tu.Action {
 		return do
 	}
 	c.final = true
+	c.answerTimer(caller, m)
 	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought})
 }
 
@@ -183,9 +189,10 @@ func (c *Call) over(now time.Time, code int, why reason.Reason, by string, do []
 		return do
 	}
 	do = c.giveUp(false, do)
+	do = c.endMoves(now, code, by, do)
 	c.phase = ending
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
-	do = c.dropRelays(do)
+	do = c.dropOwn(c.dropRelays(c.dropKept(do)))
 	if b := &c.legs[callee]; c.named && c.won < 0 && len(c.attempts) > 0 {
 		// The retry of a challenged INVITE has the same ids; it must not wait for hops that were given up.
 		do = append(do, tu.CloseDialog{Side: b.peer.Side, CallID: b.callID, Local: b.tag})

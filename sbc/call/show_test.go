@@ -95,16 +95,44 @@ func (p *player) details(m *message.Message, fields bool) string {
 	} else if m.Status > 100 {
 		fmt.Fprintf(&b, " %s", p.name(to, 'T'))
 	}
+	b.WriteString(p.parties(m))
+	var plain message.Header // what every INVITE with an offer says
+	if m.Method == "INVITE" && m.IsRequest() && to == "" && len(m.Body) > 0 {
+		plain = message.Header{Name: "Supported", Value: "100rel"}
+	}
+	offered := false
 	for _, h := range m.Headers {
 		if !fields || h.Name == "Content-Type" && h.Value == "application/sdp" || h.Name == "Allow" && h.Value == allow && m.Status != 405 {
 			continue
 		}
+		if h == plain {
+			offered = true
+			continue
+		}
+		if h.Name == "RSeq" {
+			h.Value = p.rseqText(to, h.Value)
+		}
 		fmt.Fprintf(&b, " %s:%s", h.Name, h.Value)
+	}
+	if plain.Name != "" && !offered {
+		b.WriteString(" no-100rel")
 	}
 	if len(m.Body) > 0 {
 		b.WriteString(" " + p.bodyText(m))
 	}
 	return b.String()
+}
+
+// rseqText counts the reliable responses of a dialog from the first one, whose number is random.
+func (p *player) rseqText(tag, value string) string {
+	if p.first == nil {
+		p.first = map[string]uint32{}
+	}
+	n, _ := strconv.ParseUint(value, 10, 32)
+	if _, known := p.first[tag]; !known {
+		p.first[tag] = uint32(n)
+	}
+	return fmt.Sprintf("+%d", uint32(n)-p.first[tag])
 }
 
 func (p *player) bodyText(m *message.Message) string {
@@ -121,7 +149,9 @@ func (p *player) bodyText(m *message.Message) string {
 		if l.Direction != sdp.SendRecv {
 			fmt.Fprintf(&b, ":%s", l.Direction)
 		}
-		if formats := strings.Join(l.Formats, "+"); formats != "0" {
+		if l.Type == "image" {
+			b.WriteString(faxText(m.Body, l.Proto))
+		} else if formats := strings.Join(l.Formats, "+"); formats != "0" {
 			fmt.Fprintf(&b, " [%s]", formatsText(m.Body, l.Formats))
 		}
 		b.WriteString(p.sealText(s, i) + p.webText(s, i, m.Body))
@@ -211,6 +241,9 @@ func recordText(r tu.CDR) string {
 		fmt.Fprintf(&b, " trunk=%s", r.Trunk)
 	}
 	fmt.Fprintf(&b, " node=%s attempts=%d", r.Node, r.Attempts)
+	for _, x := range r.Transfers {
+		fmt.Fprintf(&b, " %s=>%s", x.Leg, x.To)
+	}
 	if r.Duration > 0 {
 		fmt.Fprintf(&b, " talked=%v", time.Duration(r.Duration*float64(time.Second)))
 	}

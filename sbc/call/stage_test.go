@@ -24,9 +24,9 @@ var (
 )
 
 func settings() *Settings {
-	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Names: tu.NewNameKey([16]byte{2}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"))}
+	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Names: tu.NewNameKey([16]byte{2}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"))}
 	for side := range s.Destinations {
-		s.Destinations[side] = nat.DestinationRules{Side: nat.Side(side), Bind: gate[side], Own: [2][]netip.Addr{{gate[0]}, {gate[1]}}}
+		s.Destinations[side] = nat.DestinationRules{Side: nat.Side(side), Bind: gate[side], Own: [2][]netip.Addr{{gate[0], gate6[0]}, {gate[1], gate6[1]}}}
 	}
 	return s
 }
@@ -57,7 +57,7 @@ func phoneHop(name string) tu.Hop {
 		Media: tu.MediaPolicy{Latch: tu.LatchStrict}, RingTimeout: 60 * time.Second,
 	}
 	return tu.Hop{ID: p.Token, Peer: p, Flow: x.flow, Target: &uri, Here: tu.Local{
-		Interface: x.flow.Interface, Transport: x.flow.Transport, Signal: netip.AddrPortFrom(gate[0], 5060), Media: gate[0],
+		Interface: x.flow.Interface, Transport: x.flow.Transport, Signal: netip.AddrPortFrom(gateFor(nat.Outside, x.flow.Remote.Addr()), 5060), Media: gateFor(nat.Outside, x.flow.Remote.Addr()),
 	}}
 }
 
@@ -68,6 +68,9 @@ func stageHop(name string) tu.Hop {
 	}
 	if _, is := phoneAt[name]; is {
 		return phoneHop(name)
+	}
+	if h, is := sixHop(name); is {
+		return h
 	}
 	if inner, is := strings.CutPrefix(name, "pbx"); is { // a node as phones' calls see it
 		h := stageHop("node" + inner)
@@ -136,6 +139,7 @@ type stage struct {
 	want    map[string]bool // ACKs that are due, by dialog and CSeq
 	seqs    map[string]uint32
 	byed    map[string]bool
+	steady  map[string]*steadyAnswer
 	tags    []string          // our To tags towards the caller, in order of appearance
 	asked   int               // streams asked for and not yet given
 	held    int               // streams given
@@ -152,9 +156,9 @@ type stage struct {
 
 func newStage(t tester, from string) *stage {
 	s := &stage{
-		t: t, c: New(settings(), tu.Seed{7}), now: start, hop: [2]tu.Hop{stageHop(from)},
+		t: t, c: New(transferring(settings()), tu.Seed{7}), now: start, hop: [2]tu.Hop{stageHop(from)},
 		servers: map[tu.TxID]*server{}, clients: map[tu.Ref]*client{}, want: map[string]bool{},
-		seqs: map[string]uint32{}, byed: map[string]bool{}, port: 30000, flows: map[nat.Flow]bool{},
+		seqs: map[string]uint32{}, byed: map[string]bool{}, steady: map[string]*steadyAnswer{}, port: 30000, flows: map[nat.Flow]bool{},
 	}
 	for name := range phoneAt {
 		s.flows[phoneAt[name].flow] = true
@@ -179,8 +183,12 @@ func (s *stage) step(ev tu.Event) []tu.Action {
 			x.acked = true
 		}
 	}
+	s.acknowledged(ev)
 	do := s.c.Step(s.now, ev, nil)
 	s.take(do)
+	if repeating {
+		s.again(ev, do)
+	}
 	if d := s.c.Deadline(); !d.IsZero() {
 		if _, tick := ev.(tu.Tick); tick && d.Before(s.now) {
 			s.errorf("deadline %v lies before now", d.Sub(s.now))
@@ -304,6 +312,9 @@ func (s *stage) responded(a tu.Respond) {
 		x.final = a.Msg.Status
 	}
 	x.sent = a.Msg
+	if a.Tx == 1 {
+		s.reliable(a.Msg)
+	}
 	if x.leg == caller && x.msg.To.Tag == "" && a.Msg.Status > 100 && a.Msg.Status < 300 {
 		s.tagged(a.Msg.To.Tag)
 	}
@@ -344,10 +355,10 @@ func (s *stage) sent(a tu.Send) {
 		if m.CSeq <= s.seqs[d] {
 			s.errorf("CSeq %d after %d in %s", m.CSeq, s.seqs[d], d)
 		}
-		if s.byed[d] {
+		if s.byed[d] && m.Method != "NOTIFY" { // which may be of a usage that the BYE does not concern (RFC 5057 §4.1)
 			s.errorf("%s after BYE", m.Method)
 		}
-		s.byed[d] = m.Method == "BYE"
+		s.byed[d] = s.byed[d] || m.Method == "BYE"
 	}
 	s.seqs[d] = m.CSeq
 	s.reaches(a.Hop)
@@ -365,32 +376,14 @@ func (s *stage) reaches(h tu.Hop) {
 	}
 }
 
-// named checks that the ids of a phone's call follow from the phone's INVITE, and that no other call's do.
-func (s *stage) named(x *client) {
-	s.t.Helper()
-	if x.msg.Method != "INVITE" || x.msg.To.Tag != "" || len(s.order) == 0 {
-		return
-	}
-	in, p, set := s.servers[1].msg, s.hop[caller].Peer, s.c.set
-	who := p.Name
-	if p.Stranger {
-		who = in.From.URI.User + "@example.com"
-	}
-	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, who) &&
-		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, who) && x.msg.CSeq == in.CSeq
-	if follows != (p.Kind == tu.KindPhone) {
-		s.errorf("ids %s %s %d of a %s's call", x.msg.CallID, x.msg.From.Tag, x.msg.CSeq, p.Kind)
-	}
-}
-
 // offers checks that no leg has two open offers (RFC 3264 §4, RFC 3261 §14.1).
 func (s *stage) offers(x *client) {
 	s.t.Helper()
-	if x.msg.Method != "INVITE" && (x.msg.Method != "UPDATE" || len(x.msg.Body) == 0) || x.msg.To.Tag == "" {
+	if !s.offering(x.msg) || x.msg.To.Tag == "" {
 		return
 	}
 	for _, o := range s.clients {
-		if o.leg == x.leg && o.final == 0 && (o.msg.Method == "INVITE" && o.msg.To.Tag != "" || o.msg.Method == "UPDATE" && len(o.msg.Body) > 0) {
+		if o.leg == x.leg && o.final == 0 && o.msg.To.Tag == x.msg.To.Tag && s.offering(o.msg) {
 			s.errorf("two open offers towards the %s", legNames[x.leg])
 		}
 	}
@@ -416,9 +409,9 @@ func (s *stage) wire(m *message.Message, side nat.Side) {
 	if err != nil {
 		s.errorf("%v: %+v", err, m)
 	}
-	foreign := []string{"10.0.0.", "inside-id", "pbxtag"}
+	foreign := []string{"10.0.0.", "inside-id", "pbxtag", "fd00:"}
 	if side == nat.Inside {
-		foreign = []string{"203.0.113.", "outside-id", "itsptag", "198.51.100.", "192.168."}
+		foreign = []string{"203.0.113.", "outside-id", "itsptag", "198.51.100.", "192.168.", "2001:db8:"}
 	}
 	for _, f := range foreign {
 		if strings.Contains(string(b), f) {

@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -19,7 +20,9 @@ type View struct {
 	From, To    string
 	Start       time.Time
 	Answer      time.Time
-	Legs        []LegView // the caller's, then the callee's once there is one
+	Transfers   []tu.Transferral // what its legs have been exchanged for
+	Moving      string           // what is under way: "callee → 205, ringing"; empty: nothing
+	Legs        []LegView        // the caller's, then the callee's once there is one
 	Streams     []StreamView
 }
 
@@ -44,6 +47,7 @@ func (c *Call) View() View {
 		ID: c.id, Correlation: c.cdr.Correlation, Direction: c.cdr.Direction, State: c.state(), Trunk: c.cdr.Trunk,
 		Node: c.cdr.Node, AoR: c.cdr.AoR, From: c.cdr.From, To: c.cdr.To, Start: c.cdr.Start, Answer: c.cdr.Answer,
 	}
+	v.Transfers, v.Moving = slices.Clone(c.cdr.Transfers), c.underWay()
 	for i := range c.legs {
 		l := &c.legs[i]
 		if l.peer == nil {
@@ -53,7 +57,9 @@ func (c *Call) View() View {
 		case tu.KindTrunk:
 			v.Trunk = l.peer.Name
 		case tu.KindNode:
-			v.Node = l.peer.Name
+			if !c.loops(i) { // which is another call of ours, and has a peer of its own
+				v.Node = l.peer.Name
+			}
 		case tu.KindPhone:
 			v.AoR = l.peer.Name
 		}

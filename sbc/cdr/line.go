@@ -32,7 +32,11 @@ func Clean(r tu.CDR) tu.CDR {
 	}
 	r.Reason = reason.Reason(text(string(r.Reason)))
 	r.Duration = number(r.Duration)
-	r.Media = slices.Clone(r.Media) // the caller's stay as they are
+	r.Transfers = slices.Clone(r.Transfers) // the caller's stay as they are
+	for i := range r.Transfers {
+		r.Transfers[i].Leg, r.Transfers[i].To = text(r.Transfers[i].Leg), text(r.Transfers[i].To)
+	}
+	r.Media = slices.Clone(r.Media)
 	for i := range r.Media {
 		m := &r.Media[i]
 		m.Codec, m.Packet = text(m.Codec), number(m.Packet)

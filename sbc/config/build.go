@@ -52,7 +52,8 @@ func buildMedia(d *Document) Media {
 func buildPBX(p *PBXSection) PBX {
 	out := PBX{
 		Domain: p.Domain, Sources: p.Sources.Prefixes(), AttemptTimeout: p.AttemptTimeout.Std(), Limits: p.Limits, SRTP: srtpOf(p.SRTP),
-		Probe: Probe{Interval: p.Health.Interval.Std(), Failures: p.Health.Failures, Successes: p.Health.Successes},
+		SessionTimer: p.SessionTimer.Std(),
+		Probe:        Probe{Interval: p.Health.Interval.Std(), Failures: p.Health.Failures, Successes: p.Health.Successes},
 	}
 	for _, n := range p.Nodes {
 		transport, _ := nat.ParseTransport(n.Transport)
@@ -71,6 +72,14 @@ func dtmfOf(word string) tu.DTMF {
 	return map[string]tu.DTMF{"pass": tu.DTMFPass, "rfc4733": tu.DTMFEvents, "info": tu.DTMFInfo}[word]
 }
 
+func transferOf(word string) tu.Transfer {
+	return map[string]tu.Transfer{"pass": tu.TransferPass, "local": tu.TransferLocal, "reject": tu.TransferReject}[word]
+}
+
+func redirectOf(word string) tu.Redirect {
+	return map[string]tu.Redirect{"pass": tu.RedirectPass, "follow": tu.RedirectFollow, "reject": tu.RedirectReject}[word]
+}
+
 func realms(names []string) (out [2]bool) {
 	for _, n := range names {
 		for _, r := range [2]nat.Realm{nat.Phones, nat.Trunks} {
@@ -87,6 +96,8 @@ func buildTrunks(list []TrunkEntry) []Trunk {
 		t := Trunk{
 			Name: e.Name, Sources: effectiveSources(e).Prefixes(), MediaSources: e.MediaSources.Prefixes(),
 			External: e.ExternalAddress.Addr, Symmetric: e.Symmetric, RingTimeout: e.RingTimeout.Std(), SRTP: srtpOf(e.SRTP), DTMF: dtmfOf(e.DTMF),
+			Transfer: transferOf(e.Transfer), Referral: transferOf(e.Referral), Redirect: redirectOf(e.Redirect),
+			Codecs: e.Codecs, SessionTimer: e.SessionTimer.Std(), MaxCall: e.MaxCall.Std(),
 			Probe: Probe{Interval: e.Keepalive.Interval.Std(), Failures: e.Keepalive.Failures, Successes: e.Keepalive.Successes},
 		}
 		if e.Keepalive.Method == "none" {
@@ -96,6 +107,7 @@ func buildTrunks(list []TrunkEntry) []Trunk {
 			transport, _ := nat.ParseTransport(p.Transport)
 			t.Peers = append(t.Peers, Peer{Address: p.Address.AddrPort, Transport: transport, Weight: p.Weight, Priority: p.Priority})
 		}
+		t.Rules = buildRules(&e.Headers, &e.Numbers, &e.Identity, &e.Codes)
 		for _, m := range e.Outbound.Match {
 			t.Outbound = append(t.Outbound, m.Regexp())
 		}

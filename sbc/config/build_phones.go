@@ -15,6 +15,7 @@ func buildPhones(d *Document) Phones {
 		Domains: servedDomains(d), Unregistered: p.Unregistered, Outside: p.Registration.Outside.Std(),
 		Contacts: p.Registration.Contacts, PerSource: p.Registration.PerSource, Keepalive: p.Keepalive.Interval.Std(),
 		RingTimeout: p.RingTimeout.Std(), SRTP: srtpOf(p.SRTP), DTMF: dtmfOf(p.DTMF),
+		Transfer: transferOf(p.Transfer), Codecs: p.Codecs, SessionTimer: p.SessionTimer.Std(), MaxCall: p.MaxCall.Std(),
 	}
 	out.Latch = map[string]tu.Latch{"strict": tu.LatchStrict, "delayed": tu.LatchDelayed, "off": tu.LatchOff}[p.Latching]
 	for _, name := range p.TrustedHeaders {
@@ -25,6 +26,7 @@ func buildPhones(d *Document) Phones {
 			out.Origins = append(out.Origins, o)
 		}
 	}
+	out.Rules = buildRules(&p.Headers, nil, nil, &p.Codes)
 	for _, r := range p.Reachable {
 		out.Reachable = append(out.Reachable, r.Regexp())
 	}

@@ -30,7 +30,9 @@ func Default() *Document {
 			Unregistered: "drop",
 			Registration: RegistrationSection{Outside: Duration(time.Minute), Contacts: 8, PerSource: 200},
 			Keepalive:    PhoneKeepalive{Interval: Duration(25 * time.Second)},
-			Latching:     "strict", SRTP: "optional", DTMF: "pass", RingTimeout: Duration(180 * time.Second),
+			Latching:     "strict", SRTP: "optional", DTMF: "pass", Transfer: "pass",
+			RingTimeout: Duration(180 * time.Second),
+			MaxCall:     Duration(12 * time.Hour),
 		},
 		Policy: PolicySection{
 			Strangers: StrangersSection{
@@ -72,10 +74,11 @@ func (e *PeerEntry) setDefaults() { *e = PeerEntry{Transport: "udp", Weight: 1, 
 
 func (e *TrunkEntry) setDefaults() {
 	*e = TrunkEntry{
-		Mode: "address", SRTP: "off", DTMF: "pass",
-		Keepalive:   KeepaliveSection{Method: "options", Interval: Duration(30 * time.Second), Failures: 3, Successes: 2},
-		RingTimeout: Duration(180 * time.Second),
-		Outbound:    OutboundSection{Match: []Pattern{mustPattern(`^\+?[0-9]{2,15}$`)}},
+		Mode: "address", SRTP: "off", DTMF: "pass", Transfer: "local", Referral: "reject", Redirect: "pass",
+		Keepalive:    KeepaliveSection{Method: "options", Interval: Duration(30 * time.Second), Failures: 3, Successes: 2},
+		SessionTimer: Duration(1800 * time.Second), RingTimeout: Duration(180 * time.Second), MaxCall: Duration(12 * time.Hour),
+		Outbound: OutboundSection{Match: []Pattern{mustPattern(`^\+?[0-9]{2,15}$`)}},
+		Identity: passIdentity(),
 	}
 }
 

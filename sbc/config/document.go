@@ -110,6 +110,7 @@ type PBXSection struct {
 	Health         HealthSection `yaml:"health"`
 	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"`                    // no answer at all within: the next hop
 	SRTP           string        `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
+	SessionTimer   Duration      `yaml:"session_timer" reload:"new calls"`                      // asked for (RFC 4028); 0: only granted
 	// Limits is what may reach the PBX of new requests by method, all sources together; * is every method not listed.
 	Limits map[string]Rate `yaml:"limits" reload:"live"`
 }
@@ -140,10 +141,20 @@ type TrunkEntry struct {
 	ExternalAddress Addr             `yaml:"external_address,omitempty" reload:"new calls"` // own one for this trunk
 	Symmetric       bool             `yaml:"symmetric" reload:"new calls"`                  // responses always to the packet's source
 	Keepalive       KeepaliveSection `yaml:"keepalive"`
-	SRTP            string           `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
-	DTMF            string           `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`     // how it sends and takes digits
-	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"`                       // from the first 18x to the final answer
+	SRTP            string           `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"`  // keys in SDP (RFC 4568)
+	DTMF            string           `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`      // how it sends and takes digits
+	Codecs          Words            `yaml:"codecs" reload:"new calls"`                              // the only ones that pass, in that order; none: all
+	SessionTimer    Duration         `yaml:"session_timer" reload:"new calls"`                       // asked for (RFC 4028); 0: only granted
+	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"`                        // from the first 18x to the final answer
+	MaxCall         Duration         `yaml:"max_call" reload:"new calls"`                            // from the answer to the end; 0: no bound
+	Transfer        string           `yaml:"transfer" oneof:"pass|local|reject" reload:"new calls"`  // what becomes of the PBX's REFER towards it
+	Referral        string           `yaml:"referral" oneof:"pass|local|reject" reload:"new calls"`  // what becomes of its own
+	Redirect        string           `yaml:"redirect" oneof:"pass|follow|reject" reload:"new calls"` // what becomes of its 3xx
 	Outbound        OutboundSection  `yaml:"outbound"`
+	Numbers         NumbersSection   `yaml:"numbers"`
+	Headers         HeadersSection   `yaml:"headers"`
+	Identity        IdentitySection  `yaml:"identity"`
+	Codes           CodesSection     `yaml:"codes"`
 }
 
 // PeerEntry is one address of a provider.

@@ -12,7 +12,13 @@ type PhonesSection struct {
 	DTMF           string              `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`     // how they send and take digits
 	TrustedHeaders []string            `yaml:"trusted_headers" reload:"new calls"`                    // pass from a phone besides those of every phone
 	Origins        []string            `yaml:"origins" reload:"live"`                                 // web sites whose pages may open a WebSocket; empty: all
+	Codecs         Words               `yaml:"codecs" reload:"new calls"`                             // the only ones that pass, in that order; none: all
+	SessionTimer   Duration            `yaml:"session_timer" reload:"new calls"`                      // asked for (RFC 4028); 0: only granted
 	RingTimeout    Duration            `yaml:"ring_timeout" reload:"new calls"`                       // from the first 18x to the final answer; 0: no bound
+	MaxCall        Duration            `yaml:"max_call" reload:"new calls"`                           // from the answer to the end; 0: no bound
+	Transfer       string              `yaml:"transfer" oneof:"pass|local|reject" reload:"new calls"` // what becomes of a REFER towards them, and of theirs
+	Headers        HeadersSection      `yaml:"headers"`
+	Codes          CodesSection        `yaml:"codes"`
 }
 
 // RegistrationSection bounds the bindings of phones.

@@ -66,7 +66,7 @@ func TestManualShowsDefaults(t *testing.T) {
 	examples := []string{
 		"outside.address", "outside.external_address", "inside.address", "pbx.domain", "pbx.nodes", "pbx.sources", "trunks",
 		"policy.white_list", "policy.black_list", "policy.feeds", "policy.message_rules", "policy.deny_user_agents", "policy.rate_limits",
-		"policy.calls",
+		"policy.calls", "phones.headers", "phones.codes",
 	}
 	for _, c := range Diff(&Snapshot{doc: Default()}, snap) {
 		shown := false
@@ -82,7 +82,7 @@ func TestManualShowsDefaults(t *testing.T) {
 		examples   string
 	}{
 		{&snap.doc.PBX.Nodes[0], &NodeEntry{}, "address"},
-		{&snap.doc.Trunks[0], &TrunkEntry{}, "name peers sources media_sources"},
+		{&snap.doc.Trunks[0], &TrunkEntry{}, "name peers sources media_sources numbers headers codes"},
 		{&snap.doc.Trunks[0].Peers[0], &PeerEntry{}, "address"},
 		{&snap.doc.Policy.WhiteList[1], &WhiteEntry{}, "range comment"},
 		{&snap.doc.Policy.BlackList[1], &BlackEntry{}, "range until comment"},

@@ -38,6 +38,9 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 // MarshalText writes the expression as it was written.
 func (p Pattern) MarshalText() ([]byte, error) { return []byte(p.text), nil }
 
+// IsZero reports whether no expression was written.
+func (p Pattern) IsZero() bool { return p.re == nil }
+
 // String is the expression as it was written.
 func (p Pattern) String() string { return p.text }
 

@@ -61,6 +61,11 @@ type Phones struct {
 	Trusted      []string      // header fields, in canonical spelling, that pass from a phone besides those of every phone
 	Origins      []string      // of pages that may open a WebSocket, as browsers write them (RFC 6454 §6.2); none: all
 	RingTimeout  time.Duration // from the first 18x to the final answer; 0: no bound
+	Codecs       []string      // the only ones that pass, in the order of preference; none: all
+	SessionTimer time.Duration // asked for; 0: only granted
+	MaxCall      time.Duration // from the answer to the end; 0: no bound
+	Transfer     tu.Transfer   // of a REFER towards them, and of theirs
+	Rules        *tu.Rules     // of their header fields and answers; nil: none
 }
 
 // Media is the relay's configuration.
@@ -82,6 +87,7 @@ type PBX struct {
 	Probe          Probe
 	AttemptTimeout time.Duration
 	SRTP           tu.SRTP
+	SessionTimer   time.Duration   // asked for; 0: only granted
 	Limits         map[string]Rate // new requests towards it by method, all sources together; * is every method not listed
 }
 
@@ -103,9 +109,16 @@ type Trunk struct {
 	Symmetric    bool
 	Probe        Probe // Interval 0: none
 	RingTimeout  time.Duration
+	Codecs       []string      // the only ones that pass, in the order of preference; none: all
+	SessionTimer time.Duration // asked for; 0: only granted
+	MaxCall      time.Duration // from the answer to the end; 0: no bound
 	SRTP         tu.SRTP
 	DTMF         tu.DTMF
+	Transfer     tu.Transfer      // of the PBX's REFER towards it
+	Referral     tu.Transfer      // of its own
+	Redirect     tu.Redirect      // of its 3xx
 	Outbound     []*regexp.Regexp // anchored; none: no calls out
+	Rules        *tu.Rules        // of its numbers, names, header fields and answers; nil: none
 }
 
 // Peer is one address of a provider.

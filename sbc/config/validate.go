@@ -75,6 +75,7 @@ func (c *checker) sides() {
 		c.bound(path+".address", l.address, out.Address)
 		c.external(path+".external_address", l.external, either(l.address, out.Address))
 	}
+	c.sharing(out.Address, in.Address)
 	c.listener("inside.phones", in.Phones.ports(), len(in.Phones.Address))
 	c.listener("inside.trunks", in.Trunks.ports(), len(in.Trunks.Address))
 	c.bound("inside.phones.address", in.Phones.Address, in.Address)
@@ -107,8 +108,7 @@ func (c *checker) listener(path string, ports Ports, addresses int) {
 	}
 }
 
-// bound checks addresses that sockets are opened on; side are those of the whole side, the first of which media is
-// relayed by.
+// bound checks addresses that sockets are opened on; side are those of the whole side, by which media is relayed.
 func (c *checker) bound(path string, list, side Addrs) {
 	for i, a := range list {
 		at := index(path, i)
@@ -121,10 +121,10 @@ func (c *checker) bound(path string, list, side Addrs) {
 				"%s is a wildcard: what peers are told and media ports need one concrete address", a)
 		case a.IsMulticast() || a.IsLinkLocalUnicast() || a == broadcast:
 			c.fail(at, "write an address of one of this machine's network cards", "%s cannot be bound for calls", a)
-		case side[0].IsValid() && a.Is4() != side[0].Is4():
-			// A peer of the other family would be told a media address that nobody listens on: silent audio.
-			c.fail(at, "leave it out, or run a second instance for the other family",
-				"%s: both address families on one side are not available in this version", a)
+		case !hasFamily(side, a.Addr):
+			// Its peers would be told a media address that nobody listens on: silent audio.
+			c.fail(at, "give the side an address of that family as well: media is relayed by those of the side",
+				"the side has no address of the family of %s", a)
 		}
 	}
 	c.onePerFamily(path, list)
@@ -175,6 +175,19 @@ func hasFamily(list Addrs, like netip.Addr) bool {
 var sharedSpace = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
 func isPrivate(a netip.Addr) bool { return a.IsPrivate() || sharedSpace.Contains(a) }
+
+// sharing refuses sides that have one address in common and another one each: their media ports are one pool, which is bound
+// once in each family.
+func (c *checker) sharing(out, in Addrs) {
+	if !slices.ContainsFunc(out, func(a Addr) bool { return a.IsValid() && slices.Contains(in, a) }) {
+		return
+	}
+	for i, a := range in {
+		if other, ok := out.Of(a.Addr); ok && a.IsValid() && other != a.Addr {
+			c.fail(index("inside.address", i), "share both addresses or none", "the sides share an address of one family, and have %s and %s in the other", other, a)
+		}
+	}
+}
 
 // private warns of a private address outside that nobody translates, unless all providers are in private networks too.
 func (c *checker) private() {

@@ -43,6 +43,7 @@ func (c *checker) pbx() {
 	c.noAny("pbx.sources", p.Sources, "anyone could call out")
 	c.probe("pbx.health.interval", p.Health.Interval)
 	c.attempt("pbx.attempt_timeout", p.AttemptTimeout)
+	c.sessions("pbx.session_timer", p.SessionTimer)
 	c.pbxLimits()
 }
 
@@ -166,6 +167,13 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 	c.noAny(path+".media_sources", t.MediaSources, "anyone could send audio into its calls")
 	c.probe(path+".keepalive.interval", t.Keepalive.Interval)
 	c.ring(path+".ring_timeout", t.RingTimeout)
+	c.sessions(path+".session_timer", t.SessionTimer)
+	c.longest(path+".max_call", t.MaxCall)
+	c.codecs(path+".codecs", t.Codecs)
+	c.headers(path+".headers", &t.Headers)
+	c.numbers(path+".numbers", &t.Numbers)
+	c.identity(path+".identity", &t.Identity)
+	c.codes(path+".codes", &t.Codes)
 }
 
 func one(a Addr) Addrs {

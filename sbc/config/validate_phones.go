@@ -38,6 +38,11 @@ func (c *checker) phones() {
 	c.trusted("phones.trusted_headers", p.TrustedHeaders)
 	c.origins("phones.origins", p.Origins)
 	c.ring("phones.ring_timeout", p.RingTimeout)
+	c.sessions("phones.session_timer", p.SessionTimer)
+	c.longest("phones.max_call", p.MaxCall)
+	c.codecs("phones.codecs", p.Codecs)
+	c.headers("phones.headers", &p.Headers)
+	c.codes("phones.codes", &p.Codes)
 	c.reachableUsers(p)
 	if c.doc.Outside.Phones.ports() == (Ports{}) {
 		return

@@ -53,6 +53,7 @@ func (b noAssembly) New(time.Time, tu.Seed, tu.UserID, *tu.Arrived) (tu.User, An
 	return b.bench, Answer{}
 }
 
+func (noAssembly) Taker(*tu.Arrived) (tu.UserID, bool)              { return 0, false }
 func (noAssembly) Route(time.Time, tu.Route) tu.Routed              { return tu.Routed{} }
 func (noAssembly) Health(time.Time, tu.Health)                      {}
 func (noAssembly) Note(time.Time, tu.Note)                          {}

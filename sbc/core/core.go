@@ -72,6 +72,9 @@ type Assembly interface {
 	// New makes the user for a request outside any dialog, or refuses it. It may name the peer in ev more closely, now
 	// that there is a whole message to tell phones at one address apart.
 	New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, Answer)
+	// Taker names the user that takes a request outside dialogs, where that is not for a new one: an INVITE that replaces a
+	// dialog of it (RFC 3891).
+	Taker(ev *tu.Arrived) (id tu.UserID, ok bool)
 	// Route answers a Route action.
 	Route(now time.Time, r tu.Route) tu.Routed
 	// Health takes what a probe found.

@@ -109,6 +109,15 @@ func (c *Core) Holds(side nat.Side, callID, local string) bool {
 	return c.dialogs[dialogKey{side: side, callID: callID, local: local}] != nil
 }
 
+// Holder is the user that has a dialog, by our side of it. It runs in the core's turn.
+func (c *Core) Holder(side nat.Side, callID, local string) (id tu.UserID, ok bool) {
+	d := c.dialogs[dialogKey{side: side, callID: callID, local: local}]
+	if d == nil {
+		return 0, false
+	}
+	return d.user, true
+}
+
 func tones(t *tu.Tones) media.Tones {
 	out := media.Tones{Serial: t.Serial, Count: t.Count}
 	for i := range t.List {

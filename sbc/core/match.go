@@ -91,6 +91,11 @@ func (c *Core) dispatch(now time.Time, e *transaction.Effect) {
 		c.refuse(now, e, peer, Answer{Code: 482, Why: reason.Loop})
 		return
 	}
+	if id, ok := c.cfg.Assembly.Taker(&c.arrived); ok && c.users[id] != nil {
+		c.table.Own(e.ID, uint64(id), "")
+		c.tell(id, c.arrived)
+		return
+	}
 	uid := c.lastID + 1
 	u, refusal := c.cfg.Assembly.New(now, c.seed(), uid, &c.arrived)
 	if u == nil {

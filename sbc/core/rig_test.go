@@ -56,6 +56,7 @@ type rig struct {
 	script  func(a *actor, now time.Time, ev tu.Event) []tu.Action
 	abort   func(a *actor, now time.Time) []tu.Action
 	route   func(r tu.Route) tu.Routed
+	taker   func(ev *tu.Arrived) (tu.UserID, bool)
 	check   func(m *message.Message) (int, bool)
 	refuse  error // of Send
 	ports   int   // that the relay has; released ones come back
@@ -195,6 +196,14 @@ func (f fakeAssembly) New(_ time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrive
 	a.tag = a.ids.Tag()
 	f.r.users = append(f.r.users, a)
 	return a, Answer{}
+}
+
+func (f fakeAssembly) Taker(ev *tu.Arrived) (tu.UserID, bool) {
+	f.r.fault("Taker")
+	if f.r.taker != nil {
+		return f.r.taker(ev)
+	}
+	return 0, false
 }
 
 func (f fakeAssembly) Route(_ time.Time, r tu.Route) tu.Routed {

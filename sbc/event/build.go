@@ -18,8 +18,8 @@ func (s *Subscription) name() {
 		return
 	}
 	aor := m.From.URI.User + "@" + strings.ToLower(s.set.Domain)
-	b.callID = s.set.Names.CallID("SUBSCRIBE", m.CallID, m.From.Tag, aor)
-	b.tag = s.set.Names.Tag(s.set.Tags, "SUBSCRIBE", m.CallID, m.From.Tag, aor)
+	b.callID = s.set.Names.CallID(m.Method, m.CallID, m.From.Tag, aor)
+	b.tag = s.set.Names.Tag(s.set.Tags, m.Method, m.CallID, m.From.Tag, aor)
 	b.dlg.LocalSeq = m.CSeq
 }
 
@@ -68,7 +68,7 @@ func (s *Subscription) relayed(far, req *message.Message, from int) *message.Mes
 	near := &s.legs[1-from]
 	m := message.Reply(req, far.Status, far.Reason)
 	m.To.Tag = near.toTag(req)
-	if far.Status < 300 && req.Method == "SUBSCRIBE" {
+	if far.Status < 300 && Starts(req.Method) {
 		m.Headers = append(m.Headers, near.contact()) // RFC 6665 §8.2.1, table 2: it makes and refreshes the dialog
 	}
 	dir, hosts := s.hosts(from)
@@ -76,12 +76,26 @@ func (s *Subscription) relayed(far, req *message.Message, from int) *message.Mes
 	if far.Status == 503 {
 		m.Remove("Retry-After") // it would speak for the whole gate
 	}
+	s.lastHand(1-from, far, m)
 	return m
+}
+
+// lastHand is the last hand on a message to a leg. in is what it was made of; nil: it is our own. What is added to it afterwards,
+// body, Contact and tag, no rule can name.
+func (s *Subscription) lastHand(to int, in, out *message.Message) {
+	header.Finish(s.legs[1-to].hop.Peer, s.legs[to].hop.Peer, in, out)
 }
 
 func (s *Subscription) reply(to int, req *message.Message, code int) *message.Message {
 	m := message.Reply(req, code, "")
 	m.To.Tag = s.legs[to].toTag(req)
+	return m
+}
+
+// ours is a final answer of our own in the place of the far leg's.
+func (s *Subscription) ours(to int, req *message.Message, code int) *message.Message {
+	m := s.reply(to, req, code)
+	s.lastHand(to, nil, m)
 	return m
 }
 
@@ -97,6 +111,7 @@ func (l *leg) toTag(req *message.Message) string {
 func (s *Subscription) answer(to int, tx tu.TxID, req *message.Message, code int, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := s.reply(to, req, code)
 	m.Headers = append(m.Headers, extra...)
+	s.lastHand(to, nil, m)
 	return s.respond(to, tx, m, do)
 }
 
@@ -120,16 +135,12 @@ func (s *Subscription) stray(ev tu.Arrived, code int, do []tu.Action) []tu.Actio
 	return append(do, tu.Respond{Tx: ev.Tx, Side: side, Msg: m})
 }
 
-// copyBody passes a body as it is; without a type nobody could read it (RFC 3261 §20.15).
-func copyBody(out, in *message.Message) {
-	if kind, _ := in.Get("Content-Type"); kind != "" && len(in.Body) > 0 {
-		out.Body = in.Body
-		out.Set("Content-Type", kind)
-	}
-}
-
 // hosts are the way of a message of a leg, and the hosts that it bears towards the other one.
 func (s *Subscription) hosts(from int) (header.Direction, header.Hosts) {
 	dir := header.DirectionOf(s.legs[from].hop.Peer, s.legs[1-from].hop.Peer)
-	return dir, header.HostsFor(dir, s.legs[from].hop.Peer, s.legs[1-from].hop)
+	hosts := header.HostsFor(dir, s.legs[from].hop.Peer, s.legs[1-from].hop)
+	if s.legs[from].side() == nat.Inside {
+		hosts.User = s.set.Behind
+	}
+	return dir, hosts
 }

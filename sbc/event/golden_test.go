@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +82,9 @@ type player struct {
 	*stage
 	names map[string]string // ids of ours, by what they are called in the file
 }
+
+// veiled is an id in a body as 204 was shown it.
+var veiled = regexp.MustCompile(`VEIL:[^"]+`)
 
 // words are the arguments of an event: name=value.
 type words map[string]string
@@ -269,7 +273,8 @@ func adorn(m *message.Message, w words) {
 		case k == "state":
 			m.Set("Subscription-State", v)
 		case k == "text":
-			m.Body = []byte(v)
+			v = veiled.ReplaceAllStringFunc(v, func(id string) string { return settings().Ties.Veil("204@example.com", id[len("VEIL:"):]) })
+			m.Body = []byte(strings.ReplaceAll(v, `\n`, "\r\n"))
 			if _, typed := w["type"]; !typed {
 				m.Set("Content-Type", "text/plain")
 			}

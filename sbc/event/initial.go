@@ -85,8 +85,12 @@ func (s *Subscription) accepted(now time.Time, i int, m *message.Message, do []t
 		do = s.open(subscriber, do)
 	}
 	out := s.relayed(m, s.req, notifier)
-	copyBody(out, m)
-	return s.respond(subscriber, s.tx, out, do)
+	s.copyBody(notifier, out, m)
+	do = s.respond(subscriber, s.tx, out, do)
+	if !s.over && s.unreported(m) {
+		return s.finish(do)
+	}
+	return do
 }
 
 // preliminary makes the dialog with the notifier of a 2xx. A NOTIFY, from whichever notifier the SUBSCRIBE has forked to,
@@ -130,11 +134,11 @@ func (s *Subscription) verdict(
 	challenge := code == 401 || code == 407
 	switch {
 	case challenge && !(l.phone() && far.hop.Peer.Kind == tu.KindNode):
-		return s.reply(near, req, away), append(do, s.challengeStays(near, req.Method, code))
+		return s.ours(near, req, away), append(do, s.challengeStays(near, req.Method, code))
 	case code == 408:
-		return s.reply(near, req, 504), do // "MUST NOT" be passed (RFC 4320 §4.2)
+		return s.ours(near, req, 504), do // "MUST NOT" be passed (RFC 4320 §4.2)
 	case code >= 300 && code < 400 && peer.Kind == tu.KindTrunk:
-		return s.reply(near, req, 480), do
+		return s.ours(near, req, 480), do
 	}
 	out := s.relayed(m, req, 1-near)
 	if code >= 300 && code < 400 {
@@ -144,7 +148,7 @@ func (s *Subscription) verdict(
 		}
 		header.Redirect(m, out, host)
 	}
-	copyBody(out, m)
+	s.copyBody(1-near, out, m)
 	return out, do
 }
 
@@ -202,6 +206,7 @@ func (s *Subscription) refuseFor(code int, why reason.Reason, do []tu.Action) []
 func (s *Subscription) refuse(code int, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := s.reply(subscriber, s.req, code)
 	m.Headers = append(m.Headers, extra...)
+	s.lastHand(subscriber, nil, m)
 	s.phase = refused
 	return s.finish(s.respond(subscriber, s.tx, m, do))
 }

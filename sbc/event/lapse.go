@@ -1,8 +1,10 @@
 package event
 
 import (
+	"strconv"
 	"time"
 
+	"sallyport/sbc/dialog"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -35,8 +37,7 @@ func (s *Subscription) tick(now time.Time, do []tu.Action) []tu.Action {
 
 // finish ends the subscription; transactions that are still open finish by themselves.
 func (s *Subscription) finish(do []tu.Action) []tu.Action {
-	s.over = true
-	s.attemptAt, s.silentAt, s.expiresAt = time.Time{}, time.Time{}, time.Time{}
+	s.lapse()
 	return s.shut(do)
 }
 
@@ -51,34 +52,87 @@ func (s *Subscription) hangUp(ev tu.Hangup, do []tu.Action) []tu.Action {
 	case s.phase != active:
 		return s.refuseFor(ev.Code, ev.Why, do)
 	}
-	s.over = true
-	s.attemptAt, s.silentAt, s.expiresAt = time.Time{}, time.Time{}, time.Time{}
-	for i := range s.legs {
-		l := &s.legs[i]
-		if !l.made || !l.opened {
-			continue
-		}
-		ref := s.newRef()
-		s.own = append(s.own, ref)
-		method, fields := s.farewell(i, ev.Why)
-		do = append(do, tu.Send{Ref: ref, Msg: l.last(method, &l.dlg, 0, fields...), Hop: l.next(), Hide: &s.legs[1-i].brought})
+	s.lapse()
+	do = s.part(subscriber, s.lastState(ev.Why), do)
+	if ev.Why == reason.NoPBX {
+		return do // whoever is down hears nothing; what it may still know of us our 481 ends
 	}
-	return do
+	return s.part(notifier, "", do)
 }
 
-// farewell is what ends a leg: a NOTIFY that says so to the subscriber, who may try again (RFC 6665 §4.1.3: deactivated at
-// once, probation later); a SUBSCRIBE of no duration to the notifier (§4.1.2.3).
-func (s *Subscription) farewell(to int, why reason.Reason) (method string, fields []message.Header) {
+// lapse has the subscription over, and no timer of it left.
+func (s *Subscription) lapse() {
+	s.over = true
+	s.attemptAt, s.silentAt, s.expiresAt = time.Time{}, time.Time{}, time.Time{}
+}
+
+// part sends a leg its last request.
+func (s *Subscription) part(i int, state string, do []tu.Action) []tu.Action {
+	l := &s.legs[i]
+	if !l.made || !l.opened {
+		return do
+	}
+	ref := s.newRef()
+	s.own = append(s.own, ref)
+	m := s.farewell(i, &l.dlg, 0, state)
+	s.lastHand(i, nil, m)
+	return append(do, tu.Send{Ref: ref, Msg: m, Hop: l.next(), Hide: &s.legs[1-i].brought})
+}
+
+// farewell is what ends a leg: a NOTIFY that says so to the subscriber; a SUBSCRIBE of no duration to the notifier (RFC 6665
+// §4.1.2.3). The core gives one of an aborted user its number.
+func (s *Subscription) farewell(to int, d *dialog.Dialog, seq uint32, state string) *message.Message {
 	event, _ := s.req.Get("Event")
-	fields = []message.Header{{Name: "Event", Value: event}}
+	if s.kind == "refer" {
+		event = "refer"
+	}
 	if to == notifier {
-		return "SUBSCRIBE", append(fields, message.Header{Name: "Expires", Value: "0"})
+		return s.legs[to].last("SUBSCRIBE", d, seq, message.Header{Name: "Event", Value: event}, message.Header{Name: "Expires", Value: "0"})
 	}
-	state := "terminated;reason=deactivated"
-	if why == reason.Draining {
-		state = "terminated;reason=probation;retry-after=" + retryAfter
+	m := s.legs[to].last("NOTIFY", d, seq, message.Header{Name: "Event", Value: event}, message.Header{Name: "Subscription-State", Value: state})
+	if s.kind == "refer" {
+		// "the body of each NOTIFY MUST begin with a SIP Response Status-Line" (RFC 3515 §2.4.5); this is all that is known.
+		m.Body = []byte("SIP/2.0 100 Trying\r\n")
+		m.Set("Content-Type", "message/sipfrag;version=2.0")
 	}
-	return "NOTIFY", append(fields, message.Header{Name: "Subscription-State", Value: state})
+	return m
+}
+
+// lastState is what the subscriber hears of the end: it may try again, at once (deactivated) or later (probation, RFC 6665
+// §4.1.3). A REFER cannot be asked for once more: nothing more is known of it (noresource).
+func (s *Subscription) lastState(why reason.Reason) string {
+	switch {
+	case s.kind == "refer":
+		return "terminated;reason=noresource"
+	case why == reason.Draining:
+		return "terminated;reason=probation;retry-after=" + retryAfter
+	default:
+		return "terminated;reason=deactivated"
+	}
+}
+
+// renewable reports whether a phone's subscription stands at a node of the PBX, in whose place another may take it.
+func (s *Subscription) renewable() bool {
+	far := s.legs[notifier].hop.Peer
+	return s.kind != "refer" && s.legs[subscriber].phone() && far != nil && far.Kind == tu.KindNode
+}
+
+// deactivate ends a subscription whose node did not take a refresh: far is its answer, nil if there is none. A dialog lives at
+// one node; the phone shall make another, wherever there is one ("deactivated: … the subscriber SHOULD retry immediately with a
+// new subscription", RFC 6665 §4.1.3), and not before the node says, where it asks for patience. Of itself it would believe in
+// the old one until it runs out (§4.1.2.2).
+func (s *Subscription) deactivate(far *message.Message, do []tu.Action) []tu.Action {
+	if s.over {
+		return do
+	}
+	state := s.lastState("")
+	if far != nil {
+		if wait, ok := seconds(far, "Retry-After"); ok && wait > 0 {
+			state = "terminated;reason=probation;retry-after=" + strconv.Itoa(int(wait/time.Second))
+		}
+	}
+	s.lapse()
+	return s.part(subscriber, state, do)
 }
 
 // Abort ends the subscription after a panic. The Step that panicked has done nothing, whatever it has written down: what
@@ -95,8 +149,7 @@ func (s *Subscription) Abort(_ time.Time, do []tu.Action) []tu.Action {
 				continue
 			}
 			d := l.dlg // a copy: the dialog itself is not to be trusted with numbers any more
-			method, fields := s.farewell(i, reason.Internal)
-			m := l.last(method, &d, 1, fields...)
+			m := s.farewell(i, &d, 1, s.lastState(reason.Internal))
 			m.CSeq = 0
 			do = append(do, tu.Send{Ref: s.newRef(), Msg: m, Hop: l.hop, Hide: &s.legs[1-i].brought})
 		}

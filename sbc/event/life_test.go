@@ -184,7 +184,7 @@ Accept: application/dialog-info+xml
 Event: dialog;id=7
 Expires: 600
 Proxy-Authorization: Digest username="204"
-Supported: eventlist
+Supported: replaces, eventlist
 X-Account: 7
 Content-Length: 0
 
@@ -197,7 +197,7 @@ To: <sip:204@example.com>;tag=phonetag
 Call-ID: outside-id@192.168.1.20
 CSeq: 1 NOTIFY
 Contact: <sip:210@203.0.113.10:5060>
-Allow: NOTIFY
+Allow: NOTIFY, REFER
 Event: dialog;id=7
 Subscription-State: active;expires=600
 Content-Type: application/dialog-info+xml

@@ -29,7 +29,14 @@ func (s *stage) first(method string) *message.Message {
 	}
 	m.Add("User-Agent", "FreeSWITCH")
 	m.Add("Contact", fmt.Sprintf("<sip:%s@%s>", user, at))
-	m.Add("Event", "message-summary")
+	switch {
+	case method == "REFER":
+		m.Add("Refer-To", "<sip:300@example.com>")
+	case len(s.servers) > 0 && s.servers[0].msg.Method == "REFER":
+		m.Add("Event", "refer")
+	default:
+		m.Add("Event", "message-summary")
+	}
 	return m
 }
 
@@ -54,7 +61,7 @@ func (s *stage) request(l int, method, tag string) *message.Message {
 		}
 		m.From.Tag = tag
 		m.Add("Contact", fmt.Sprintf("<sip:notifier@%s>", at))
-		m.Add("Event", "message-summary")
+		m.Add("Event", map[bool]string{false: "message-summary", true: "refer"}[s.servers[0].msg.Method == "REFER"])
 		m.Add("Subscription-State", "active;expires=600")
 	}
 	s.next[l]++
@@ -99,8 +106,10 @@ func (s *stage) response(x *client, status int, tag string) tu.Answered {
 		m.To.Tag = tag
 	}
 	m.Add("Server", "FreeSWITCH")
-	if x.msg.Method == "SUBSCRIBE" && status < 300 {
+	if Starts(x.msg.Method) && status < 300 {
 		m.Add("Contact", fmt.Sprintf("<sip:notifier@%s>", own(x.hop)))
+	}
+	if x.msg.Method == "SUBSCRIBE" && status < 300 {
 		expires, ok := x.msg.Get("Expires")
 		if !ok {
 			expires = "600"

@@ -27,7 +27,11 @@ func (s *Subscription) relay(from int, ev tu.Arrived, do []tu.Action) []tu.Actio
 	out.Headers = append(out.Headers, to.contact())
 	dir, hosts := s.hosts(from)
 	header.Copy(dir, m, out, hosts)
-	copyBody(out, m)
+	if !s.copyBody(from, out, m) {
+		do = s.bodyStays(from, ev, do)
+	}
+	s.numbered(from, out)
+	s.lastHand(1-from, m, out)
 	r := relay{from: from, tx: ev.Tx, ref: s.newRef(), req: m}
 	s.relays = append(s.relays, r)
 	return append(do, tu.Send{Ref: r.ref, Msg: out, Hop: to.next(), Hide: &s.legs[from].brought})
@@ -57,6 +61,9 @@ func (s *Subscription) relayAnswered(now time.Time, ev tu.Answered, do []tu.Acti
 	if m.Status >= 300 {
 		out, do := s.verdict(now, r.from, m, r.req, 403, do)
 		do = s.respond(r.from, r.tx, out, do)
+		if r.from == subscriber && (m.Status == 503 || m.Status == 408) && s.renewable() {
+			return s.deactivate(m, do)
+		}
 		if gone(m.Status) || r.req.Method == "NOTIFY" && m.Status == 408 {
 			return s.finish(do)
 		}
@@ -71,7 +78,7 @@ func (s *Subscription) relayAnswered(now time.Time, ev tu.Answered, do []tu.Acti
 		}
 	}
 	out := s.relayed(m, r.req, 1-r.from)
-	copyBody(out, m)
+	s.copyBody(1-r.from, out, m)
 	return s.respond(r.from, r.tx, out, do)
 }
 
@@ -101,6 +108,9 @@ func (s *Subscription) relayFailed(ev tu.Failed, do []tu.Action) []tu.Action {
 		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
 	}
 	do = s.answer(r.from, r.tx, r.req, code, do)
+	if lost && r.from == subscriber && s.renewable() {
+		return s.deactivate(nil, do)
+	}
 	if lost && r.req.Method == "NOTIFY" || gone(code) {
 		// "If the NOTIFY request fails due to expiration of SIP Timer F … the notifier SHOULD remove the subscription" (RFC
 		// 6665 §4.2.2). A refresh that is lost changes nothing: the subscription lives as long as was last said

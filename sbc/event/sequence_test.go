@@ -55,12 +55,21 @@ func (g *game) move() bool {
 	case n < 18:
 		g.wander()
 	case n < 19 && g.pick(4) == 0:
-		g.step(tu.Hangup{Code: []int{503, 408, 0, 480}[g.pick(4)], Why: reason.Draining})
+		g.step(tu.Hangup{Code: []int{503, 408, 0, 480}[g.pick(4)], Why: []reason.Reason{reason.Draining, reason.NoPBX}[g.pick(2)]})
 	}
 	return true
 }
 
 func (g *game) begin() {
+	if g.pick(4) == 0 {
+		m := g.request(subscriber, "REFER", "")
+		adorn(m, []words{
+			{}, {}, {"Refer-Sub": "false"}, {"Require": "nosub"}, {"Refer-To": "none"}, {"Refer-To": "<sip:9@10.0.0.10>,<sip:8@10.0.0.10>"},
+			{"Refer-To": "<sip:300@192.168.1.20?Replaces=callout%3Bto-tag%3Dourout%3Bfrom-tag%3Dhisout>"}, {"Contact": "none"},
+		}[g.pick(8)])
+		g.step(g.arrive(subscriber, m))
+		return
+	}
 	m := g.request(subscriber, "SUBSCRIBE", "")
 	adorn(m, []words{
 		{}, {"Expires": "600"}, {"Expires": "0"}, {"Expires": "x"}, {"Event": "dialog;id=1"}, {"Event": "none"},
@@ -136,8 +145,10 @@ func (g *game) ask() {
 	adorn(m, []words{
 		{}, {}, {}, {"Expires": "600"}, {"Expires": "0"}, {"state": "pending"}, {"state": "active;expires=5"}, {"state": "terminated"},
 		{"Subscription-State": "none"}, {"Event": "dialog"}, {"maxforwards": "0"}, {"Require": "replaces"}, {"Contact": "none"},
-		{"text": "hi"}, {"cseq": "1"},
-	}[g.pick(15)])
+		{"text": "hi"}, {"cseq": "1"}, {"text": lampText, "type": "application/dialog-info+xml"},
+		{"text": "<dialog-info", "type": "application/dialog-info+xml"}, {"text": `SIP/2.0_200_OK\n`, "type": "message/sipfrag"},
+		{"text": `Message-Account:_sip:9@10.0.0.10\n`, "type": "application/simple-message-summary"},
+	}[g.pick(19)])
 	ev := g.arrive(l, m)
 	if g.pick(6) == 0 {
 		at := []string{"198.51.100.7:45000", "198.51.100.66:5000", "10.0.0.77:5060"}[g.pick(3)]
@@ -145,6 +156,10 @@ func (g *game) ask() {
 	}
 	g.step(ev)
 }
+
+// lampText is a body that names a call, as golden files write it.
+const lampText = `<dialog-info_xmlns="urn:ietf:params:xml:ns:dialog-info"_version="1"_state="full"_entity="sip:204@example.com">` +
+	`<dialog_id="7"_call-id="callin"_local-tag="ourin"_remote-tag="pbxin"><state>confirmed</state></dialog></dialog-info>`
 
 // fail ends a request of ours without answer.
 func (g *game) fail() {

@@ -34,7 +34,7 @@ func (s *Subscription) begin(ev tu.Arrived, do []tu.Action) []tu.Action {
 	if m.To.Tag != "" {
 		return s.refuse(481, do) // RFC 3261 §12.2.2: it speaks of a dialog, and there is none
 	}
-	if m.Method != "SUBSCRIBE" {
+	if !Starts(m.Method) {
 		return s.refuse(405, do, message.Header{Name: "Allow", Value: header.Methods})
 	}
 	// "If a UAS does not understand an option-tag listed in a Require header field, it MUST respond with 420" (RFC 3261
@@ -46,9 +46,8 @@ func (s *Subscription) begin(ev tu.Arrived, do []tu.Action) []tu.Action {
 	if m.MaxForwards == 0 {
 		return s.refuse(483, do)
 	}
-	// "Subscribers MUST include exactly one Event header field in SUBSCRIBE requests" (RFC 6665 §8.2.1).
-	if s.kind = packageOf(m); s.kind == "" {
-		return s.refuse(489, do)
+	if code := s.purpose(ev); code != 0 {
+		return s.refuse(code, do)
 	}
 	d, err := dialog.UAS(m, a.tag)
 	if err != nil {
@@ -57,6 +56,19 @@ func (s *Subscription) begin(ev tu.Arrived, do []tu.Action) []tu.Action {
 	a.dlg, a.made = d, true
 	a.secure = a.phone() && (m.URI.Scheme == "sips" || d.Target.Scheme == "sips")
 	return append(do, tu.Route{Msg: m, Peer: ev.Peer})
+}
+
+// purpose finds out what is subscribed to; code is why it cannot be, or 0.
+func (s *Subscription) purpose(ev tu.Arrived) (code int) {
+	if ev.Msg.Method == "REFER" {
+		s.kind = "refer" // implicitly (RFC 3515 §2.4.4)
+		return referral(ev)
+	}
+	// "Subscribers MUST include exactly one Event header field in SUBSCRIBE requests" (RFC 6665 §8.2.1).
+	if s.kind = packageOf(ev.Msg); s.kind == "" {
+		return 489
+	}
+	return 0
 }
 
 // packageOf is the event package that a message names: "message-summary" of "message-summary;id=7".
@@ -73,6 +85,11 @@ func (s *Subscription) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.
 	}
 	if len(ev.Hops) == 0 {
 		return s.refuseFor(ev.Code, ev.Why, do)
+	}
+	if s.req.Method == "REFER" {
+		if ev.Hops = referable(ev.Hops); len(ev.Hops) == 0 {
+			return s.refuse(603, do)
+		}
 	}
 	s.hops, s.phase = ev.Hops, asking
 	return s.nextHop(now, 0, "", do)
@@ -141,6 +158,9 @@ func (s *Subscription) nextHop(now time.Time, code int, why reason.Reason, do []
 		s.attemptAt = now.Add(max(hop.Peer.AttemptTimeout, patience))
 	}
 	s.sent = s.outgoing(hop)
+	if _, refers := s.sent.Get("Refer-To"); s.req.Method == "REFER" && !refers {
+		return s.refuse(481, do) // it names a dialog that is not known there
+	}
 	ref := s.newRef()
 	s.attempts = append(s.attempts, attempt{ref: ref})
 	// The NOTIFY may come before the answer (RFC 6665 §4.1.2.4).
@@ -168,7 +188,14 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 	}
 	m.Headers = append(m.Headers, b.contact())
 	header.Copy(dir, in, m, hosts)
-	copyBody(m, in)
+	if in.Method == "REFER" {
+		s.refer(m) // a REFER that lacks what it refers to is not sent
+	}
+	s.copyBody(subscriber, m, in)
+	name := m.From.URI.User
+	if s.lastHand(notifier, in, m); b.user == name {
+		b.user = header.ContactUser(m.From.URI) // our Contact must not tell a name that From does not
+	}
 	return m
 }
 

@@ -20,9 +20,35 @@ var (
 )
 
 func settings() *Settings {
+	names := tu.NewNameKey([16]byte{2})
 	return &Settings{
-		Names: tu.NewNameKey([16]byte{2}), Tags: tu.NewTagKey([16]byte{1}), Domain: "Example.com", Limits: Limits{Waiting: 3},
+		Names: names, Tags: tu.NewTagKey([16]byte{1}), Domain: "Example.com", Limits: Limits{Waiting: 3},
+		Ties:   stageTies{tu.NewVeils(names)},
+		Behind: func(user string) (string, bool) { return "204", user == token },
 	}
+}
+
+// stageTies know one call, of 204: callin inside, callout outside. All else they hide.
+type stageTies struct{ *tu.Veils }
+
+var (
+	dialogIn  = tu.DialogID{CallID: "callin", Local: "ourin", Remote: "pbxin"}
+	dialogOut = tu.DialogID{CallID: "callout", Local: "ourout", Remote: "hisout"}
+)
+
+func (stageTies) Counterpart(side nat.Side, ours tu.DialogID) (tu.DialogID, bool) {
+	here, there := dialogOut, dialogIn
+	if side == nat.Inside {
+		here, there = there, here
+	}
+	return there, here == ours
+}
+
+func (stageTies) Phone(outside tu.DialogID) string {
+	if outside == dialogOut {
+		return "204@example.com"
+	}
+	return ""
 }
 
 // stageHop is a peer of the stage by its name, with the way to it: phone1 (204, bound), stranger1, node1 and node2 at the
@@ -52,10 +78,13 @@ func stageHop(name string) tu.Hop {
 	case "pbx1":
 		at, port = "10.0.0.10:5060", 5080
 		h.Peer.Realm, h.Peer.Domain = nat.Trunks, ""
-	case "itsp1", "itsp2":
+	case "itsp1", "itsp2", "itsp3":
 		at, port = "203.0.113.2"+name[4:]+":5060", 5080
 		h.Peer.Kind, h.Peer.Side, h.Peer.Realm = tu.KindTrunk, nat.Outside, nat.Trunks
 		h.Peer.Host, h.Peer.Domain, h.Peer.Reach = at[:len(at)-5], "", nil
+		if name == "itsp3" {
+			h.Peer.Transfer, h.Peer.Referral = tu.TransferLocal, tu.TransferReject
+		}
 	default:
 		panic("no hop " + name)
 	}
@@ -221,7 +250,7 @@ func (s *stage) responded(a tu.Respond) {
 	if x.leg == subscriber && x.msg.To.Tag == "" && m.Status < 300 {
 		s.tag = m.To.Tag
 	}
-	if _, contact := m.Get("Contact"); x.msg.Method == "SUBSCRIBE" && m.Status < 300 && !contact {
+	if _, contact := m.Get("Contact"); Starts(x.msg.Method) && m.Status < 300 && !contact {
 		s.t.Errorf("%d to SUBSCRIBE without Contact", m.Status)
 	}
 	s.wire(m, a.Side, a.Hide)
@@ -245,7 +274,11 @@ func (s *stage) sent(a tu.Send) {
 	}
 	s.clients[a.Ref] = x
 	s.refs = append(s.refs, a.Ref)
-	if want := [2]string{"NOTIFY", "SUBSCRIBE"}[x.leg]; m.Method != want {
+	want := [2]string{"NOTIFY", "SUBSCRIBE"}[x.leg]
+	if x.leg == notifier && m.To.Tag == "" && s.servers[0].msg.Method == "REFER" {
+		want = "REFER"
+	}
+	if m.Method != want {
 		s.t.Errorf("%s to leg %d", m.Method, x.leg)
 	}
 	if !s.open[fmt.Sprint(a.Hop.Peer.Side, m.CallID, m.From.Tag)] {
@@ -301,9 +334,9 @@ func (s *stage) wire(m *message.Message, side nat.Side, hide *tu.Secrets) {
 	if err != nil {
 		s.t.Errorf("%v: %+v", err, m)
 	}
-	foreign := []string{"10.0.0.", "inside-id", "pbxtag"}
+	foreign := []string{"10.0.0.", "inside-id", "pbxtag", "callin", "pbxin"}
 	if side == nat.Inside {
-		foreign = []string{"203.0.113.", "198.51.100.", "192.168.1.", "outside-id", "phonetag", "itsptag"}
+		foreign = []string{"203.0.113.", "198.51.100.", "192.168.1.", "outside-id", "phonetag", "itsptag", "callout", "hisout"}
 	}
 	for _, f := range foreign {
 		if strings.Contains(string(b), f) {

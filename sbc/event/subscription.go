@@ -23,6 +23,8 @@ type Settings struct {
 	Limits Limits
 	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
 	Ties   tu.Ties        // the ids of calls; nil: none is known
+	// Behind is the user of the phone that the PBX knows by a token of ours; nil: there are no tokens.
+	Behind func(token string) (user string, ok bool)
 }
 
 // phase is how far a subscription is.
@@ -65,7 +67,7 @@ type Subscription struct {
 	ended bool
 	legs  [2]leg
 
-	req  *message.Message // the subscriber's first SUBSCRIBE
+	req  *message.Message // the subscriber's first SUBSCRIBE, or its REFER
 	tx   tu.TxID          // its server transaction
 	kind string           // event package, without parameters
 
@@ -82,6 +84,7 @@ type Subscription struct {
 	own     []tu.Ref // requests of our own that are not answered
 	lastRef tu.Ref
 	forged  int // requests with a phone's ids from elsewhere
+	unread  int // bodies that were left out
 
 	sure certain
 }
@@ -93,7 +96,10 @@ type certain struct {
 	made  [2]bool
 }
 
-// New makes the user of a SUBSCRIBE outside of dialogs. It waits for the Arrived event.
+// Starts reports whether a request of a method outside of dialogs makes a subscription.
+func Starts(method string) bool { return method == "SUBSCRIBE" || method == "REFER" }
+
+// New makes the user of a SUBSCRIBE or REFER outside of dialogs. It waits for the Arrived event.
 func New(set *Settings, seed tu.Seed) *Subscription {
 	return &Subscription{set: set, ids: tu.NewIDs(seed, set.Tags)}
 }
@@ -184,6 +190,12 @@ func (s *Subscription) Phone() (flow nat.Flow, ok bool) {
 		}
 	}
 	return flow, false
+}
+
+// At reports whether the subscription is one of a phone whose notifier is a node of the PBX, by its name in health: when that
+// node is lost, the phone is to subscribe anew. What a referred call does nobody else could tell it.
+func (s *Subscription) At(node string) bool {
+	return s.phase == active && !s.over && s.renewable() && s.legs[notifier].hop.ID == node
 }
 
 // Uses reports whether a leg of the subscription stands on an interface.

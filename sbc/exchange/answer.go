@@ -91,11 +91,14 @@ func (e *Exchange) relayed(m *message.Message) *message.Message {
 		}
 		header.Redirect(m, out, host)
 	}
-	if body, fit := passable(m); fit && len(body) > 0 {
-		out.Body = body
-		out.Set("Content-Type", contentType(m))
-	}
+	e.copyBody(asked, out, m)
+	e.lastHand(asker, m, out)
 	return out
+}
+
+// lastHand is the last hand on a message to a leg. in is what it was made of; nil: it is our own.
+func (e *Exchange) lastHand(to int, in, out *message.Message) {
+	header.Finish(e.legs[1-to].hop.Peer, e.legs[to].hop.Peer, in, out)
 }
 
 // challenged ends an exchange whose far side wants a password, where that challenge does not pass. A provider has no account
@@ -140,6 +143,7 @@ func (e *Exchange) refuseFor(code int, why reason.Reason, do []tu.Action) []tu.A
 func (e *Exchange) refuse(code int, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := e.reply(code)
 	m.Headers = append(m.Headers, extra...)
+	e.lastHand(asker, nil, m)
 	return e.finish(m, do)
 }
 

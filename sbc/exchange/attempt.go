@@ -92,10 +92,8 @@ func (e *Exchange) outgoing(hop tu.Hop) *message.Message {
 		m.Headers = append(m.Headers, b.contact())
 	}
 	header.Copy(dir, in, m, hosts)
-	if body, ok := passable(in); ok && len(body) > 0 {
-		m.Body = body
-		m.Set("Content-Type", contentType(in))
-	}
+	e.copyBody(asker, m, in)
+	e.lastHand(asked, in, m)
 	return m
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 
+	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 )
 
@@ -31,6 +32,29 @@ func passable(m *message.Message) ([]byte, bool) {
 	default:
 		return m.Body, true
 	}
+}
+
+// readable reports whether a body is what its type says, of the types that the gate knows: what it could not read it could not
+// pass, and a PUBLISH without its body would be another one (RFC 3903 §4.1).
+func readable(m *message.Message) bool {
+	t := header.Telling{}
+	_, ok := t.Body(contentType(m), m.Body)
+	return ok
+}
+
+// copyBody passes the body of a leg's message as the other leg may see it, if it may.
+func (e *Exchange) copyBody(from int, out, in *message.Message) {
+	body, ok := passable(in)
+	if !ok || len(body) == 0 {
+		return
+	}
+	_, hosts := e.hosts(from)
+	t := header.TellingOf(e.set.Ties, e.legs[from].hop.Peer, e.legs[1-from].hop.Peer, hosts)
+	if body, ok = t.Body(contentType(in), body); !ok {
+		return
+	}
+	out.Body = body
+	out.Set("Content-Type", contentType(in))
 }
 
 // mute takes addresses and ports out of a session description that is no offer or answer, as in the 200 to an OPTIONS: it

@@ -81,5 +81,9 @@ func (l *leg) side() nat.Side {
 // hosts are the way of a message of a leg, and the hosts that it bears towards the other one.
 func (e *Exchange) hosts(from int) (header.Direction, header.Hosts) {
 	dir := header.DirectionOf(e.legs[from].hop.Peer, e.legs[1-from].hop.Peer)
-	return dir, header.HostsFor(dir, e.legs[from].hop.Peer, e.legs[1-from].hop)
+	hosts := header.HostsFor(dir, e.legs[from].hop.Peer, e.legs[1-from].hop)
+	if e.legs[from].side() == nat.Inside {
+		hosts.User = e.set.Behind
+	}
+	return dir, hosts
 }

@@ -6,8 +6,7 @@
 //
 // It refuses to fork, to remember anything beyond the answer, and to touch a text. It passes no provisional answer: for a
 // request other than INVITE only 100 has a meaning, and that goes one hop (RFC 4320 §4.1). It never sends a 408. REFER
-// does not pass: it makes a subscription, whose NOTIFYs come in a dialog (RFC 3515 §2.4.4), and its Refer-To names
-// hosts and dialogs of one side; that is a transfer, not an exchange.
+// is none of its own: it makes a subscription, whose NOTIFYs come in a dialog (RFC 3515 §2.4.4).
 //
 // It is pure: events in, actions out; ids come from the seed it is born with, or from the key that the retry after a
 // challenge is told by.

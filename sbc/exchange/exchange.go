@@ -15,6 +15,9 @@ type Settings struct {
 	Tags   *tu.TagKey
 	Domain string         // pbx.domain
 	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
+	Ties   tu.Ties        // the ids of calls; nil: none is known
+	// Behind is the user of the phone that the PBX knows by a token of ours; nil: there are no tokens.
+	Behind func(token string) (user string, ok bool)
 }
 
 // Passes reports whether requests of a method pass outside of dialogs.
@@ -160,6 +163,9 @@ func (e *Exchange) arrived(ev tu.Arrived, do []tu.Action) []tu.Action {
 	}
 	if _, ok := passable(m); !ok {
 		return e.refuse(415, do)
+	}
+	if !readable(m) {
+		return e.refuse(400, do)
 	}
 	return append(do, tu.Route{Msg: m, Peer: ev.Peer})
 }

@@ -20,8 +20,18 @@ var (
 )
 
 func settings() *Settings {
-	return &Settings{Names: tu.NewNameKey([16]byte{2}), Tags: tu.NewTagKey([16]byte{1}), Domain: "Example.com"}
+	names := tu.NewNameKey([16]byte{2})
+	return &Settings{
+		Names: names, Tags: tu.NewTagKey([16]byte{1}), Domain: "Example.com", Ties: hiding{tu.NewVeils(names)},
+		Behind: func(user string) (string, bool) { return "204", user == token },
+	}
 }
+
+// hiding knows no call, and hides all.
+type hiding struct{ *tu.Veils }
+
+func (hiding) Counterpart(nat.Side, tu.DialogID) (far tu.DialogID, ok bool) { return far, false }
+func (hiding) Phone(tu.DialogID) string                                     { return "" }
 
 // stageHop is a peer of the stage by its name, with the way to it: phone1 (204, bound), stranger1, node1 and node2 at the
 // phones' listener, pbx1 at the trunks', itsp1.

@@ -349,6 +349,7 @@ func (c *check) body(m *message.Message) {
 		shift += len(part) - (end - start)
 	}
 	m.Body = out
+	c.documents(kind, m)
 }
 
 func (c *check) sdpHost(h []byte) bool { return c.host(string(h)) }

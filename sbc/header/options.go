@@ -8,19 +8,42 @@ import (
 )
 
 // Methods is the value of the Allow header field that we send.
-const Methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, MESSAGE, NOTIFY"
+const Methods = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, PRACK, UPDATE, REFER, MESSAGE, NOTIFY"
 
 var methods = strings.Split(Methods, ", ")
 
 // optionsServed are the option tags that work through the gate because nothing but header fields that pass is needed
-// for them. All others change what the gate itself must do (100rel, timer, replaces, path, outbound, gruu, …).
+// for them. All others change what the gate itself must do (path, outbound, gruu, …).
 var optionsServed = []string{
-	"eventlist",                           // RFC 4662: the states of a list in one body, which passes
-	"histinfo",                            // RFC 7044
+	"eventlist",        // RFC 4662: the states of a list in one body, which passes
+	"replaces", "join", // RFC 3891, RFC 3911: the ids in the fields are translated, or a call acts upon them
+	"tdialog",             // RFC 4538
+	"histinfo",            // RFC 7044
+	"nosub", "norefersub", // RFC 7614, RFC 4488: a REFER of which nothing is told
 	"privacy",                             // RFC 3323
 	"pref",                                // RFC 3840
 	"uui",                                 // RFC 7433
 	"geolocation-http", "geolocation-sip", // RFC 6442
+	"resource-priority", // RFC 4412
+}
+
+// optionsOfCalls are those that a call serves for each of its legs by itself. Copy passes none of them: what is said of
+// them on one leg is no word on the other.
+var optionsOfCalls = []string{
+	"100rel",       // RFC 3262
+	"precondition", // RFC 3312
+	"199",          // RFC 6228
+	"timer",        // RFC 4028
+}
+
+// ofCall reports whether a call takes a request that requires a tag of its own.
+func ofCall(m *message.Message, tag string) bool {
+	switch m.Method {
+	case "INVITE", "UPDATE", "PRACK":
+		return slices.ContainsFunc(optionsOfCalls, func(s string) bool { return strings.EqualFold(s, tag) })
+	default:
+		return false
+	}
 }
 
 func served(tag string) bool {
@@ -36,7 +59,7 @@ func Unsupported(m *message.Message) []string {
 	var missing []string
 	for _, name := range [2]string{"Require", "Proxy-Require"} {
 		for tag := range m.Tokens(name) {
-			if !served(tag) && !slices.Contains(missing, tag) {
+			if !served(tag) && !(name == "Require" && ofCall(m, tag)) && !slices.Contains(missing, tag) {
 				missing = append(missing, tag)
 			}
 		}

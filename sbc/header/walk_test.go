@@ -53,7 +53,7 @@ func (w *walk) says(from int, method string, status int, body bool) *message.Mes
 		{Name: "Contact", Value: "<sip:4711@" + p.addr + ":5060>"}, {Name: "User-Agent", Value: p.product}, {Name: "Server", Value: p.product},
 		{Name: "Record-Route", Value: "<sip:" + p.addr + ";lr>"}, {Name: "P-Asserted-Identity", Value: "<sip:4711@" + p.domain + ">"},
 		{Name: "Diversion", Value: "<sip:4713@" + p.addr + ":5070>;reason=unconditional"}, {Name: "Warning", Value: `399 ` + p.domain + ` "low"`},
-		{Name: "Supported", Value: "100rel, timer, replaces, histinfo"}, {Name: "Allow", Value: "INVITE, ACK, PRACK, REFER, BYE"},
+		{Name: "Supported", Value: "100rel, timer, replaces, histinfo"}, {Name: "Allow", Value: "INVITE, ACK, PUBLISH, REFER, BYE"},
 		{Name: "Organization", Value: p.product}, {Name: "Session-Expires", Value: "1800"},
 	}
 	if body {
@@ -105,7 +105,7 @@ func (w *walk) passes(from int, m *message.Message) {
 	}
 	raw := written(w.t, out)
 	p := w.ends[from]
-	for _, secret := range []string{p.domain, p.product, p.callID, p.tag, "z9hG4bK" + p.tag, "candidate", "100rel", "PRACK", "REFER", "Session-Expires"} {
+	for _, secret := range []string{p.domain, p.product, p.callID, p.tag, "z9hG4bK" + p.tag, "candidate", "100rel", "PUBLISH", "Session-Expires"} {
 		if strings.Contains(raw, secret) {
 			w.t.Errorf("%s shows %q:\n%s", name, secret, raw)
 		}

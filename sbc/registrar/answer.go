@@ -241,6 +241,7 @@ func (r *Register) relayed(far *message.Message) *message.Message {
 	header.Copy(header.PBXToPhone, far, m, header.Hosts{
 		RequestURI: r.set.Domain, From: r.set.Domain, To: r.set.Domain, Identity: r.set.Domain,
 	})
+	header.Finish(nil, r.peer, far, m)
 	return m
 }
 
@@ -266,6 +267,7 @@ func (r *Register) refuse(code int, why reason.Reason, phrase string, do []tu.Ac
 func (r *Register) refuseWith(code int, phrase string, do []tu.Action, extra ...message.Header) []tu.Action {
 	m := message.Reply(r.msg, code, phrase)
 	m.Headers = append(m.Headers, extra...)
+	header.Finish(nil, r.peer, nil, m)
 	return r.final(m, do)
 }
 

@@ -37,6 +37,7 @@ func (r *Register) outgoing(hop tu.Hop) *message.Message {
 		RequestURI: r.set.Domain, From: r.set.Domain, To: r.set.Domain, Identity: r.set.Domain,
 	})
 	r.cleanExpires(m)
+	header.Finish(r.peer, hop.Peer, in, m)
 	return m
 }
 

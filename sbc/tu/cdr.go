@@ -28,7 +28,15 @@ type CDR struct {
 	Reason      reason.Reason `json:"reason,omitempty"`
 	EndedBy     string        `json:"ended_by"` // caller, callee, sbc
 	Attempts    int           `json:"attempts"` // hops tried
+	Transfers   []Transferral `json:"transfers,omitempty"`
 	Media       []StreamStats `json:"media,omitempty"`
+}
+
+// Transferral is one change of a call's ends: a leg whose place was taken.
+type Transferral struct {
+	Leg string    `json:"leg"` // caller, callee: whose place it was
+	To  string    `json:"to"`  // the user who has it now
+	At  time.Time `json:"at"`
 }
 
 // StreamStats are the relay's figures of one stream of a call.

@@ -45,6 +45,7 @@ type Peer struct {
 	Codecs       []string      // the only ones that pass, by name and in the order of preference; nil: all, as they come
 	Transfer     Transfer      // what becomes of a REFER towards this peer
 	Referral     Transfer      // what becomes of a REFER of this peer's
+	Redirect     Redirect      // what becomes of a 3xx of this peer's
 	SessionTimer time.Duration // the session interval that is asked for (RFC 4028); 0: none, what the peer asks for is granted
 	MaxCall      time.Duration // from the answer to the end; 0: any
 	Rules        *Rules        // of its header fields; nil: none
@@ -78,6 +79,19 @@ const (
 
 // String is the way's name in the configuration.
 func (t Transfer) String() string { return [...]string{"pass", "local", "reject"}[t%3] }
+
+// Redirect says what becomes of a 3xx (RFC 3261 §8.1.3.4).
+type Redirect uint8
+
+// The ways.
+const (
+	RedirectPass   Redirect = iota // it goes to who has called, and leads through the gate again
+	RedirectFollow                 // the call goes on to where it leads, by the same peer
+	RedirectReject                 // the callee is unavailable
+)
+
+// String is the way's name in the configuration.
+func (r Redirect) String() string { return [...]string{"pass", "follow", "reject"}[r%3] }
 
 // MediaPolicy is how streams of a leg find their far end.
 type MediaPolicy struct {
@@ -132,6 +146,7 @@ type Local struct {
 	Transport nat.Transport
 	Signal    netip.AddrPort // advertised signalling address: Via and Contact towards that peer
 	Media     netip.Addr     // advertised media address: SDP towards that peer
+	Other     netip.Addr     // the same in the other family; invalid: the side has one family
 }
 
 // Hop is one place where a request can be sent: a peer, how it sees us, and the flow that reaches it.

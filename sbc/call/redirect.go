@@ -1,0 +1,106 @@
+package call
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"time"
+
+	"sallyport/sbc/header"
+	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
+	"sallyport/sbc/tu"
+)
+
+// A 3xx says where else the callee is (RFC 3261 §8.1.3.4). Of a provider it passes to the PBX, which calls again through the
+// gate; or the gate goes there itself; or the callee is unavailable. Of the host in its Contact nothing is believed, for
+// whoever answers could send our calls anywhere: another number of the same provider is all that is followed.
+
+// redirection is how far a call has been redirected.
+type redirection struct {
+	target message.URI // whom the provider has named last
+	seen   []string    // users that have been called
+}
+
+// maxRedirects bounds how often a call is redirected.
+const maxRedirects = 5
+
+// redirected takes a 3xx of a provider; taken is false where it passes.
+func (c *Call) redirected(now time.Time, m *message.Message, do []tu.Action) (_ []tu.Action, taken bool) {
+	b := c.legs[callee].peer
+	if m.Status < 300 || m.Status > 399 || b.Kind != tu.KindTrunk {
+		return do, false
+	}
+	switch b.Redirect {
+	case tu.RedirectReject:
+		return c.refuse(now, 480, reason.NoRoute, "callee", do), true
+	case tu.RedirectFollow:
+		if m.Status == 305 || m.Status == 380 {
+			return do, false // another proxy, another service: neither is another number (RFC 3261 §21.3.4, §21.3.5)
+		}
+		return c.follow(now, m, do), true
+	case tu.RedirectPass:
+	}
+	return do, false
+}
+
+// follow calls the first number of a 3xx that has not been called yet: "a UAC … MUST NOT add … a given URI more than once to
+// the target set" (RFC 3261 §8.1.3.4).
+func (c *Call) follow(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
+	if c.redirection == nil {
+		c.redirection = &redirection{seen: []string{header.ContactUser(header.RewriteURIHost(c.invite.URI, "x"))}}
+	}
+	r := c.redirection
+	for _, u := range targets(m) {
+		if len(r.seen) > maxRedirects {
+			break
+		}
+		user := header.ContactUser(header.RewriteURIHost(u, "x"))
+		if user == "" || slices.Contains(r.seen, user) {
+			continue
+		}
+		r.target, r.seen = u, append(r.seen, user)
+		at := len(c.attempts)
+		c.hops = slices.Insert(slices.Clone(c.hops), at, c.attempts[at-1].hop)
+		c.cseq++ // "the same To, From, and Call-ID …, but … a new branch ID", and it is another request (RFC 3261 §8.1.3.4)
+		return c.nextHop(now, 480, reason.NoRoute, do)
+	}
+	return c.refuse(now, 480, reason.Loop, "callee", do)
+}
+
+// targets are the Contacts of a 3xx that can be called, the best first: "the UAC … SHOULD … in order of q-value" (RFC 3261
+// §8.1.3.4, §20.10).
+func targets(m *message.Message) (out []message.URI) {
+	list, star, err := m.Contacts()
+	if err != nil || star {
+		return nil
+	}
+	q := func(n message.NameAddr) float64 {
+		text, ok := n.Param("q")
+		if !ok {
+			return 1
+		}
+		v, err := strconv.ParseFloat(text, 64)
+		if err != nil || !(v >= 0 && v <= 1) {
+			return 0
+		}
+		return v
+	}
+	slices.SortStableFunc(list, func(a, b message.NameAddr) int { return cmp.Compare(q(b), q(a)) })
+	for _, n := range list {
+		switch n.URI.Scheme {
+		case "sip", "sips", "tel":
+			n.URI.Headers = ""
+			out = append(out, n.URI)
+		}
+	}
+	return out
+}
+
+// calledNow is whom the INVITE to the callee is for: whom the caller has asked for, or where the provider has sent us since.
+func (c *Call) calledNow() message.URI {
+	if c.redirection != nil {
+		return c.redirection.target
+	}
+	return c.invite.URI
+}
