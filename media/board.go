@@ -124,7 +124,7 @@ func over(region []byte, pairs int) *Board {
 // SetMissing marks a port that another program holds.
 func (b *Board) SetMissing(leg int) {
 	c := b.cell(leg)
-	use, _ := c.use()
+	use := c.use()
 	if use < useMissing {
 		use = 0
 	}
@@ -155,7 +155,7 @@ func (b *Board) Estranged(leg int, generation uint32) {
 // Missing lists the legs whose ports other programs hold.
 func (b *Board) Missing() (legs []int) {
 	for leg := range 2 * len(b.cells) {
-		if use, _ := b.cell(leg).use(); use&missing(leg) != 0 {
+		if use := b.cell(leg).use(); use&missing(leg) != 0 {
 			legs = append(legs, leg)
 		}
 	}
@@ -218,7 +218,7 @@ func (b *Board) holding(leg int) (h Holding, ok bool) {
 
 // held reports whether a leg is in use by a generation.
 func (b *Board) held(leg int, generation uint32) bool {
-	use, _ := b.cell(leg).use()
+	use := b.cell(leg).use()
 	return (use == useOutside || use == useInside) && b.cell(leg).generation.Load() == generation
 }
 

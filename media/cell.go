@@ -83,11 +83,8 @@ const (
 	peerMask   = 1<<useShift - 1 // a table has 2¹⁷ legs at most
 )
 
-// use is what a pair is used for, and the RTP leg of the other side.
-func (c *cell) use() (use uint32, peer int) {
-	v := c.place.Load()
-	return v >> useShift, int(v & peerMask)
-}
+// use is what a pair is used for.
+func (c *cell) use() uint32 { return c.place.Load() >> useShift }
 
 // frame runs a group of writes that a reader sees whole or not at all.
 func (c *cell) frame(write func()) {

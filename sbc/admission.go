@@ -322,8 +322,15 @@ func (a *assembly) options(ev *tu.Arrived) core.Answer {
 
 // Route says where a request goes: from a provider or a phone to the PBX; from the PBX to the phone whose token is
 // asked for, or to the trunks whose patterns match.
-func (a *assembly) Route(_ time.Time, r tu.Route) tu.Routed {
+func (a *assembly) Route(now time.Time, r tu.Route) tu.Routed {
+	if r.Anew {
+		if refused, ok := a.judgeAnew(now, &r); !ok {
+			return refused
+		}
+	}
 	switch {
+	case r.By != nil:
+		return tu.Routed{Hops: []tu.Hop{*r.By}}
 	case r.Peer.Kind == tu.KindTrunk:
 		return a.toPBX(a.book.Plan(pbxName, nat.Inside))
 	case r.Peer.Kind == tu.KindPhone:

@@ -26,6 +26,7 @@ type tolls struct {
 	ledger  *toll.Ledger
 	ids     map[string]tu.UserID     // of the calls that count, by the names that their records bear
 	unheard map[tu.UserID]*call.Call // those that nobody has answered yet
+	further map[string]*further      // what transferred calls count beside their first numbers, by the names of their records
 	told    *rate.Limiter            // lines in the log of all rules together; each rule and key is bounded before
 
 	refused [refusalsMost]refusal // the last ones, for `sbc why`
@@ -42,7 +43,7 @@ const refusalsMost = 256
 
 func newTolls(now time.Time, rules *toll.Rules) tolls {
 	return tolls{
-		ledger: toll.NewLedger(now, rules), ids: map[string]tu.UserID{}, unheard: map[tu.UserID]*call.Call{},
+		ledger: toll.NewLedger(now, rules), ids: map[string]tu.UserID{}, unheard: map[tu.UserID]*call.Call{}, further: map[string]*further{},
 		told: rate.NewLimiter(10, 200),
 	}
 }
@@ -100,7 +101,12 @@ func (a *assembly) judgeToll(now time.Time, id tu.UserID, ev *tu.Arrived) (core.
 	if !judged || a.emergency(ev) {
 		return core.Answer{}, true
 	}
-	v := a.tolls.ledger.Begin(now, uint64(id), c)
+	return a.judgeAs(now, uint64(id), c, ev)
+}
+
+// judgeAs is judgeToll for a call as the rules see it, under the id that the ledger knows it by.
+func (a *assembly) judgeAs(now time.Time, id uint64, c toll.Call, ev *tu.Arrived) (core.Answer, bool) {
+	v := a.tolls.ledger.Begin(now, id, c)
 	a.tellTolls(now, v.Alarms, ev)
 	if !v.Refuse {
 		return core.Answer{}, true
@@ -139,11 +145,15 @@ func (a *assembly) tickTolls(now time.Time) {
 			delete(a.tolls.unheard, id)
 		}
 	}
+	for _, f := range a.tolls.further {
+		a.settleFurther(now, f)
+	}
 	a.tellTolls(now, a.tolls.ledger.Tick(now), nil)
 }
 
 // settleToll counts what a call has used. One that the PBX has challenged counts for nothing: its retry does.
 func (a *assembly) settleToll(now time.Time, r *tu.CDR) {
+	a.dropFurther(now, r.Call)
 	id, counts := a.tolls.ids[r.Call]
 	if !counts {
 		return
@@ -162,8 +172,11 @@ func (a *assembly) settleToll(now time.Time, r *tu.CDR) {
 
 // dropToll forgets a call that has gone, with a record or without.
 func (a *assembly) dropToll(id tu.UserID) {
-	if c := a.calls[id]; c != nil && a.tolls.ids[c.ID()] == id {
-		delete(a.tolls.ids, c.ID())
+	if c := a.calls[id]; c != nil {
+		a.dropFurther(a.sbc.now(), c.ID())
+		if a.tolls.ids[c.ID()] == id {
+			delete(a.tolls.ids, c.ID())
+		}
 	}
 	delete(a.tolls.unheard, id)
 	a.tellTolls(a.sbc.now(), a.tolls.ledger.End(a.sbc.now(), uint64(id)), nil)

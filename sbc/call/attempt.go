@@ -65,7 +65,7 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	}
 	hop := c.hops[at]
 	b := &c.legs[callee]
-	b.peer, b.hop = hop.Peer, hop
+	b.peer, b.hop, b.media.other = hop.Peer, hop, 0
 	m, do, err := c.outgoing(hop, do)
 	if e, ok := errors.AsType[*errMedia](err); ok && e.hop && at+1 < len(c.hops) {
 		c.hops = slices.Delete(slices.Clone(c.hops), at, at+1)

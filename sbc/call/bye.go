@@ -34,7 +34,6 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 		return do
 	}
 	c.cause = ev.Msg
-	c.outlive(now)
 	return c.over(now, 200, "", legNames[from], c.bye(1-from, c.ackLate(do)))
 }
 

@@ -64,6 +64,7 @@ type leg struct {
 	noUpdate bool          // its Allow has no UPDATE
 	replaces bool          // it can replace one dialog by another (RFC 3891)
 	brought  tu.Secrets    // hidden from the other leg
+	short    int           // how many m= lines its last offer had, where they were fewer than the call's; 0: all
 	media    mediaState    // SDP and aims
 	keys     *keys         // digits; nil: none yet
 	timer    *sessionTimer // nil: none

@@ -295,7 +295,7 @@ func (c *Call) transport(to, i int, x *seal, t *sdp.Transport) {
 	if h.checked() {
 		l := &c.legs[to]
 		t.ICE = sdp.ICE{Fragment: string(h.ice.Fragment[:]), Password: string(h.ice.Password[:])}
-		t.Candidate, t.Control = netip.AddrPortFrom(l.hop.Here.Media, c.streams[i].At(l.peer.Side).Port()), h.apart
+		t.Candidate, t.Control = netip.AddrPortFrom(l.mediaAt(i), c.streams[i].At(l.peer.Side).Port()), h.apart
 	}
 }
 

@@ -3,6 +3,7 @@ package call
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"sallyport/nat"
 	"sallyport/sbc/tu"
@@ -31,7 +32,8 @@ func gateFor(side nat.Side, peer netip.Addr) netip.Addr {
 	return gate[side]
 }
 
-// sixHop is a hop whose name ends in 6: itsp6, node6, pbx6; both6 and bothnode6 have media addresses of both families.
+// sixHop is a hop whose name ends in 6: itsp6, node6, pbx6; both6 and bothnode6 have media addresses of both families. tlsitsp
+// is itsp1 over TLS.
 func sixHop(name string) (h tu.Hop, is bool) {
 	both := false
 	switch name {
@@ -57,6 +59,11 @@ func sixHop(name string) (h tu.Hop, is bool) {
 			peer.Name, peer.Reach = at.String(), []netip.Prefix{netip.MustParsePrefix("fd00::/8")}
 		}
 		h.Peer = &peer
+	case "tlsitsp":
+		h = stageHop("itsp1")
+		h.Flow.Transport, h.Here.Transport, h.Flow.Conn = nat.TLS, nat.TLS, 9
+		h.Flow.Remote = netip.AddrPortFrom(itsp1.Addr(), 5061)
+		h.Here.Signal = netip.AddrPortFrom(h.Here.Signal.Addr(), 5081)
 	default:
 		return h, false
 	}
@@ -81,10 +88,13 @@ type onStage = struct {
 	own  string
 }
 
-// describeAlternatives writes a description with one stream by two addresses (RFC 4091).
-func describeAlternatives(first, second string) []byte {
-	body := "v=0\r\no=FreeSWITCH 1 1 IN IP4 203.0.113.20\r\ns=FreeSWITCH\r\nt=0 0\r\na=group:ANAT 1 2\r\n"
-	for i, a := range []string{first, second} {
+// describeAlternatives writes a description with two streams at addresses of their own; anat: they are one stream (RFC 4091).
+func describeAlternatives(list string, anat bool) []byte {
+	body := "v=0\r\no=FreeSWITCH 1 1 IN IP4 203.0.113.20\r\ns=FreeSWITCH\r\nt=0 0\r\n"
+	if anat {
+		body += "a=group:ANAT 1 2\r\n"
+	}
+	for i, a := range strings.Split(list, ",") {
 		addr := netip.MustParseAddr(a)
 		body += fmt.Sprintf("m=audio %d RTP/AVP 0\r\nc=%s\r\na=mid:%d\r\n", 4000+2*i, network(addr), i+1)
 	}

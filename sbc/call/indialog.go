@@ -47,11 +47,11 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	if m.Method == "BYE" {
 		return c.byeArrived(now, from, i, ev, do)
 	}
-	if code, extra := c.refusal(i, m); code != 0 {
+	if code, extra := c.refusal(from, i, m); code != 0 {
 		return c.answer(from, ev.Tx, m, code, do, extra...)
 	}
 	if c.left() == 1-from {
-		return c.nobody(from, ev, do)
+		return c.nobody(from, ev.Tx, m, do)
 	}
 	if m.Method == "INFO" {
 		if do, taken := c.infoArrived(now, from, ev, do); taken {
@@ -74,11 +74,11 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	return c.pass(now, from, i, ev, proposal{}, do)
 }
 
-// refusal tells what forbids a request of a pair, whatever it means; 0: nothing.
-func (c *Call) refusal(i int, m *message.Message) (code int, extra []message.Header) {
+// refusal tells what forbids a leg's request in a pair, whatever it means; 0: nothing.
+func (c *Call) refusal(from, i int, m *message.Message) (code int, extra []message.Header) {
 	switch {
-	case (c.phase == ending || c.pairs[i].over || c.won >= 0 && i != c.won) && c.subscribed(i, m) < 0:
-		return 481, nil // RFC 5407 §3.2.2: the dialog has ended
+	case (c.phase == ending || c.pairs[i].over || c.won >= 0 && i != c.won || c.left() == from) && c.subscribed(i, m) < 0:
+		return 481, nil // RFC 5407 §3.2.2: the dialog has ended, by a BYE of the leg's own, too
 	case !slices.Contains(methods, m.Method):
 		return 405, []message.Header{{Name: "Allow", Value: allow}}
 	case m.MaxForwards == 0:

@@ -29,6 +29,8 @@ type mediaState struct {
 	voice []seal     // how streams were when they were RTP last, those that are not now
 	own   [][]ownKey // our keys towards it, by stream
 
+	other uint32 // a bit for each stream that hears of us in the other family than the leg's signalling
+
 	session uint64 // our o= id towards it
 	version uint64 // and version of what was sent last, be it in force or refused (RFC 3264 §8)
 	sent    []byte
@@ -160,7 +162,9 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 	if !c.conditional {
 		s.DropPreconditions()
 	}
-	c.choose(from, s)
+	if !as.read {
+		c.choose(from, s)
+	}
 	if err := c.restrict(from, s, as.write); err != nil {
 		return proposal{}, err
 	}
@@ -190,7 +194,7 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 			continue
 		}
 		port := c.streams[i].At(to.peer.Side).Port()
-		s.SetMedia(i, to.hop.Here.Media, port, port+1)
+		s.SetMedia(i, to.mediaAt(i), port, port+1)
 	}
 	told := c.sealFor(1-from, s, as.write, &p)
 	s.DropCandidates()
@@ -229,7 +233,7 @@ func (c *Call) aims(from int, s *sdp.Session, checked func(i int) bool) ([]tu.Ai
 	out := make([]tu.Aim, min(s.Len(), len(c.streams)))
 	for i := range out {
 		line := s.At(i)
-		a, err := c.aim(from, &line, checked(i))
+		a, err := c.aim(from, i, &line, checked(i))
 		if err != nil {
 			return nil, err
 		}
@@ -240,7 +244,7 @@ func (c *Call) aims(from int, s *sdp.Session, checked func(i int) bool) ([]tu.Ai
 }
 
 // aim is the relay's wanted state for one leg of a stream, from what the leg's peer says of it.
-func (c *Call) aim(from int, line *sdp.Media, checked bool) (tu.Aim, error) {
+func (c *Call) aim(from, i int, line *sdp.Media, checked bool) (tu.Aim, error) {
 	l := &c.legs[from]
 	a := tu.Aim{
 		Latch: l.peer.Media.Latch, Sources: l.peer.Media.Sources, Payloads: tu.Payloads(line.Payloads), Mux: line.Mux,
@@ -274,10 +278,9 @@ func (c *Call) aim(from int, line *sdp.Media, checked bool) (tu.Aim, error) {
 		a.RTCP = netip.AddrPortFrom(netip.Addr{}, line.RTCP.Port())
 		return a, nil
 	}
-	if !l.hears(line.Addr) {
+	if !l.hears(i, line.Addr) {
 		return a, errFamily
 	}
-	a.Fallback = l.fallback()
 	a.RTP = netip.AddrPortFrom(line.Addr, line.Port)
 	a.RTCP = line.RTCP
 	if host := line.RTCP.Addr(); host.IsValid() && host != line.Addr {

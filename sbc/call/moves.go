@@ -170,12 +170,12 @@ func (c *Call) leaves(from int, do []tu.Action) (_ []tu.Action, goesOn bool) {
 	return do, true
 }
 
-// nobody answers what is asked of a leg that has left.
-func (c *Call) nobody(from int, ev tu.Arrived, do []tu.Action) []tu.Action {
-	if m := ev.Msg; m.Method == "INVITE" || m.Method == "UPDATE" {
-		return c.answer(from, ev.Tx, m, 491, do) // its next far end will make it an offer
+// nobody answers what is asked of a leg that has left, or has been replaced since: not 481, for the dialog lives.
+func (c *Call) nobody(from int, tx tu.TxID, m *message.Message, do []tu.Action) []tu.Action {
+	if m.Method == "INVITE" || m.Method == "UPDATE" {
+		return c.answer(from, tx, m, 491, do) // its next far end will make it an offer
 	}
-	return c.answer(from, ev.Tx, ev.Msg, 500, do, message.Header{Name: "Retry-After", Value: "5"})
+	return c.answer(from, tx, m, 500, do, message.Header{Name: "Retry-After", Value: "5"})
 }
 
 // busy reports whether something of transfers is still to be waited for when the call has ended.
@@ -213,6 +213,8 @@ func (c *Call) endMoves(now time.Time, code int, by string, do []tu.Action) []tu
 	}
 	if by == "sbc" {
 		c.forgetSubs(now, true) // who ends everything waits for nobody
+	} else {
+		c.outlive(now) // in an early dialog, too, whose INVITE is refused or cancelled
 	}
 	if t := mv.third; t != nil {
 		if code < 300 {

@@ -12,6 +12,7 @@ import (
 
 // offerArrived takes a re-INVITE or UPDATE: refreshes are answered here, everything else goes to the other leg.
 func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Action) []tu.Action {
+	ev.Msg = c.even(from, ev.Msg)
 	m := ev.Msg
 	switch c.glare(from, i, m) {
 	case 491:
@@ -122,6 +123,7 @@ func (c *Call) reinviteAccepted(now time.Time, k int, m *message.Message, do []t
 	var p proposal
 	var err error
 	if r.delayed {
+		m = c.even(to, m)
 		p, err = c.edit(to, m)
 	} else {
 		p, err = c.editAnswer(to, m, r.offer.formats)
@@ -211,5 +213,8 @@ func (c *Call) relayAcked(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 	c.adopt(1-r.from, r.far)
 	c.adopt(r.from, p)
 	do = c.settle(true, do)
-	return c.ackRelay(&r, func(ack *message.Message) { p.into(ack, ev.Msg) }, do)
+	return c.ackRelay(&r, func(ack *message.Message) {
+		p.into(ack, ev.Msg)
+		c.legs[1-r.from].answersShort(ack)
+	}, do)
 }

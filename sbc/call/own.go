@@ -72,7 +72,7 @@ func (c *Call) ask(now time.Time, to int, method string, p proposal, why purpose
 func (c *Call) asked(now time.Time, o own, m *message.Message, code int, do []tu.Action) []tu.Action {
 	switch o.why {
 	case refreshing:
-		return c.refreshed(now, o, m, code, do)
+		return c.refreshed(now, o, m, do)
 	case shifting:
 		return c.shifted(now, o, m, code, do)
 	case restoring:

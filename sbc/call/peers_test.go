@@ -108,7 +108,7 @@ func (s *stage) response(x *client, status int, tag string, body []byte) tu.Answ
 			ack := *x.msg
 			ack.To.Tag = m.To.Tag
 			s.want[ackKey(&ack)] = true
-			delete(s.byed, m.CallID+" "+m.From.Tag+" "+m.To.Tag) // it lives in spite of a BYE while it was early
+			delete(s.byed, dialogAt(m, x.hop)) // it lives in spite of a BYE while it was early
 		}
 	} else {
 		x.rang = true
@@ -134,9 +134,8 @@ func describe(at netip.AddrPort, spec string) []byte {
 	if spec == "bad" {
 		return []byte("v=0\r\nm=audio x\r\n")
 	}
-	if list, ok := strings.CutPrefix(spec, "anat:"); ok {
-		first, second, _ := strings.Cut(list, ",")
-		return describeAlternatives(first, second)
+	if kind, list, ok := strings.Cut(spec, ":"); ok && (kind == "anat" || kind == "mixed") {
+		return describeAlternatives(list, kind == "anat")
 	}
 	var b strings.Builder
 	host := network(at.Addr())

@@ -30,7 +30,8 @@ func (c *Call) pickUp(now time.Time, x *taker, i int, do []tu.Action) []tu.Actio
 		x.phase, mv.taker = offered, x
 		return c.takerAnswer(x, x.offer, do)
 	}
-	theirs, ours, fits := matched(sdpOf(x.req), c.legs[caller].media.in)
+	offer := x.evenTaker(x.req, c.legs[caller].media.in)
+	theirs, ours, fits := matched(sdpOf(offer), c.legs[caller].media.in)
 	if !fits {
 		return c.takerRefused(x, 488, do)
 	}

@@ -20,6 +20,7 @@ import (
 type redirection struct {
 	target message.URI // whom the provider has named last
 	seen   []string    // users that have been called
+	asks   bool        // whether the target may be called is being asked
 }
 
 // maxRedirects bounds how often a call is redirected.
@@ -59,13 +60,26 @@ func (c *Call) follow(now time.Time, m *message.Message, do []tu.Action) []tu.Ac
 		if user == "" || slices.Contains(r.seen, user) {
 			continue
 		}
-		r.target, r.seen = u, append(r.seen, user)
-		at := len(c.attempts)
-		c.hops = slices.Insert(slices.Clone(c.hops), at, c.attempts[at-1].hop)
-		c.cseq++ // "the same To, From, and Call-ID …, but … a new branch ID", and it is another request (RFC 3261 §8.1.3.4)
-		return c.nextHop(now, 480, reason.NoRoute, do)
+		r.target, r.seen, r.asks = u, append(r.seen, user), true
+		c.attemptAt, c.ringAt = time.Time{}, time.Time{}
+		hop, m := c.attempts[len(c.attempts)-1].hop, *c.invite
+		m.URI = u
+		return append(do, tu.Route{Msg: &m, Peer: c.legs[caller].peer, Anew: true, Chosen: hop.Flow, By: &hop})
 	}
 	return c.refuse(now, 480, reason.Loop, "callee", do)
+}
+
+// followed hears whether the number may be called.
+func (c *Call) followed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Action {
+	c.redirection.asks = false
+	if len(ev.Hops) == 0 {
+		c.cdrPeer(ev.Peer)
+		return c.refuse(now, max(ev.Code, 400), ev.Why, "sbc", do)
+	}
+	at := len(c.attempts)
+	c.hops = slices.Insert(slices.Clone(c.hops), at, c.attempts[at-1].hop)
+	c.cseq++ // "the same To, From, and Call-ID …, but … a new branch ID", and it is another request (RFC 3261 §8.1.3.4)
+	return c.nextHop(now, 480, reason.NoRoute, do)
 }
 
 // targets are the Contacts of a 3xx that can be called, the best first: "the UAC … SHOULD … in order of q-value" (RFC 3261

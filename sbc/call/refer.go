@@ -31,7 +31,7 @@ type moves struct {
 type subscription struct {
 	from, pair int       // leg that refers, and its dialog
 	near, far  uint32    // CSeq of the REFER on its leg, and on the other one
-	until      time.Time // once the call is over: when it is forgotten; zero: the call lives
+	until      time.Time // when it is forgotten; zero: the REFER has no answer yet, and the call lives
 }
 
 // maxRefers bounds the subscriptions of one call, maxTransfers the transfers that we do.
@@ -43,6 +43,13 @@ const (
 // afterlife is how long a subscription lives when its call has ended: 64·T1, what its last NOTIFY may take. A transferee that
 // still rings then has been watched long enough.
 const afterlife = 32 * time.Second
+
+// A subscription whose last NOTIFY was lost must not stand in the way of the next REFER for ever: its notifier says how long it
+// lives (RFC 3515 §2.4.4), and referLife is how long it does where nothing is said.
+const (
+	referLife    = 3 * time.Minute
+	maxReferLife = time.Hour
+)
 
 func (c *Call) moving() *moves {
 	if c.moves == nil {
@@ -106,16 +113,39 @@ func (c *Call) referAnswered(r *relay, code int, m *message.Message) {
 	if r.req.Method != "REFER" || c.moves == nil {
 		return
 	}
-	if code < 300 && m != nil {
+	if code < 300 && m != nil && !r.lost {
 		c.pairs[r.pair].dlg[1-r.from].Refresh(m) // it is a target refresh request (RFC 5057 §5.4)
 		c.pairs[r.pair].dlg[r.from].Refresh(r.req)
 		if without, said := m.Get("Refer-Sub"); !said || !strings.EqualFold(strings.TrimSpace(without), "false") {
+			c.prolong(slices.IndexFunc(c.moves.subs, r.opened), referLife)
 			return
 		}
 	}
-	c.moves.subs = slices.DeleteFunc(c.moves.subs, func(s subscription) bool {
-		return s.from == r.from && s.pair == r.pair && s.far == r.seq
-	})
+	c.moves.subs = slices.DeleteFunc(c.moves.subs, r.opened)
+}
+
+// opened reports whether a subscription is that of a REFER.
+func (r *relay) opened(s subscription) bool {
+	return s.from == r.from && s.pair == r.pair && s.far == r.seq
+}
+
+// prolong lets a subscription live on from now. That of a call that is over has its time already.
+func (c *Call) prolong(k int, by time.Duration) {
+	if k >= 0 && c.phase != ending {
+		c.moves.subs[k].until = c.at.Add(by)
+	}
+}
+
+// expires is how long a notifier says that its subscription lives.
+func expires(state string) time.Duration {
+	_, rest, _ := strings.Cut(state, ";")
+	for p := range strings.SplitSeq(rest, ";") {
+		k, v, _ := strings.Cut(p, "=")
+		if n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 32); err == nil && strings.EqualFold(strings.TrimSpace(k), "expires") {
+			return min(time.Duration(n)*time.Second+afterlife, maxReferLife)
+		}
+	}
+	return referLife
 }
 
 // subscribed finds the subscription that a NOTIFY in a pair's dialog belongs to, -1 if there is none. One without id is about
@@ -170,6 +200,8 @@ func (c *Call) passNotify(from int, in, out *message.Message) {
 	state, _ := in.Get("Subscription-State")
 	if name, _, _ := strings.Cut(state, ";"); strings.EqualFold(strings.TrimSpace(name), "terminated") {
 		c.moves.subs = slices.Delete(c.moves.subs, k, k+1)
+	} else {
+		c.prolong(k, expires(state))
 	}
 }
 

@@ -61,7 +61,7 @@ func (c *Call) heardAnew(now time.Time, from int, out []byte, m *message.Message
 }
 
 // refreshed hears how a refresh ended.
-func (c *Call) refreshed(now time.Time, o own, m *message.Message, code int, do []tu.Action) []tu.Action {
+func (c *Call) refreshed(now time.Time, o own, m *message.Message, do []tu.Action) []tu.Action {
 	s := c.legs[o.to].timer
 	switch {
 	case m != nil && o.method == "INVITE":

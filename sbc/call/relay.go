@@ -26,6 +26,7 @@ type relay struct {
 	answered bool      // the near side has its final answer
 	closed   bool      // the far side gave its final answer, or there is no far side
 	acked    bool      // its 2xx has our ACK
+	lost     bool      // the leg that it went to is none any more: what it answers concerns this request alone
 	timerC   time.Time // an INVITE: when it is cancelled
 }
 
@@ -87,7 +88,7 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 		return do
 	}
 	ok := m.Status < 300
-	if ok && r.offers() && c.won >= 0 {
+	if ok && r.offers() && c.won >= 0 && !r.lost {
 		c.timerGiven(now, 1-r.from, m)
 	}
 	if r.delayed && ok {
@@ -96,8 +97,10 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 		}
 	}
 	r.closed, r.timerC = true, time.Time{}
-	do = c.answeredBy(1-r.from, ev.Flow, do)
-	c.legs[1-r.from].brought.Notice(m, ev.Flow.Remote.Addr())
+	if !r.lost {
+		do = c.answeredBy(1-r.from, ev.Flow, do)
+		c.legs[1-r.from].brought.Notice(m, ev.Flow.Remote.Addr())
+	}
 	switch {
 	case r.req.Method == "INVITE" && ok:
 		return c.reinviteAccepted(now, k, m, do)
@@ -146,14 +149,16 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 		return c.inDialogChallenge(&r, m.Status, do)
 	}
 	switch {
-	case r.req.Method == "UPDATE" && (m.Status == 405 || m.Status == 501):
+	case r.lost && gone(r.req.Method, m.Status):
+		return c.nobody(r.from, r.tx, r.req, do)
+	case r.req.Method == "UPDATE" && !r.lost && (m.Status == 405 || m.Status == 501):
 		c.legs[to].noUpdate = true
 	case r.req.Method == "UPDATE" && r.method == "INVITE" && m.Status == 487:
 		return c.answer(r.from, r.tx, r.req, 504, do) // it took too long for an UPDATE
 	case r.req.Method != "INVITE" && m.Status == 408:
 		return c.answer(r.from, r.tx, r.req, 504, do) // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
 	}
-	if m.Status == 422 && c.tooSmall(to, m) {
+	if m.Status == 422 && !r.lost && c.tooSmall(to, m) {
 		return c.answer(r.from, r.tx, r.req, 491, do) // what was too short is our affair, and is not the next time
 	}
 	out := c.relayed(m, r.req, to)
@@ -206,7 +211,7 @@ func (c *Call) relayFailed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Act
 		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
 	}
 	do = c.answer(r.from, r.tx, r.req, code, do)
-	if r.pair == c.won && gone(r.req.Method, ev.Code) {
+	if r.pair == c.won && !r.lost && gone(r.req.Method, ev.Code) {
 		return c.hangUp(now, code, reason.Timeout, do)
 	}
 	return do // an ICMP error, a full table or a leak concerns this one request

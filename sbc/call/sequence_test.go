@@ -45,11 +45,22 @@ func (g *game) happen(ev tu.Event) {
 	for _, a := range g.step(ev) {
 		switch a := a.(type) {
 		case tu.Route:
-			g.internal = append(g.internal, g.plan())
+			g.internal = append(g.internal, g.judged(a))
 		case tu.Reserve:
 			g.internal = append(g.internal, g.reserved(g.pick(a.Streams+1)))
 		}
 	}
+}
+
+// judged is plan, but for where a provider has redirected the call to.
+func (g *game) judged(r tu.Route) tu.Routed {
+	switch {
+	case r.By == nil:
+		return g.plan()
+	case g.pick(5) == 0:
+		return tu.Routed{Code: 403, Why: reason.Fraud}
+	}
+	return tu.Routed{Hops: []tu.Hop{*r.By}}
 }
 
 func (g *game) plan() tu.Routed {

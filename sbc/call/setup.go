@@ -45,7 +45,7 @@ func (c *Call) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Action {
 		return c.refuse(now, 400, reason.Malformed, "sbc", do)
 	}
 	c.up = up
-	a.secure = a.phone() && (m.URI.Scheme == "sips" || up.Target.Scheme == "sips")
+	a.secure = m.URI.Scheme == "sips" || up.Target.Scheme == "sips"
 	if c.offered = described(m); len(m.Body) > 0 && !c.offered {
 		return c.refuseWith(now, 415, "", "sbc", do, acceptSDP)
 	}
@@ -73,10 +73,12 @@ const maxFirst = 1<<31 - 1<<16
 
 // routed takes the plan and asks for ports: none before the first SDP leaves, no call (DESIGN promise 8).
 func (c *Call) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Action {
-	if c.phase != routing {
+	switch {
+	case c.redirection != nil && c.redirection.asks && c.phase != ending:
+		return c.followed(now, ev, do)
+	case c.phase != routing:
 		return do
-	}
-	if len(ev.Hops) == 0 {
+	case len(ev.Hops) == 0:
 		c.cdrPeer(ev.Peer)
 		return c.refuse(now, ev.Code, ev.Why, "sbc", do)
 	}

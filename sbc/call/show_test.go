@@ -38,6 +38,9 @@ func (p *player) show(a tu.Action) string {
 	case tu.OpenDialog:
 		return fmt.Sprintf("open %s %s from %s", a.Side, p.name(a.Local, 'T'), a.Source)
 	case tu.Route:
+		if a.By != nil {
+			return fmt.Sprintf("may route %s by %s, chosen by %s", a.Msg.URI, a.By.Peer.Name, a.Chosen.Remote)
+		}
 		return fmt.Sprintf("route %s", a.Msg.URI)
 	case tu.Reserve:
 		return fmt.Sprintf("reserve %d", a.Streams)

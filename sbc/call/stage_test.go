@@ -350,7 +350,7 @@ func (s *stage) sent(a tu.Send) {
 		}
 	}
 	m := a.Msg
-	d := m.CallID + " " + m.From.Tag + " " + m.To.Tag
+	d := dialogAt(m, a.Hop)
 	if m.To.Tag != "" && m.CSeq != 0 { // 0: an aborted call, whose numbers the core fills in
 		if m.CSeq <= s.seqs[d] {
 			s.errorf("CSeq %d after %d in %s", m.CSeq, s.seqs[d], d)
@@ -363,6 +363,15 @@ func (s *stage) sent(a tu.Send) {
 	s.seqs[d] = m.CSeq
 	s.reaches(a.Hop)
 	s.wire(m, a.Hop.Peer.Side)
+}
+
+// dialogAt names the dialog of a request of ours. Two hops that have answered one call by the same tag have two.
+func dialogAt(m *message.Message, h tu.Hop) string {
+	d := m.CallID + " " + m.From.Tag + " " + m.To.Tag
+	if h.Peer.Kind != tu.KindPhone {
+		d += " " + h.Flow.Remote.Addr().String()
+	}
+	return d
 }
 
 // reaches checks that what goes to a phone goes to one of its flows, whatever anybody wrote into a Contact.

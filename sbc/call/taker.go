@@ -112,7 +112,7 @@ func (c *Call) take(now time.Time, d header.DialogRef, ev tu.Arrived, do []tu.Ac
 	var tooSmall []message.Header
 	c.inPlace(at, &x.leg, &x.seals, func() {
 		if tooSmall = c.timerAsked(at, m); tooSmall == nil && described(m) {
-			x.offer, err = c.edit(at, m)
+			x.offer, err = c.edit(at, c.legs[at].evenTaker(m, c.legs[1-at].media.out))
 		}
 	})
 	switch {
@@ -213,6 +213,9 @@ func (c *Call) takerAnswer(x *taker, p proposal, do []tu.Action) []tu.Action {
 	c.inPlace(x.at, &x.leg, &x.seals, func() {
 		m.Headers = append(m.Headers, c.contact(x.at))
 		capable(m)
+		if x.phase != offered {
+			c.legs[x.at].answersShort(m)
+		}
 		c.answerTimer(x.at, m)
 		c.lastHand(x.at, nil, m)
 	})
@@ -237,7 +240,7 @@ func (c *Call) takerRefused(x *taker, code int, do []tu.Action) []tu.Action {
 
 // restore tells a leg again what its old far end has said: it has heard of another one that came to nothing.
 func (c *Call) restore(now time.Time, at int, do []tu.Action) []tu.Action {
-	p, err := c.describeAs(at, sdpMessage(c.legs[at].media.in), nil, stance{})
+	p, err := c.describeAs(at, sdpMessage(evened(c.legs[at].media.in, c.legs[1-at].media.sent)), nil, stance{})
 	if err != nil || p.empty() {
 		return do
 	}
@@ -309,7 +312,7 @@ func (c *Call) takerSilent(now time.Time, do []tu.Action) []tu.Action {
 		case c.phase == ending:
 			return do
 		case x.early:
-			return c.refuse(now, 480, reason.Timeout, "sbc", do)
+			return do // what rings inside rings on
 		}
 		return c.restore(now, x.at, do)
 	case x.bye:

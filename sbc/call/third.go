@@ -20,7 +20,10 @@ func (c *Call) thirdRouted(now time.Time, ev tu.Routed, do []tu.Action) []tu.Act
 			t.hops = append(t.hops, h)
 		}
 	}
-	if len(t.hops) == 0 {
+	switch {
+	case ev.Why == reason.Fraud:
+		return c.thirdFailed(now, 603, do) // what a rule on calls says of us is no affair of who refers
+	case len(t.hops) == 0:
 		return c.thirdFailed(now, max(ev.Code, 404), do)
 	}
 	t.phase = calling
@@ -245,7 +248,7 @@ func (c *Call) thirdAnswered(now time.Time, t *third, a *attempt, ev tu.Answered
 	}
 	c.inPlace(t.from, &t.leg, &t.seals, func() {
 		c.timerGiven(now, t.from, m)
-		t.answer, err = c.describeAs(t.from, sdpMessage(body), nil, stance{})
+		t.answer, err = c.describeAs(t.from, sdpMessage(evened(body, c.legs[1-t.from].media.out)), nil, stance{})
 	})
 	do = c.thirdAck(t, a, &t.dlg, do)
 	if err == nil && t.answer.empty() {

@@ -198,7 +198,7 @@ func (c *Call) grantTimer(to int, a sessionAsk, m *message.Message) {
 	case a.interval > 0:
 		s.interval = a.interval
 		if want > 0 { // "MAY reduce its value, but MUST NOT set it to a duration lower than the value in the Min-SE"
-			s.interval = min(a.interval, max(want, a.least, leastInterval))
+			s.interval = min(a.interval, max(want, a.least, s.least, leastInterval))
 		}
 	case running:
 		s.interval = max(s.interval, s.least)

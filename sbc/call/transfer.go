@@ -1,6 +1,7 @@
 package call
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,7 +24,8 @@ type third struct {
 	cseq   uint32 // of its REFER
 	named  bool   // NOTIFYs say which REFER they are about
 	silent bool   // they are not wanted
-	told   int    // the last code that was reported
+	told   []int  // the codes that were reported
+	over   bool   // the last report has gone
 	gone   bool   // the leg has hung up
 
 	phase  thirdPhase
@@ -82,7 +84,7 @@ func (c *Call) refer(now time.Time, from, i int, r header.Refer, ev tu.Arrived, 
 		t.hops, t.phase = []tu.Hop{*hop}, calling
 		return c.thirdNext(now, t, 0, do)
 	}
-	return append(do, tu.Route{Msg: t.invite, Peer: c.legs[1-from].peer})
+	return append(do, tu.Route{Msg: t.invite, Peer: c.legs[1-from].peer, Anew: true, Chosen: c.legs[from].hop.Flow})
 }
 
 // unsubscribed reports whether a REFER wants no NOTIFYs.
@@ -195,6 +197,9 @@ func (c *Call) exchange(at int, l *leg, s seals, d dialog.Dialog, do []tu.Action
 	c.legs[at], c.seals = *l, s
 	c.legs[at].bye = false
 	c.pairs[c.won].dlg[at] = d
+	if c.moves != nil { // what was referred in a dialog that is over is told of in none
+		c.moves.subs = slices.DeleteFunc(c.moves.subs, func(s subscription) bool { return s.pair == c.won })
+	}
 	c.keep(at, &was, old)
 	return do
 }
@@ -237,8 +242,9 @@ func (c *Call) letGo(at int, do []tu.Action) []tu.Action {
 	}
 	open := c.relays[:0]
 	for _, r := range c.relays {
-		if r.from != at || !r.answered || !r.closed {
-			open = append(open, r) // but for an ACK that the one who is gone still owes
+		if r.from != at || !r.answered || !r.closed { // but for an ACK that the one who is gone still owes
+			r.lost = r.lost || r.from != at
+			open = append(open, r)
 		}
 	}
 	clear(c.relays[len(open):])
@@ -318,13 +324,16 @@ func (c *Call) moveOver(t *third) {
 	c.moves.past = append(c.moves.past, t)
 }
 
-// report tells who referred how far its transfer is: a status line, as a message of type sipfrag (RFC 3515 §2.4.5). A final
-// one ends the subscription.
+// maxReports bounds the progress that is told of one transfer.
+const maxReports = 8
+
+// report tells who referred how far its transfer is: a status line, as a message of type sipfrag (RFC 3515 §2.4.5), each code
+// once. A final one ends the subscription.
 func (c *Call) report(t *third, code int, do []tu.Action) []tu.Action {
-	if t.silent || code == t.told || t.told >= 200 {
+	if t.silent || t.over || code < 200 && (len(t.told) >= maxReports || slices.Contains(t.told, code)) {
 		return do
 	}
-	t.told = code
+	t.told, t.over = append(t.told, code), code >= 200
 	d := &c.pairs[c.won].dlg[t.from]
 	m := d.Request("NOTIFY", 0)
 	c.dress(m, t.from)

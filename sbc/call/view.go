@@ -122,3 +122,6 @@ func (c *Call) Early() (flow nat.Flow, user string, ok bool) {
 func (c *Call) Is(name string) bool {
 	return name != "" && (c.id == name || c.legs[caller].callID == name || c.legs[callee].callID == name)
 }
+
+// Transfers tells how many transfers the call has had, and whether one is under way.
+func (c *Call) Transfers() (n int, underWay bool) { return len(c.cdr.Transfers), c.exchanging() }

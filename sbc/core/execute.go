@@ -29,6 +29,7 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	case tu.Ping:
 		c.transmit(now, a.Flow, doubleCRLF)
 	case tu.Route:
+		a.User = u.id
 		c.tell(u.id, c.cfg.Assembly.Route(now, a))
 	case tu.Reserve:
 		c.reserve(now, u, a)

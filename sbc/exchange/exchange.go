@@ -142,7 +142,7 @@ func (e *Exchange) arrived(ev tu.Arrived, do []tu.Action) []tu.Action {
 	a := &e.legs[asker]
 	a.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
 	a.user = header.ContactUser(header.RewriteURIHost(m.URI, ev.Here.Signal.String()))
-	a.secure = a.phone() && m.URI.Scheme == "sips"
+	a.secure = m.URI.Scheme == "sips"
 	a.brought.Notice(m, ev.Flow.Remote.Addr())
 	e.name()
 	switch {

@@ -16,6 +16,7 @@ func (f *finish) told(id *tu.Naming) {
 		dropAsserted(m)
 	case tu.IdentityRemote:
 		asserted(m)
+	case tu.IdentityPass, tu.IdentityFixed, tu.IdentityAsserted, tu.IdentityPreferred:
 	}
 	if id.STIR == tu.IdentityRemove {
 		m.Remove("Identity")
@@ -31,6 +32,7 @@ func (f *finish) told(id *tu.Naming) {
 		if _, has := m.Get("History-Info"); !has {
 			f.histories()
 		}
+	case tu.DiversionPass:
 	}
 }
 
@@ -45,6 +47,7 @@ func (f *finish) tell(id *tu.Naming) {
 			if !nobody(m.From.URI.Host) { // who hides stays hidden
 				m.From.Display, m.From.URI = id.FromFixed.Display, id.FromFixed.URI
 			}
+		case tu.IdentityPass, tu.IdentityAsserted, tu.IdentityPreferred, tu.IdentityRemote:
 		}
 	}
 	f.assert(id)
@@ -64,6 +67,7 @@ func (f *finish) tell(id *tu.Naming) {
 			f.histories()
 		}
 		m.Remove("Diversion")
+	case tu.DiversionPass:
 	}
 }
 
@@ -77,6 +81,7 @@ func (f *finish) assert(id *tu.Naming) {
 	case tu.IdentityRemove:
 		dropAsserted(m)
 		return
+	case tu.IdentityFixed, tu.IdentityAsserted, tu.IdentityPreferred, tu.IdentityRemote:
 	}
 	list := asserts(m)
 	switch {
@@ -97,6 +102,7 @@ func (f *finish) assert(id *tu.Naming) {
 		m.Add("P-Preferred-Identity", joined(list[:1]))
 	case tu.IdentityRemote:
 		m.Add("Remote-Party-ID", remoteParty(m, list[0]))
+	case tu.IdentityPass, tu.IdentityRemove, tu.IdentityFixed:
 	}
 }
 

@@ -71,6 +71,14 @@ type Ping struct{ Flow nat.Flow }
 type Route struct {
 	Msg  *message.Message
 	Peer *Peer // who asks
+
+	// Anew: the call was let pass with another number. This one is of the choosing of somebody who transfers or redirects it,
+	// and stands at this flow; it is judged as that of a new call is.
+	Anew   bool
+	Chosen nat.Flow
+	By     *Hop // with Anew: the way is known, and is the answer, if it may be gone; nil: the routes say
+
+	User UserID // whose call it is; the core fills it in
 }
 
 // Reserve asks for ports for so many streams, a pair on each side; a Reserved event answers. A second Reserve adds

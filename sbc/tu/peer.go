@@ -167,7 +167,7 @@ func (h Hop) Toward(uri message.URI) nat.Flow {
 		return h.Flow // its Contact is an address of its own network, or none at all
 	}
 	addr, err := netip.ParseAddr(uri.Host)
-	if err != nil {
+	if err != nil || !h.speaks(uri) {
 		return h.Flow
 	}
 	port := uri.Port
@@ -188,4 +188,20 @@ func (h Hop) Toward(uri message.URI) nat.Flow {
 		h.Flow.Remote, h.Flow.Conn = to, 0
 	}
 	return h.Flow
+}
+
+// speaks reports whether a URI's port is one of the hop's transport: that of a sips: URI hears TLS (RFC 3261 §26.2.2), and that of
+// one with a transport parameter hears what it names. A peer stays on its transport.
+func (h Hop) speaks(uri message.URI) bool {
+	if uri.Scheme == "sips" {
+		return h.Flow.Transport.Secure()
+	}
+	name, named := uri.Param("transport")
+	if !named {
+		return true
+	}
+	if t, known := nat.ParseTransport(name); known {
+		return t == h.Flow.Transport
+	}
+	return name == h.Flow.Transport.Param()
 }
