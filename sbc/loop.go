@@ -39,7 +39,7 @@ func (w *world) addLoop() {
 			Media: tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold},
 		},
 	}
-	w.calls.Loop = &call.Loop{Inside: w.loop}
+	w.calls.Loop = &w.loop
 }
 
 // loopback delivers what was sent to the loop. It is in the core's turn: the core finds it in its inbox.

@@ -18,7 +18,7 @@ func TestReferralIsJudged(t *testing.T) {
 		provider, pbx := g.connect(g.provider, g.pbx, trunkSocket)
 		provider.refer("<sip:+88299@203.0.113.10>")
 		provider.notified("SIP/2.0 603 Decline\r\n")
-		g.provider.quiet(100*time.Millisecond)
+		g.provider.quiet(100 * time.Millisecond)
 		if lines := g.lines(); len(lines) != 1 || !strings.Contains(lines[0], "rule=premium") || !strings.Contains(lines[0], "+88299") {
 			t.Errorf("the log has %q", lines)
 		}

@@ -26,8 +26,9 @@ type Settings struct {
 	Ties tu.Ties
 	// Behind is the user of the phone that the PBX knows by a token. Nil: there are no tokens.
 	Behind func(token string) (user string, ok bool)
-	// Loop leads back into this program. Nil: there is none.
-	Loop *Loop
+	// Loop leads back into this program: what is sent there arrives as if a PBX node had sent it. So one call becomes part of
+	// another one by nothing but messages. Nil: there is none.
+	Loop *tu.Hop
 }
 
 // phase is how far a call is.
@@ -154,6 +155,8 @@ type certain struct {
 	final, recorded bool
 	won             int
 	bye             [2]bool
+	joining         *third // the third leg that had answered; nil: none
+	asking          *taker // the INVITE that would take a place, without an answer
 }
 
 // New makes the call of an INVITE. It waits for the Arrived event.
@@ -171,6 +174,7 @@ func (c *Call) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	if c.ended {
 		return do
 	}
+	c.sure.joining, c.sure.asking = c.moves.certain()
 	c.at = now
 	if r, ok := ev.(tu.Reserved); ok {
 		return c.maybeEnd(c.askOn(now, c.reserved(now, r, do)))

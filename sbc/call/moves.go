@@ -9,30 +9,6 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// Loop leads back into this program: what is sent there arrives as if the peer of that hop had sent it. So one call becomes
-// part of another one by nothing but messages.
-type Loop struct {
-	Inside tu.Hop // as a PBX node
-	// Phone is the same for a call of a phone's own; ok is false where the phone can have none.
-	Phone func(p *tu.Peer) (hop tu.Hop, ok bool)
-}
-
-// of is the loop for calls of a peer, nil if there is none.
-func (l *Loop) of(p *tu.Peer) *tu.Hop {
-	switch {
-	case l == nil:
-		return nil
-	case p.Kind == tu.KindNode:
-		hop := l.Inside
-		return &hop
-	case p.Kind == tu.KindPhone && l.Phone != nil:
-		if hop, ok := l.Phone(p); ok {
-			return &hop
-		}
-	}
-	return nil
-}
-
 // moveHeard hands what concerns a transfer to it; taken is false for every other event.
 func (c *Call) moveHeard(now time.Time, ev tu.Event, do []tu.Action) (_ []tu.Action, taken bool) {
 	mv := c.moves
@@ -237,26 +213,40 @@ func (c *Call) endMoves(now time.Time, code int, by string, do []tu.Action) []tu
 	return do
 }
 
+// certain is what had to be ended when the last Step began.
+func (m *moves) certain() (t *third, x *taker) {
+	if m == nil {
+		return nil, nil
+	}
+	if t = m.third; t != nil && t.phase != joining {
+		t = nil
+	}
+	if x = m.taker; x != nil && (x.phase != asking || x.left) {
+		x = nil
+	}
+	return t, x
+}
+
 // abortMoves ends what Abort finds of transfers: legs that are being called, and the INVITE that would have taken a place.
 func (c *Call) abortMoves(do []tu.Action) []tu.Action {
 	mv := c.moves
 	if mv == nil {
 		return do
 	}
-	if t := mv.third; t != nil {
-		for i := range t.attempts {
+	for _, t := range append(slices.Clip(mv.past), mv.third) {
+		for i := 0; t != nil && i < len(t.attempts); i++ {
 			if !t.attempts[i].done {
 				do = append(do, tu.Cancel{Ref: t.attempts[i].ref})
 			}
 		}
-		if t.phase == joining {
-			m := t.dlg.Request("BYE", 1)
-			m.CSeq = 0
-			c.lastRef++
-			do = append(do, tu.Send{Ref: c.lastRef, Hop: t.hop, Msg: m, Hide: &c.legs[1-t.from].brought})
-		}
 	}
-	if x := mv.taker; x != nil && x.phase == asking && !x.left {
+	if t := c.sure.joining; t != nil && (c.sure.won < 0 || c.pairs[c.sure.won].dlg[t.from].CallID != t.dlg.CallID) {
+		m := t.dlg.Request("BYE", 1)
+		m.CSeq = 0
+		c.lastRef++
+		do = append(do, tu.Send{Ref: c.lastRef, Hop: t.hop, Msg: m, Hide: &c.legs[1-t.from].brought})
+	}
+	if x := c.sure.asking; x != nil {
 		m := message.Reply(x.req, 500, "")
 		m.To.Tag = x.tag
 		do = append(do, tu.Respond{Tx: x.tx, Side: x.peer.Side, Msg: m})
@@ -299,7 +289,7 @@ func (c *Call) sideOfDialog(m *message.Message) nat.Side {
 
 // loops reports whether a leg is the other half of another call of this program.
 func (c *Call) loops(l int) bool {
-	return c.set.Loop != nil && c.legs[l].peer != nil && c.legs[l].hop.Flow.Interface == c.set.Loop.Inside.Flow.Interface
+	return c.set.Loop != nil && c.legs[l].peer != nil && c.legs[l].hop.Flow.Interface == c.set.Loop.Flow.Interface
 }
 
 // answerOf is editAnswer for a description that is known to be one.

@@ -151,8 +151,11 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 	switch {
 	case r.lost && gone(r.req.Method, m.Status):
 		return c.nobody(r.from, r.tx, r.req, do)
-	case r.req.Method == "UPDATE" && !r.lost && (m.Status == 405 || m.Status == 501):
+	case r.method == "UPDATE" && !r.lost && (m.Status == 405 || m.Status == 501):
 		c.legs[to].noUpdate = true
+		if c.phase == established && r.pair == c.won { // the same is said in another way
+			return c.pass(now, r.from, r.pair, tu.Arrived{Tx: r.tx, Msg: r.req}, r.offer, do)
+		}
 	case r.req.Method == "UPDATE" && r.method == "INVITE" && m.Status == 487:
 		return c.answer(r.from, r.tx, r.req, 504, do) // it took too long for an UPDATE
 	case r.req.Method != "INVITE" && m.Status == 408:

@@ -73,7 +73,7 @@ func (c *Call) thirdInvite(t *third, hop tu.Hop) (m *message.Message, err error)
 		_, hosts := c.hosts(stays)
 		m = &message.Message{
 			Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: c.legs[t.from].callID, CSeq: 1,
-			From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
+			From: header.RewriteNameAddr(c.nameOf(t, hop), hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
 			MaxForwards: in.MaxForwards,
 		}
 		m.From.Tag, m.To.Tag = c.legs[t.from].tag, ""
@@ -103,6 +103,17 @@ func (c *Call) thirdInvite(t *third, hop tu.Hop) (m *message.Message, err error)
 		}
 	})
 	return m, err
+}
+
+// nameOf is who calls the third leg. Its side knows the one that stays by the name that was shown there, with the numbers and the
+// privacy of that. What is written for a peer with rules of its own begins with the true name, as in a new call, unless that was
+// hidden.
+func (c *Call) nameOf(t *third, hop tu.Hop) message.NameAddr {
+	shown := c.pairs[c.won].dlg[t.from].Local
+	if hop.Peer.Rules == nil || strings.EqualFold(shown.URI.Host, "anonymous.invalid") {
+		return shown
+	}
+	return t.invite.From
 }
 
 // sdpMessage is a message of a leg that has a description and nothing else.

@@ -109,9 +109,8 @@ func (c *Call) placeOf(from int, r *header.Refer) (hop *tu.Hop, fits bool) {
 		}
 		named = &d
 	}
-	if near.Kind == tu.KindPhone { // its call, which stands beside this one on the outside
-		h := c.set.Loop.of(near)
-		return h, h != nil
+	if near.Kind == tu.KindPhone { // whose REFER is the PBX's to follow
+		return nil, false
 	}
 	if named == nil || c.set.Ties == nil {
 		return nil, true
@@ -119,11 +118,11 @@ func (c *Call) placeOf(from int, r *header.Refer) (hop *tu.Hop, fits bool) {
 	if _, ours := c.set.Ties.Counterpart(near.Side, tu.DialogID{CallID: named.CallID, Local: named.Local, Remote: named.Remote}); !ours {
 		return nil, true
 	}
-	if named.Name != "Replaces" || stays.Side == near.Side {
+	if named.Name != "Replaces" || stays.Side == near.Side || near.Kind != tu.KindNode || c.set.Loop == nil {
 		return nil, false
 	}
-	h := c.set.Loop.of(near)
-	return h, h != nil
+	h := *c.set.Loop
+	return &h, true
 }
 
 // askedFor is the INVITE that the peer of the leg that stays would send for what is referred to.

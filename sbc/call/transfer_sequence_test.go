@@ -225,6 +225,7 @@ func TestAbortInTransfer(t *testing.T) {
 					p.show(a)
 				}
 			}
+			p.c.Step(p.now, tu.Hangup{Code: 500}, nil) // one that panics: it has changed things, and sent nothing
 			got, byes := "", 0
 			for _, a := range p.c.Abort(p.now, nil) {
 				switch a := a.(type) {

@@ -46,7 +46,8 @@ func loopHop() tu.Hop {
 
 // transferring are settings with all that transfers need.
 func transferring(s *Settings) *Settings {
-	s.Ties, s.Loop = ties{}, &Loop{Inside: loopHop()}
+	loop := loopHop()
+	s.Ties, s.Loop = ties{}, &loop
 	s.Behind = func(token string) (string, bool) {
 		user, is := strings.CutPrefix(token, "token")
 		return user[:min(3, len(user))], is

@@ -1,6 +1,8 @@
 package header
 
 import (
+	"strings"
+
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -16,6 +18,7 @@ import (
 // 100, ACK to a final answer that is no 2xx and CANCEL are made by the transactions and do not come here. What Finish wrote, the
 // leak guard looks at.
 func Finish(from, to *tu.Peer, in, out *message.Message) {
+	unreferred(to, out)
 	var inbound, outbound *tu.Rules
 	if from != nil && in != nil {
 		inbound = from.Rules
@@ -26,6 +29,18 @@ func Finish(from, to *tu.Peer, in, out *message.Message) {
 	hide := in != nil && !trusted(to) && private(out)
 	if inbound != nil || outbound != nil || hide {
 		finishing(inbound, outbound, hide, in, out)
+	}
+}
+
+// unreferred takes REFER out of what a peer is told that may be asked of us, where it may not ask for it.
+func unreferred(to *tu.Peer, out *message.Message) {
+	if to == nil || to.Kind == tu.KindNode || to.Referral != tu.TransferReject {
+		return
+	}
+	for i := range out.Headers {
+		if h := &out.Headers[i]; h.Name == "Allow" && strings.Contains(h.Value, "REFER") {
+			h.Value, _ = filter(h.Value, func(m string) bool { return m != "REFER" })
+		}
 	}
 }
 

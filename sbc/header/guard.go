@@ -2,6 +2,7 @@ package header
 
 import (
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -317,14 +318,44 @@ func (c *check) showsID(h *message.Header) bool {
 	if len(c.brought.IDs) == 0 {
 		return false
 	}
+	shows := strings.Contains
+	value := h.Value
 	switch h.Name {
-	case "Replaces", "Join", "Target-Dialog", "In-Reply-To", "Refer-To", "Referred-By", "Call-Info", "Session-Id":
+	case "Replaces", "Join", "Target-Dialog", "In-Reply-To", "Refer-To":
+		// They are made of ids, of which one may well begin as another one does.
+		shows = holdsWord
+		if plain, err := url.PathUnescape(value); err == nil {
+			value = plain
+		}
+	case "Referred-By", "Call-Info", "Session-Id":
 	default:
 		if !strings.HasPrefix(h.Name, "X-") && !strings.HasPrefix(h.Name, "P-") {
 			return false
 		}
 	}
-	return slices.ContainsFunc(c.brought.IDs, func(id string) bool { return len(id) >= 6 && strings.Contains(h.Value, id) })
+	return slices.ContainsFunc(c.brought.IDs, func(id string) bool { return len(id) >= 6 && shows(value, id) })
+}
+
+// holdsWord reports whether a value holds an id that is not merely a part of a longer one.
+func holdsWord(value, id string) bool {
+	for at := 0; ; {
+		i := strings.Index(value[at:], id)
+		if i < 0 {
+			return false
+		}
+		i += at
+		end := i + len(id)
+		if (i == 0 || !inID(value[i-1])) && (end == len(value) || !inID(value[end])) {
+			return true
+		}
+		at = i + 1
+	}
+}
+
+// inID reports whether a byte goes on a tag or a Call-ID. Of what both may have these are the ones that do not divide anything in
+// a field that names dialogs.
+func inID(b byte) bool {
+	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || strings.IndexByte("-.!%*_+`'~", b) >= 0
 }
 
 // body looks at the session descriptions in the body.
