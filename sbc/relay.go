@@ -139,9 +139,6 @@ func (r *relay) Open(layout media.Layout, hears media.Listener) (*media.Board, e
 	return board, err
 }
 
-// apart reports whether media has a process of its own.
-func (r *relay) apart() bool { return r.process != nil && r.here.Load() == nil }
-
 // Post implements media.Backend.
 func (r *relay) Post(c media.Command) {
 	if here := r.here.Load(); here != nil {

@@ -297,7 +297,6 @@ func (s *SBC) Run(ctx context.Context) {
 func (s *SBC) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	busy := s.newProcessors()
 	for {
 		select {
 		case <-ctx.Done():
@@ -307,7 +306,6 @@ func (s *SBC) tick(ctx context.Context) {
 			continue
 		case <-t.C:
 		}
-		busy.watch(s.now())
 		s.guard.Tick(s.now())
 		s.sweep()
 		_ = s.core.Post(func(now time.Time) {

@@ -29,17 +29,15 @@ type multiple struct {
 
 // receiver holds the arguments of one receive, and what arrived by it. It belongs to the reader.
 type receiver struct {
-	call     func(fd uintptr) bool // receive, bound once
-	take     func(n int) bool      // works off a batch, and reports whether there shall be more
+	call     func(fd uintptr) bool // recvmmsg, bound once
 	slots    [mostBatch]slot
 	messages [mostBatch]multiple
 	n        int // datagrams of the last call
-	enough   bool
 	errno    syscall.Errno
 }
 
 func (r *receiver) init() {
-	r.call = r.receive
+	r.call = r.recvmmsg
 	for i := range r.slots {
 		s := &r.slots[i]
 		s.b = make([]byte, scan.MaxDatagram) // pages that no datagram reaches take no memory
@@ -49,17 +47,16 @@ func (r *receiver) init() {
 	r.n = mostBatch
 }
 
-// receive takes what is there; true ends the poller's call. Nothing is left behind a batch that is not full: the reader
-// waits then without a second look, for as long as the call lasts the poller remembers what comes meanwhile.
-func (r *receiver) receive(fd uintptr) bool {
-	if !r.recvmmsg(fd) {
-		return r.errno != syscall.EAGAIN
+// receive waits for datagrams.
+func (r *receiver) receive(raw syscall.RawConn) error {
+	err := raw.Read(r.call)
+	if err == nil && r.errno != 0 {
+		err = r.errno
 	}
-	r.enough = !r.take(r.n)
-	return r.enough || r.n == mostBatch
+	return err
 }
 
-// recvmmsg receives what is there, at most a batch. It reports false if that is nothing.
+// recvmmsg receives what is there. It reports false if there is nothing yet: the poller then waits.
 func (r *receiver) recvmmsg(fd uintptr) bool {
 	for i := range r.n { // the kernel has written over those that it used
 		s := &r.slots[i]
@@ -73,13 +70,15 @@ func (r *receiver) recvmmsg(fd uintptr) bool {
 	r.n = 0
 	for {
 		n, _, errno := syscall.RawSyscall6(syscall.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages)), mostBatch, syscall.MSG_DONTWAIT, 0, 0)
-		if errno == syscall.EINTR {
-			continue
-		}
-		if r.errno = errno; errno == 0 {
+		r.errno = errno
+		switch errno {
+		case 0:
 			r.n = int(n)
+			return true
+		case syscall.EINTR:
+		default:
+			return errno != syscall.EAGAIN
 		}
-		return errno == 0
 	}
 }
 

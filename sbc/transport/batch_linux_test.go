@@ -44,7 +44,7 @@ func TestRealBatches(t *testing.T) {
 			largest := 0
 			for got := 0; got < len(sent); {
 				_ = k.SetReadDeadline(time.Now().Add(5 * time.Second))
-				n, err := k.readBatch()
+				n, err := k.ReadBatch()
 				if err != nil {
 					t.Fatalf("after %d: %v", got, err)
 				}
@@ -93,7 +93,7 @@ func TestRealBatchAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := make(chan error)
-	go func() { _, err := k.readBatch(); ended <- err }()
+	go func() { _, err := k.ReadBatch(); ended <- err }()
 	_ = k.Close()
 	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("read: %v", err)
@@ -113,7 +113,7 @@ func TestRealBatchDoesNotAllocate(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n, err := k.readBatch(); err != nil || n == 0 {
+		if n, err := k.ReadBatch(); err != nil || n == 0 {
 			t.Error(n, err)
 		}
 		k.Datagram(0)

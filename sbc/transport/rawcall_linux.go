@@ -14,39 +14,26 @@ import (
 // sender holds the arguments of one send, so that it needs no allocation.
 type sender struct {
 	sync.Mutex
-	target
 	call func(fd uintptr) // sendto, bound once
 	b    []byte
+	v4   syscall.RawSockaddrInet4
+	v6   syscall.RawSockaddrInet6
+	is6  bool
 	err  error
 }
 
-// target is a destination as the kernel takes it.
-type target struct {
-	v4  syscall.RawSockaddrInet4
-	v6  syscall.RawSockaddrInet6
-	is6 bool
-}
-
-func (t *target) aim(dst netip.AddrPort, zone uint32, v6 bool) {
-	t.is6 = v6
+func (o *sender) aim(b []byte, dst netip.AddrPort, zone uint32, v6 bool) {
+	o.b, o.is6 = b, v6
 	if !v6 {
-		t.v4.Family, t.v4.Addr = syscall.AF_INET, dst.Addr().Unmap().As4()
-		setPort(&t.v4.Port, dst.Port())
+		o.v4.Family, o.v4.Addr = syscall.AF_INET, dst.Addr().Unmap().As4()
+		setPort(&o.v4.Port, dst.Port())
 		return
 	}
-	t.v6.Family, t.v6.Addr, t.v6.Scope_id = syscall.AF_INET6, dst.Addr().As16(), 0
-	setPort(&t.v6.Port, dst.Port())
+	o.v6.Family, o.v6.Addr, o.v6.Scope_id = syscall.AF_INET6, dst.Addr().As16(), 0
+	setPort(&o.v6.Port, dst.Port())
 	if dst.Addr().IsLinkLocalUnicast() {
-		t.v6.Scope_id = zone
+		o.v6.Scope_id = zone
 	}
-}
-
-// name is the address and its length.
-func (t *target) name() (unsafe.Pointer, uintptr) {
-	if t.is6 {
-		return unsafe.Pointer(&t.v6), unsafe.Sizeof(t.v6)
-	}
-	return unsafe.Pointer(&t.v4), unsafe.Sizeof(t.v4)
 }
 
 func (o *sender) send(raw syscall.RawConn) error {
@@ -58,7 +45,10 @@ func (o *sender) send(raw syscall.RawConn) error {
 }
 
 func (o *sender) sendto(fd uintptr) {
-	to, size := o.name()
+	to, size := unsafe.Pointer(&o.v4), unsafe.Sizeof(o.v4)
+	if o.is6 {
+		to, size = unsafe.Pointer(&o.v6), unsafe.Sizeof(o.v6)
+	}
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(unsafe.SliceData(o.b))), uintptr(len(o.b)),
 		syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, uintptr(to), size)
 	if errno != 0 {

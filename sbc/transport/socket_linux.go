@@ -19,8 +19,7 @@ type socket struct {
 	v6     bool // the family
 	zone   uint32
 
-	out  [2]sender
-	held held // what leaves together
+	out [2]sender
 
 	// stale says that a write has eaten the mark of an ICMP error; the report still waits in the error queue.
 	stale atomic.Bool
@@ -29,9 +28,7 @@ type socket struct {
 
 	// Of the reader alone:
 	in           receiver
-	take         func(n int) (more bool)
-	one          func(n int) bool // keeps a batch for who reads its datagrams one by one
-	given, taken int
+	given, taken int // datagrams of the batch, for who reads them one by one
 	lastDrops    uint32
 	refused      []netip.AddrPort // destinations that ICMP refused, not yet reported
 }
@@ -56,9 +53,6 @@ func openSocket(bind netip.AddrPort, receive, dscp int) (*socket, error) {
 	}
 	s := &socket{UDPConn: conn, v6: network == "udp6"}
 	s.in.init()
-	s.in.take = s.took
-	s.held.call = s.held.sendmmsg
-	s.one = func(n int) bool { s.given, s.taken = 0, n; return false }
 	if err := s.prepare(receive, dscp); err != nil {
 		_ = conn.Close()
 		return nil, err
@@ -130,49 +124,32 @@ func (s *socket) setBuffers(fd, receive int) {
 	}
 }
 
-// ReadBatches waits for datagrams and lets take work off each batch, until it wants no more. A batch stays until take returns.
-// The error may be the report of an ICMP error.
-func (s *socket) ReadBatches(take func(n int) (more bool)) error {
-	s.take = take
+// ReadBatch waits for datagrams, or for the report of an ICMP error, and tells how many there are. They stay until the next
+// read.
+func (s *socket) ReadBatch() (int, error) {
 	for {
 		if len(s.refused) > 0 {
 			to := s.refused[0]
 			s.refused = s.refused[1:]
-			return unreachable(to)
+			return 0, unreachable(to)
 		}
 		if s.stale.Swap(false) {
 			s.drain()
 			continue
 		}
-		s.in.errno, s.in.enough = 0, false
-		err := s.raw.Read(s.in.call)
-		if err == nil && s.in.errno != 0 {
-			err = s.in.errno
-		}
+		err := s.in.receive(s.raw)
 		switch {
-		case err == nil && s.in.enough:
-			return nil
-		case err == nil: // there is more
+		case err == nil:
+			s.noteDrops(s.in.ancillary(s.in.n - 1)) // the last one has the latest count
+			return s.in.n, nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			_ = s.SetReadDeadline(time.Time{}) // a writer woke us: stale is set
 		case refusal(err):
 			s.drain()
 		default:
-			return err
+			return 0, err
 		}
 	}
-}
-
-// took passes a batch on.
-func (s *socket) took(n int) (more bool) {
-	s.noteDrops(s.in.ancillary(n - 1)) // the last one has the latest count
-	return s.take(n)
-}
-
-// readBatch waits for one batch.
-func (s *socket) readBatch() (n int, err error) {
-	err = s.ReadBatches(s.one)
-	return s.taken, err
 }
 
 // Datagram is datagram i of the last batch.
@@ -181,9 +158,11 @@ func (s *socket) Datagram(i int) ([]byte, netip.AddrPort) { return s.in.datagram
 // ReadFromUDPAddrPort is for whoever reads one datagram after the other.
 func (s *socket) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	if s.given >= s.taken {
-		if _, err := s.readBatch(); err != nil {
+		n, err := s.ReadBatch()
+		if err != nil {
 			return 0, netip.AddrPort{}, err
 		}
+		s.given, s.taken = 0, n
 	}
 	data, src := s.Datagram(s.given)
 	s.given++
@@ -219,8 +198,7 @@ func (s *socket) WriteToUDPAddrPort(b []byte, dst netip.AddrPort) (int, error) {
 		o.Lock()
 	}
 	defer o.Unlock()
-	o.b = b
-	o.aim(dst, s.zone, s.v6)
+	o.aim(b, dst, s.zone, s.v6)
 	err := o.send(s.raw)
 	// An ICMP error was waiting for somebody to tell: the kernel has not tried this datagram (udp(7)). Wake the reader,
 	// which finds out whose error it was, and try again; several may wait in a row.

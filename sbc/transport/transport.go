@@ -148,7 +148,6 @@ type opening interface {
 type Set struct {
 	config Config
 	hub    *hub
-	rounds rounds
 	table  atomic.Pointer[[]opening] // by Interface.ID; replaced, never changed
 
 	mu     sync.Mutex // of Add, Remove and Close
@@ -173,7 +172,6 @@ func Listen(c Config) (*Set, error) {
 	c.Streams = c.Streams.filled()
 	s := &Set{config: c, hub: newHub(&c)}
 	s.table.Store(new([]opening))
-	s.rounds.all = func() []opening { return *s.table.Load() }
 	if err := s.Add(c.Interfaces...); err != nil {
 		return nil, err
 	}
@@ -253,9 +251,7 @@ func (s *Set) open(face nat.Interface, table []opening) (opening, error) {
 	if err != nil {
 		return nil, listenError(&face, err, s.config.Listen == nil)
 	}
-	e := newEndpoint(&s.config, face, conn, buffer)
-	e.rounds = &s.rounds
-	return e, nil
+	return newEndpoint(&s.config, face, conn, buffer), nil
 }
 
 // listen opens a socket and tells the receive buffer that it got, 0 where that is unknown.
@@ -290,8 +286,7 @@ func (s *Set) find(id uint16) opening {
 // Send sends one message on a flow. It never waits.
 //
 // Over UDP it is one system call without an allocation. After ErrLost the datagram counts as lost on the wire; any other
-// error means that this destination cannot be reached now (RFC 3261 §8.1.3.1). While several datagrams that came together
-// are worked off, a copy is held back until their end; what fails then is only counted, as if it were lost on the wire.
+// error means that this destination cannot be reached now (RFC 3261 §8.1.3.1).
 //
 // Over streams it queues a copy. A flow with a Conn means exactly that connection, or ErrGone. With Conn 0 it is the
 // connection that this interface dialled to the remote address; if there is none, one is dialled with the message
