@@ -10,6 +10,8 @@ type call struct {
 	caller, callee string
 	audio          int
 	held           bool // audio is interrupted on purpose
+	refused        int  // INVITEs that are refused before one is taken: each has a call record
+	covered        bool // another case shows it, too: with -full alone
 }
 
 // calls are the capabilities; each is proven in both directions.
@@ -18,8 +20,8 @@ var calls = []call{
 	{name: "callee hangs up", caller: "caller-hears-bye", callee: "callee-bye", audio: 60},
 	{name: "cancel", caller: "caller-cancels", callee: "callee-cancelled"},
 	{name: "busy", caller: "caller-busy", callee: "callee-busy"},
-	{name: "early media", caller: "caller-early", callee: "callee-early", audio: 110},
-	{name: "caller holds and resumes", caller: "caller-holds", callee: "callee-held", audio: 50, held: true},
+	{name: "early media", caller: "caller-early", callee: "callee-early", audio: 110, covered: true},
+	{name: "caller holds and resumes", caller: "caller-holds", callee: "callee-held", audio: 50, held: true, covered: true},
 	{name: "callee holds and resumes", caller: "caller-held", callee: "callee-holds", audio: 50, held: true},
 	{name: "delayed offer", caller: "caller-delayed", callee: "callee-delayed", audio: 60},
 }
@@ -65,7 +67,12 @@ func TestTrunkCalls(t *testing.T) {
 	g := w.gate(t, settings{})
 	for _, d := range directions {
 		for _, c := range calls {
-			t.Run(d.name+"/"+c.name, func(t *testing.T) { g.call(t, d, c) })
+			t.Run(d.name+"/"+c.name, func(t *testing.T) {
+				if c.covered {
+					long(t)
+				}
+				g.call(t, d, c)
+			})
 		}
 	}
 	if out, code := g.verb("calls", "--json"); code != 0 {
@@ -74,8 +81,8 @@ func TestTrunkCalls(t *testing.T) {
 	g.stop(t)
 }
 
-// call makes one call through the gate.
-func (g *gate) call(t *testing.T, d direction, c call) {
+// call makes one call through the gate, and returns what was seen of it at both ends.
+func (g *gate) call(t *testing.T, d direction, c call) []packet {
 	t.Helper()
 	before := len(g.records(t))
 	caller, callee := d.caller, d.callee
@@ -94,11 +101,12 @@ func (g *gate) call(t *testing.T, d direction, c call) {
 	if c.audio > 0 {
 		audible(t, all, caller.address, callee.address, c.audio, !c.held)
 	}
-	g.recorded(t, before, 1)
+	g.recorded(t, before, 1+c.refused)
 	if t.Failed() || *ladders {
 		t.Logf("ladder:\n%s", ladder(all))
 	}
 	if t.Failed() {
 		t.Log(g.tail())
 	}
+	return all
 }

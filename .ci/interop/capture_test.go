@@ -102,7 +102,7 @@ func read(t *testing.T, side, file string) []packet {
 	t.Helper()
 	cmd := exec.Command("tshark", "-n", "-r", file, "-Y", "udp or icmp or tcp.len > 0", "-T", "fields", "-E", "occurrence=f", "-e", "frame.time_epoch",
 		"-e", "ip.src", "-e", "udp.srcport", "-e", "ip.dst", "-e", "udp.dstport", "-e", "icmp.type", "-e", "udp.payload",
-		"-e", "tcp.srcport", "-e", "tcp.dstport", "-e", "tcp.payload")
+		"-e", "tcp.srcport", "-e", "tcp.dstport", "-e", "tcp.payload", "-e", "ipv6.src", "-e", "ipv6.dst")
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	out, err := cmd.Output()
@@ -112,8 +112,11 @@ func read(t *testing.T, side, file string) []packet {
 	var list []packet
 	for line := range strings.Lines(string(out)) {
 		f := strings.Split(strings.TrimRight(line, "\n"), "\t")
-		if len(f) < 10 {
+		if len(f) < 12 {
 			continue
+		}
+		if f[1] == "" {
+			f[1], f[3] = f[10], f[11]
 		}
 		if f[7] != "" {
 			f[2], f[4], f[6] = f[7], f[8], f[9]

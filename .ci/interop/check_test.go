@@ -20,12 +20,14 @@ var digest = regexp.MustCompile(`(?i)^(?:(?:proxy-)?authorization|(?:www|proxy)-
 
 // far is what belongs to the other side as such: its network, and the products that the scenarios name on both sides.
 var far = map[string][]string{
-	nsOutside: {"10.0.0.", "CallerProduct", "CalleeProduct"},
-	nsInside:  {"203.0.113.", "CallerProduct", "CalleeProduct"},
+	nsOutside: {"10.0.0.", "fd00:", "CallerProduct", "CalleeProduct"},
+	nsInside:  {"203.0.113.", "2001:db8:", "CallerProduct", "CalleeProduct"},
 }
 
 // home is who lives where.
-var home = map[string]string{provider: nsOutside, stranger: nsOutside, node1: nsInside, node2: nsInside}
+var home = map[string]string{
+	provider: nsOutside, stranger: nsOutside, node1: nsInside, node2: nsInside, provider6: nsOutside, phone6: nsOutside, node6: nsInside,
+}
 
 // own reports whether the packet was sent by one who lives on its side, not by the gate.
 func (p packet) own() bool { return home[p.src.Addr().String()] == p.side }

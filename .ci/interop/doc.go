@@ -17,6 +17,14 @@
 // TestRenumber joins a telephone and a provider whose payload types differ, and looks for the tone of each in what the other
 // one gets: decoded by the test at both ends, and by the telephone itself.
 //
+// What makes a B2BUA of the gate has a case for each capability, in both directions: each leg's own 100rel, late offers, UPDATE
+// and session timer, forks, codec lists, the spellings of hold, T.38, the rules on header fields and what they leave of a
+// body of several parts, redirection, lamps and pick-up. One file of scenarios holds those of a subject, as templates named
+// after files. After each offer that was answered both ends have to hear each other anew (afterEach).
+//
+// A case that takes long, or shows little that another does not, runs with -full alone (make interop-full); the function long
+// says so. Without it each capability still has its case.
+//
 // TestDTLS has a telephone with handshakes (baresip), with ICE and without; TestWeb, for make interop-web, one in a page of
 // headless Chromium (SIP.js, from the npm registry), led over the DevTools protocol: its microphone hears a tone, which is
 // looked for inside, and the page says what it hears.

@@ -70,6 +70,9 @@ func TestPhoneAndTrunk(t *testing.T) {
 		b := w.baresip(t, anna, transport, doors[transport], 60)
 		b.registers(t, 1)
 		t.Run("phone to trunk/"+transport, func(t *testing.T) {
+			if transport == "tcp" {
+				long(t)
+			}
 			all := g.observe(t, 2, []string{anna.ns}, func() {
 				callee := w.sipp(t, agent{ns: nsOutside, address: provider, scenario: "callee", number: "+493055501"})
 				b.call("+493055501")
@@ -83,6 +86,9 @@ func TestPhoneAndTrunk(t *testing.T) {
 			g.correlated(t, 2)
 		})
 		t.Run("trunk to phone/"+transport, func(t *testing.T) {
+			if transport == "tcp" {
+				long(t)
+			}
 			all := g.observe(t, 2, []string{anna.ns}, func() {
 				w.verdict(t, w.sipp(t, agent{ns: nsOutside, address: provider, scenario: "caller", number: "+4930201", towards: gateOutside + ":5080"}))
 			})

@@ -9,12 +9,15 @@ import (
 )
 
 // TestScenariosWithoutTheGate proves the instruments: every pair of scenarios makes its call with an ordinary router in
-// the gate's place, and the leak check, which has everything to find there, finds it.
+// the gate's place, and the leak check, which has everything to find there, finds it. One pair is enough for every day.
 func TestScenariosWithoutTheGate(t *testing.T) {
 	w := newWorld(t)
 	w.forward(t)
-	for _, c := range calls {
+	for n, c := range calls {
 		t.Run(c.name, func(t *testing.T) {
+			if n > 0 {
+				long(t)
+			}
 			rec := w.capture(t)
 			callee := w.sipp(t, agent{ns: nsInside, address: node1, scenario: c.callee, number: "+4930100"})
 			caller := w.sipp(t, agent{ns: nsOutside, address: provider, scenario: c.caller, number: "+4930100", towards: node1 + ":5060"})
@@ -39,6 +42,7 @@ func TestScenariosWithoutTheGate(t *testing.T) {
 
 // TestOrdersWithoutTheGate proves that the parties of TestOrder understand each other and that their network keeps order.
 func TestOrdersWithoutTheGate(t *testing.T) {
+	long(t)
 	for _, exam := range exams {
 		t.Run(exam.name, func(t *testing.T) {
 			w := newWorld(t)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -145,4 +146,13 @@ func (l *linphone) quit(t *testing.T) {
 	if _, err := l.wait(10 * time.Second); err != nil {
 		t.Error(err)
 	}
+}
+
+// linphoneCall is a line of its list of calls.
+var linphoneCall = regexp.MustCompile(`(?m)^(\d+)\s*\|\s*sip`)
+
+// output is what it has said on its console.
+func (l *linphone) output() string {
+	text, _ := os.ReadFile(l.log)
+	return string(text)
 }

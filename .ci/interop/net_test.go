@@ -150,23 +150,30 @@ func sweep() {
 	})
 }
 
-// visit runs open on a thread in a namespace; the thread goes back before anything else runs on it.
+// visit runs open on a thread in a namespace.
 func (w *world) visit(t *testing.T, ns string, open func()) {
 	t.Helper()
+	if err := w.enter(ns, open); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// enter is visit for whoever is not the test itself; the thread goes back before anything else runs on it.
+func (w *world) enter(ns string, open func()) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	back, err := os.Open("/proc/thread-self/ns/net")
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer back.Close()
 	away, err := os.Open(filepath.Join("/run/netns", w.ns(ns)))
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer away.Close()
 	if err := unix.Setns(int(away.Fd()), unix.CLONE_NEWNET); err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer func() {
 		if err := unix.Setns(int(back.Fd()), unix.CLONE_NEWNET); err != nil {
@@ -174,6 +181,7 @@ func (w *world) visit(t *testing.T, ns string, open func()) {
 		}
 	}()
 	open()
+	return nil
 }
 
 // socket opens a UDP socket in a namespace.
@@ -195,8 +203,13 @@ func (w *world) socket(t *testing.T, ns, address string) *net.UDPConn {
 // bound reports whether the process has a UDP socket at address. A process shows the sockets of its namespace.
 func bound(pid int, address string) bool {
 	ap := netip.MustParseAddrPort(address)
-	ip := ap.Addr().As4()
-	want := fmt.Sprintf("%02X%02X%02X%02X:%04X", ip[3], ip[2], ip[1], ip[0], ap.Port())
-	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/udp", pid))
-	return err == nil && bytes.Contains(table, []byte(" "+want+" "))
+	ip, file, want := ap.Addr().AsSlice(), "udp", ""
+	if len(ip) > 4 {
+		file = "udp6"
+	}
+	for ; len(ip) > 0; ip = ip[4:] { // words of 32 bits, as this machine has them
+		want += fmt.Sprintf("%02X%02X%02X%02X", ip[3], ip[2], ip[1], ip[0])
+	}
+	table, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
+	return err == nil && bytes.Contains(table, fmt.Appendf(nil, " %s:%04X ", want, ap.Port()))
 }

@@ -34,6 +34,7 @@ func TestOptions(t *testing.T) {
 
 // TestFailover: the second PBX node takes over, whatever the first one does.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	for name, first := range map[string]func(*testing.T, *world){
 		"no process at the first node (ICMP)": func(*testing.T, *world) {},
 		"the first node swallows": func(t *testing.T, w *world) {
@@ -84,6 +85,7 @@ func (w *world) node(t *testing.T, address string) *node {
 // TestHealth: a node that has died is not tried while another is up, and is used again once it answers; with every node
 // down the trunk is told so. A node counts as down only after it was up, so both live first.
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	w.draw(t)
 	first, second := w.node(t, node1), w.node(t, node2)

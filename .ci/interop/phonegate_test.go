@@ -31,7 +31,7 @@ trunks:
     peers: [ { address: "203.0.113.20:5060" } ]
     outbound: { match: ["^\\+?[0-9]{4,15}$"] }
     keepalive: { method: none, interval: 0s }
-policy: { %[8]sstrangers: { rate: %[6]s, burst: 10000 } }
+%[12]spolicy: { %[8]sstrangers: { rate: %[6]s, burst: 10000 } }
 cdr: { directory: %[1]s/cdr }
 state: { directory: %[1]s/state }
 log: { level: %[4]s }
@@ -50,6 +50,7 @@ type phoneSettings struct {
 	ports     string // of media; empty: 30000-31000
 	backend   string // of media; empty: auto
 	strangers string // budget of all that are not registered; empty: 50/second
+	trunk     string // further keys of the trunk, each on a line of its own
 }
 
 // Where phones find the gate.
@@ -73,7 +74,7 @@ func (w *world) phoneGate(t *testing.T, s phoneSettings) *gate {
 		web = ", wss: 443"
 	}
 	return w.run(t, fmt.Sprintf(phoneDocument, w.dir, cmp.Or(s.outside, "60s"), cmp.Or(s.keepalive, "25s"), cmp.Or(s.log, "debug"), second, cmp.Or(s.strangers, "50/second"), cmp.Or(s.health, "2s"), limits, web,
-		cmp.Or(s.ports, "30000-31000"), cmp.Or(s.backend, "auto")),
+		cmp.Or(s.ports, "30000-31000"), cmp.Or(s.backend, "auto"), s.trunk),
 		gateOutside+":5060", gateInside+":5060", gateOutside+":5080", gateInside+":5080")
 }
 

@@ -62,6 +62,7 @@ func (g *gate) observe(t *testing.T, records int, hosts []string, happens func()
 // TestPhonesWithoutTheGate proves the instruments: the phones register and call at a PBX that knows about NAT itself, with
 // an ordinary router in the gate's place. The leak check has everything to find there, and finds it.
 func TestPhonesWithoutTheGate(t *testing.T) {
+	long(t)
 	w := newHomes(t)
 	w.forward(t)
 	w.pbx(t, node1, direct(node1)...)

@@ -138,7 +138,10 @@ func TestSipvicious(t *testing.T) {
 	from := func() string { next++; return addresses[next-1] }
 	for _, d := range disguises {
 		t.Run("svmap/"+d.name, func(t *testing.T) {
-			for _, method := range []string{"OPTIONS", "REGISTER", "INVITE"} {
+			for n, method := range []string{"OPTIONS", "REGISTER", "INVITE"} {
+				if n > 0 && !*full {
+					break // one of each, for every day
+				}
 				out := w.scanner(t, from(), d.agent, "svmap", "-p5060-5061,5080", "-m", method, gateOutside)
 				if strings.Contains(out, gateOutside) {
 					t.Errorf("svmap -m %s finds\n%s", method, out)
@@ -146,7 +149,10 @@ func TestSipvicious(t *testing.T) {
 			}
 		})
 		t.Run("svwar/"+d.name, func(t *testing.T) {
-			for _, method := range []string{"REGISTER", "INVITE", "OPTIONS"} {
+			for n, method := range []string{"REGISTER", "INVITE", "OPTIONS"} {
+				if n > 0 && !*full {
+					break // one of each, for every day
+				}
 				out := w.scanner(t, from(), d.agent, "svwar", "-e", "190-220", "-m", method, "--maximumtime", "4", gateOutside)
 				if strings.Contains(out, "| Extension") {
 					t.Errorf("svwar -m %s finds\n%s", method, out)

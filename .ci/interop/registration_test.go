@@ -26,6 +26,7 @@ func TestWrongPassword(t *testing.T) {
 
 // TestSecondNodeOfPhones: with the first node dead, phones register and call at the second one.
 func TestSecondNodeOfPhones(t *testing.T) {
+	t.Parallel()
 	w := newHomes(t)
 	first := w.pbx(t, node1)
 	w.pbx(t, node2)

@@ -7,6 +7,7 @@ import (
 	"embed"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"text/template"
 	"time"
@@ -17,7 +18,7 @@ var scenarios embed.FS
 
 // parts holds the messages of scenarios/parts.xml; every scenario is a template over them.
 var parts = template.Must(template.New("").
-	Funcs(template.FuncMap{"list": func(items ...any) []any { return items }}).
+	Funcs(template.FuncMap{"list": func(items ...any) []any { return items }, "filler": filler}).
 	ParseFS(scenarios, "scenarios/*.xml"))
 
 // scenario writes a scenario out for sipp and returns its path.
@@ -33,6 +34,11 @@ func (w *world) scenario(t *testing.T, name string) string {
 	}
 	w.tone(t)
 	return path
+}
+
+// filler makes a message long, by as many bytes, in lines.
+func filler(size int) string {
+	return strings.Repeat("\n<note>"+strings.Repeat("0123456789", 8)+"</note>", size/94)
 }
 
 // tone writes a second of audio in G.711 µ-law. Its bytes are a ramp: whoever reads a capture sees what got lost.
@@ -59,9 +65,12 @@ type agent struct {
 // sipp starts an agent; a callee listens when it returns.
 func (w *world) sipp(t *testing.T, a agent) *process {
 	t.Helper()
-	name := a.scenario + "-" + a.address
+	name, host := a.scenario+"-"+a.address, a.address
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
 	args := []string{
-		"sipp", "-sf", w.scenario(t, a.scenario), "-i", a.address, "-p", "5060", "-mi", a.address, "-s", a.number,
+		"sipp", "-sf", w.scenario(t, a.scenario), "-i", host, "-p", "5060", "-mi", host, "-s", a.number,
 		"-key", "tp", "UDP", "-timeout_error", "-nostdin", "-max_retrans", "6", "-trace_err", "-error_file", filepath.Join(w.dir, name+".errors"),
 	}
 	if a.load == nil {
@@ -73,7 +82,7 @@ func (w *world) sipp(t *testing.T, a agent) *process {
 	}
 	p := w.start(t, a.ns, name, args...)
 	if a.towards == "" {
-		until(t, name+" listens", 10*time.Second, func() bool { return p.ended() || bound(p.pid(), a.address+":5060") })
+		until(t, name+" listens", 10*time.Second, func() bool { return p.ended() || bound(p.pid(), host+":5060") })
 		if p.ended() {
 			t.Fatalf("%s: sipp does not start\n%s", name, p.tail())
 		}

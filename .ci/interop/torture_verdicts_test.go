@@ -3,7 +3,7 @@
 package interop
 
 // tortured is the final answer to each message of RFC 4475 and RFC 5118 where a trunk sends it: 404 is the PBX's, which
-// knows nobody, 405 what trunks may not ask, 488 the address of a foreign network in SDP, 0 silence: responses, and what has
+// knows nobody, 405 what trunks may not ask, 488 an address that cannot be reached in SDP, 0 silence: responses, and what has
 // no start line, no Via or no CSeq to answer by.
 var tortured = map[string]int{
 	"rfc4475-badaspec":                      200,
@@ -66,7 +66,7 @@ var tortured = map[string]int{
 	"rfc5118-ipv6-in-sdp-fixed":             488,
 	"rfc5118-mult-ip-in-header":             0,
 	"rfc5118-mult-ip-in-sdp":                0,
-	"rfc5118-mult-ip-in-sdp-fixed":          488,
+	"rfc5118-mult-ip-in-sdp-fixed":          404,
 	"rfc5118-port-ambiguous":                405,
 	"rfc5118-port-unambiguous":              405,
 	"rfc5118-via-received-param-no-delim":   200,
