@@ -106,14 +106,14 @@ func (o *openCalls) leave(id tu.UserID) {
 func (c *openCall) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	before := len(do)
 	do = c.Call.Step(now, ev, do)
-	changed := false
-	if a, ok := ev.(tu.Answered); ok && c.ringing.IsZero() && c.attempts > 0 && a.Msg.Method == "INVITE" && a.Msg.Status >= 180 && a.Msg.Status < 200 {
+	changed, begins := false, c.answered.IsZero() // later INVITEs that open a dialog are those of transfers
+	if a, ok := ev.(tu.Answered); ok && begins && c.ringing.IsZero() && c.attempts > 0 && a.Msg.Method == "INVITE" && a.Msg.Status >= 180 && a.Msg.Status < 200 {
 		c.ringing, changed = now, true
 	}
 	for _, a := range do[before:] {
 		switch a := a.(type) {
 		case tu.Send:
-			if a.Msg.Method == "INVITE" && a.Msg.To.Tag == "" {
+			if begins && a.Msg.Method == "INVITE" && a.Msg.To.Tag == "" {
 				c.attempts++
 				changed = true
 			}

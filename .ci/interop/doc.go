@@ -29,6 +29,10 @@
 // headless Chromium (SIP.js, from the npm registry), led over the DevTools protocol: its microphone hears a tone, which is
 // looked for inside, and the page says what it hears.
 //
+// TestTransfers has telephones of the test's own (agentUser) in the office, behind NATs and at the provider refer one another in
+// every combination, blind and after a consultation; each says its name in its audio, so that who hears whom is counted.
+// TestTransfersOfTelephones has baresip and linphone do so, TestTransfersOfAPBX a PBX that answers 481 to ids it does not know.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
 // linphone-cli and nftables, those with attackers sipvicious as well; `make interop` brings what is missing. Every test makes
 // a world of its own and removes it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.

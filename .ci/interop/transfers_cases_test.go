@@ -54,6 +54,66 @@ var scenes = []scene{
 	{"the target still rings: local, trunk, trunk", []string{local, trunk, trunk}, false, stillRings},
 	{"the target still rings: roaming, trunk, local", []string{roaming, trunk, local}, false, stillRings},
 	{"the target still rings: local, roaming, trunk", []string{local, roaming, trunk}, false, stillRings},
+	{"who is referred does not move", []string{local, trunk, roaming}, false, func(t *testing.T, s *stage, x []seat) {
+		s.plays(t, 2, func() {
+			one := s.pair(t, x[0], x[1], false)
+			x[1].behave(x[1].number, stays)
+			one.refer(x[0].uri(x[2]))
+			if got := one.reported(t); !strings.HasPrefix(got, "488") {
+				t.Errorf("%s hears of its transfer: %v, want 488", x[0].number, one.told)
+			}
+			gone(t, x[2])
+			talking(t, x[0], x[1], x[2])
+			leaves(t, x[0], x[1])
+		})
+	}},
+	{"who is referred hangs up while the target rings", []string{local, trunk, roaming}, false, func(t *testing.T, s *stage, x []seat) {
+		s.plays(t, 2, func() {
+			x[2].behave(x[2].number, rings)
+			one := s.pair(t, x[0], x[1], false)
+			one.refer(x[0].uri(x[2]))
+			third := x[2].comes(t, x[2].number)
+			if code := one.refer(x[0].uri(x[1])); code != 491 {
+				t.Errorf("a second REFER meanwhile: %d, want 491", code)
+			}
+			x[1].live(x[1].number)[0].hangUp()
+			third.wait(t, "given up", third.over)
+			gone(t, x[0])
+		})
+	}},
+	{"who refers hangs up, and so does who is referred", []string{local, trunk, roaming}, false, func(t *testing.T, s *stage, x []seat) {
+		s.plays(t, 2, func() {
+			x[2].behave(x[2].number, rings)
+			one := s.pair(t, x[0], x[1], false)
+			one.refer(x[0].uri(x[2]))
+			third := x[2].comes(t, x[2].number)
+			one.hangUp()
+			x[1].live(x[1].number)[0].hangUp()
+			third.wait(t, "given up", third.over)
+			gone(t, x[0])
+		})
+	}},
+	{"round and round", []string{local, trunk, local, local}, false, func(t *testing.T, s *stage, x []seat) {
+		s.plays(t, 1, func() { // five times, and no more
+			one := s.pair(t, x[0], x[1], false)
+			at := 0
+			for i := range 6 {
+				next := []int{0, 2, 3}[(i+1)%3]
+				code := one.refer(x[at].uri(x[next]))
+				if i == 5 {
+					if code != 603 {
+						t.Errorf("the sixth REFER: %d, want 603", code)
+					}
+					break
+				}
+				one.reported(t)
+				gone(t, x[at])
+				talking(t, x[1], x[next], x[at])
+				one, at = x[next].live(x[next].number)[0], next
+			}
+			leaves(t, x[1], x[at])
+		})
+	}},
 	{"one after another", []string{local, trunk, local, roaming}, false, func(t *testing.T, s *stage, x []seat) {
 		s.plays(t, 2, func() {
 			one := s.pair(t, x[0], x[1], false)
@@ -250,127 +310,6 @@ func pickUp(records int) func(*testing.T, *stage, []seat) {
 func ignorantTarget(t *testing.T, s *stage, x []seat) {
 	x[2].behave(x[2].number, ignorant)
 	s.attended(t, x[0], x[1], x[2], false)
-}
-
-// TestProvidersTransfer: what a provider asks for is done by the gate, which calls by the trunks.
-func TestProvidersTransfer(t *testing.T) {
-	long(t)
-	t.Parallel()
-	s := newStage(t, "    referral: local\n")
-	for _, b := range roles {
-		t.Run(b, func(t *testing.T) {
-			x := s.cast(t, trunk, b, trunk)
-			s.plays(t, crossings(x[0], x[1]), func() {
-				one := s.pair(t, x[0], x[1], true)
-				if code := one.refer(x[0].uri(x[2])); code != 202 {
-					t.Fatalf("REFER: %d", code)
-				}
-				if got := one.reported(t); !strings.HasPrefix(got, "200") {
-					t.Errorf("%s hears of its transfer: %v", x[0].number, one.told)
-				}
-				s.settles(t, x[0], x[1], x[2], one)
-			})
-		})
-	}
-	s.g.stop(t)
-}
-
-// TestTransfersOfAPBX: the PBX is a user agent itself. It knows its calls by ids of its own alone, and answers 481 to all others.
-func TestTransfersOfAPBX(t *testing.T) {
-	t.Parallel()
-	w := newHomes(t)
-	s := &stage{world: w}
-	pbx := w.userAgent(t, nsInside, node1, gateInside+":5080", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
-	phone := w.userAgent(t, anna.ns, anna.address, doors["udp"], "PhoneProduct", &anna)
-	s.g = w.phoneGate(t, phoneSettings{health: "1h"})
-	phone.register(t, 60)
-	a, b := seat{pbx, local, "100"}, seat{pbx, local, "101"}
-	one, two := seat{carrier, trunk, "+493055501"}, seat{carrier, trunk, "+493055502"}
-	r := seat{phone, roaming, anna.user}
-	outward := func(to seat) string { return "sip:" + to.number + "@" + gateInside + ":5080" }
-	cases := []struct {
-		name    string
-		records int
-		play    func(t *testing.T)
-	}{
-		{"it joins two calls of the trunk", 2, func(t *testing.T) {
-			_, first := one.calls(t, a)
-			second := pbx.dial(a.number, outward(two))
-			two.comes(t, two.number)
-			second.wait(t, "answered", second.up)
-			if code := first.refer(referTo(second.remote, second.replaces())); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the PBX hears of its transfer: %v", first.told)
-			}
-			gone(t, a)
-			talking(t, one, two, a)
-			leaves(t, two, one)
-		}},
-		{"it sends a call of the trunk to a telephone of its own", 1, func(t *testing.T) {
-			_, first := one.calls(t, a)
-			if code := first.refer("sip:101@" + domain); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the PBX hears of its transfer: %v", first.told)
-			}
-			gone(t, a)
-			talking(t, one, b, a)
-			leaves(t, b, one)
-		}},
-		{"it puts another leg in the place of one", 1, func(t *testing.T) {
-			_, first := one.calls(t, a)
-			next := pbx.dial(b.number, outward(one), "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
-			gone(t, a)
-			talking(t, one, b, a)
-			leaves(t, one, b)
-		}},
-		{"somebody whom the trunk serves takes over a call of his own", 2, func(t *testing.T) {
-			first, _ := one.calls(t, a)
-			next := carrier.dial(two.number, two.uri(a), "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
-			gone(t, one)
-			talking(t, two, a, one)
-			leaves(t, a, two)
-		}},
-		{"a phone joins two calls", 2, func(t *testing.T) {
-			pbx.behave(a.number, joins)
-			first, _ := r.calls(t, a)
-			second, _ := r.calls(t, b)
-			if code := first.refer(referTo(second.remote, second.replaces())); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the phone hears of its transfer: %v", first.told)
-			}
-			gone(t, r)
-		}},
-		{"a phone takes over a call of its own", 2, func(t *testing.T) {
-			first, _ := r.calls(t, a)
-			next := phone.dial(r.number, first.remote, "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
-			first.wait(t, "replaced", first.over)
-			talking(t, r, a)
-			leaves(t, r, a)
-		}},
-	}
-	for i, c := range cases {
-		if !*full && i > 0 {
-			break
-		}
-		t.Run(c.name, func(t *testing.T) {
-			for _, x := range []seat{a, one, r} {
-				x.clear()
-			}
-			pbx.behave(a.number, "")
-			s.plays(t, c.records, func() { c.play(t) })
-		})
-	}
-	s.g.stop(t)
 }
 
 // seenInside is the Replaces for a call that rings at a phone as the provider's call inside has it, which lamps would tell.

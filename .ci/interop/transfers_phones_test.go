@@ -4,6 +4,7 @@ package interop
 
 import (
 	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 // the other one hears, sounded says when all was recorded.
 func hearsPhone(t *testing.T, x seat, p telephone) {
 	t.Helper()
-	const least = 25
+	const least = 40
 	for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		n := 0
 		for _, l := range x.live(x.number) {
@@ -36,8 +37,8 @@ func sounded(all []packet, x extension, name string) int {
 
 func heardBy(t *testing.T, all []packet, x extension, speaker seat) {
 	t.Helper()
-	if n := sounded(all, x, speaker.number); n < 25 {
-		t.Errorf("%s hears %d packets of %s, want 25 at least", x.user, n, speaker.number)
+	if n := sounded(all, x, speaker.number); n < 20 {
+		t.Errorf("%s hears %d packets of %s, want 20 at least", x.user, n, speaker.number)
 	} else {
 		t.Logf("audio: %s hears %d packets of %s", x.user, n, speaker.number)
 	}
@@ -166,6 +167,74 @@ func TestTransfersOfTelephones(t *testing.T) {
 	}
 	b.quit(t)
 	c.quit(t)
+	s.g.stop(t)
+}
+
+// TestTransfersWithKeys: a telephone with TLS and SRTP is joined with a trunk that has neither, by whoever refers.
+func TestTransfersWithKeys(t *testing.T) {
+	long(t)
+	t.Parallel()
+	w := newHomes(t)
+	w.pbx(t, node1)
+	s := &stage{world: w, g: w.phoneGate(t, phoneSettings{health: "1h"})}
+	office := w.userAgent(t, nsInside, desk, node1+":5060", "DeskProduct", nil)
+	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	l, far, phone := seat{office, local, "100"}, seat{carrier, trunk, "+493055501"}, seat{nil, roaming, bert.user}
+	b := w.baresip(t, bert, "tls", doors["tls"], 60, ";mediaenc=srtp-mand")
+	b.registers(t, 1)
+	for _, k := range []struct {
+		name    string
+		records int
+		play    func(t *testing.T)
+	}{
+		{"after a consultation", 2, func(t *testing.T) {
+			_, one := far.calls(t, l)
+			one.hold(t)
+			two := l.dial(l.number, l.uri(phone))
+			two.wait(t, "answered", two.up)
+			hearsPhone(t, l, b)
+			one.refer(referTo(two.remote, two.replaces()))
+			one.reported(t)
+			gone(t, l)
+		}},
+		{"blind", 2, func(t *testing.T) {
+			_, one := far.calls(t, l)
+			one.refer(l.uri(phone))
+			one.reported(t)
+			gone(t, l)
+		}},
+		{"there and back", 3, func(t *testing.T) {
+			one := far.dial(far.number, far.uri(phone))
+			one.wait(t, "answered", one.up)
+			hearsPhone(t, far, b)
+			b.do("transfer", "sip:100@"+domain)
+			second := l.comes(t, l.number)
+			talking(t, far, l)
+			second.refer(l.uri(phone))
+			second.reported(t)
+			gone(t, l)
+		}},
+	} {
+		t.Run(k.name, func(t *testing.T) {
+			far.clear()
+			l.clear()
+			s.plays(t, k.records, func() {
+				k.play(t)
+				for _, x := range far.live(far.number) {
+					x.media.forget()
+				}
+				hearsPhone(t, far, b)
+				lone(t, far, far.number).hangUp()
+			})
+		})
+	}
+	b.quit(t)
+	words := linear(fmt.Appendf(nil, "%-160s", far.number))
+	if n := bytes.Count(w.ear(t, b), words); n < 120 {
+		t.Errorf("%d packets of the trunk's words in the phone's ear, want 120 at least", n)
+	} else {
+		t.Logf("%d packets of the trunk's words in the phone's ear", n)
+	}
 	s.g.stop(t)
 }
 

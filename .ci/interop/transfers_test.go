@@ -228,7 +228,7 @@ func (s *stage) blind(t *testing.T, a, b, c seat, calls bool) {
 	case !byGate(b):
 		records += crossings(b, c)
 	}
-	s.plays(t, records, func() {
+	list := s.plays(t, records, func() {
 		one := s.pair(t, a, b, calls)
 		if code := one.refer(a.uri(c)); code != 202 {
 			t.Fatalf("REFER: %d", code)
@@ -238,6 +238,27 @@ func (s *stage) blind(t *testing.T, a, b, c seat, calls bool) {
 		}
 		s.settles(t, a, b, c, one)
 	})
+	done := 0
+	if byGate(b) {
+		done = 1
+	}
+	completed(t, list, done)
+}
+
+// completed checks the records of calls that were all answered: as many legs were taken by somebody else.
+func completed(t *testing.T, list []map[string]any, transfers int) {
+	t.Helper()
+	n := 0
+	for _, r := range list {
+		taken, _ := r["transfers"].([]any)
+		n += len(taken)
+		if why, _ := r["reason"].(string); r["code"] != 200.0 || why != "" {
+			t.Errorf("a call record says %v %q, want 200 and nothing else: %v", r["code"], why, r)
+		}
+	}
+	if n != transfers {
+		t.Errorf("the records tell of %d transfers, want %d: %v", n, transfers, list)
+	}
 }
 
 // attended: A talks to B, then to C, and joins them.
@@ -246,7 +267,7 @@ func (s *stage) attended(t *testing.T, a, b, c seat, calls bool) {
 	if !byGate(b) {
 		records += s.between(b, c)
 	}
-	s.plays(t, records, func() {
+	list := s.plays(t, records, func() {
 		one := s.pair(t, a, b, calls)
 		one.hold(t)
 		two, _ := a.calls(t, c)
@@ -259,6 +280,14 @@ func (s *stage) attended(t *testing.T, a, b, c seat, calls bool) {
 		}
 		s.settles(t, a, b, c, one)
 	})
+	done := 0
+	if byGate(b) {
+		done++
+	}
+	if c.role == trunk || c.role == roaming && (byGate(b) || c.conductOf(c.number) == ignorant) { // its call takes the new leg
+		done++
+	}
+	completed(t, list, done)
 }
 
 // between is how many records an INVITE with Replaces from b to c makes: what c's call of the gate takes itself makes none.

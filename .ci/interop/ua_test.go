@@ -41,6 +41,7 @@ const (
 	rings    = "ring"
 	busy     = "busy"
 	ignorant = "ignorant" // of Replaces
+	stays    = "stays"    // refuses to move: 488 to every re-INVITE
 	joins    = "joins"    // as a PBX: two of its own calls, of which one is referred to the other
 )
 
@@ -163,6 +164,9 @@ func (u *agentUser) answer(m message, status, contact, sdp string, more ...strin
 		here = m.get("Contact")
 	}
 	text = strings.Replace(text, "<sip:pbx@"+contact+">", here, 1)
+	if !m.inDialog() {
+		text = strings.Replace(text, ";tag=stand-in", ";tag="+u.unique("s"), 1)
+	}
 	text = insert(text, append(more, "User-Agent: "+u.product+"/1.0", allows)...)
 	u.mu.Lock()
 	u.said[m.branch()+m.method()] = text

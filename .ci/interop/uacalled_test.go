@@ -47,6 +47,10 @@ func (l *line) requested(m message) {
 	contact := l.address + ":5060"
 	switch m.method() {
 	case "INVITE", "UPDATE":
+		if l.conductOf(l.number) == stays {
+			l.answer(m, "488 Not Acceptable Here", contact, "")
+			return
+		}
 		direction := "sendrecv"
 		switch {
 		case strings.Contains(m.body(), "a=sendonly"):
