@@ -29,7 +29,7 @@ func TestLossIsSeen(t *testing.T) {
 	b := w.baresip(t, anna, "udp", doors["udp"], 60)
 	b.registers(t, 1)
 	w.in(t, anna.ns, "nft", "add table ip lossy; add chain ip lossy out { type filter hook output priority 0; };"+
-		"add rule ip lossy out udp dport 30000-31000 numgen random mod 8 0 drop")
+		"add rule ip lossy out udp dport 30000-31000 @th,31,1 0 numgen random mod 8 0 drop") // even ports alone: the one report of 15 s has to come
 	g.observe(t, 1, []string{anna.ns}, func() {
 		callee := w.deskAnswers(t, "callee")
 		b.call("100")
