@@ -80,6 +80,19 @@ func (l *line) sdp(direction string) string {
 
 // dial begins a call; more are header fields. It is over, or answered, when wait says so.
 func (u *agentUser) dial(number, uri string, more ...string) *line {
+	l := u.prepare(number, uri)
+	go l.set(uri, l.sdp("sendrecv"), more)
+	return l
+}
+
+// dialLate is dial without an offer: the other end makes it, and the ACK has the answer.
+func (u *agentUser) dialLate(number, uri string, more ...string) *line {
+	l := u.prepare(number, uri)
+	go l.set(uri, "", more)
+	return l
+}
+
+func (u *agentUser) prepare(number, uri string) *line {
 	l := newLine(u, number)
 	l.outgoing, l.id = true, u.unique("call")
 	name := domain
@@ -88,7 +101,6 @@ func (u *agentUser) dial(number, uri string, more ...string) *line {
 	}
 	l.from, l.to, l.remote = "<sip:"+number+"@"+name+">;tag="+u.unique("t"), "<"+uri+">", uri
 	u.enlist(l)
-	go l.set(uri, l.sdp("sendrecv"), more)
 	return l
 }
 
@@ -120,7 +132,11 @@ func (l *line) set(uri, offer string, more []string) {
 			l.final = answer.status()
 			l.mu.Unlock()
 			l.media.towards(answer.body())
-			l.ack()
+			if offer == "" {
+				l.send(l.within("ACK", l.seq, l.sdp("sendrecv")), l.hop)
+			} else {
+				l.ack()
+			}
 			shut(l.up)
 			return
 		}
