@@ -64,7 +64,7 @@ func (c *Call) progressed(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 	}
 	rseq := uint32(0)
 	if i >= 0 {
-		if rseq = rseqOf(in); rseq != 0 && !c.pairs[i].inOrder(rseq) {
+		if rseq = rseqOf(in); rseq != 0 && (len(c.byes) >= maxPracks || !c.pairs[i].inOrder(rseq)) {
 			return do
 		}
 	}

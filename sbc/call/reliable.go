@@ -61,6 +61,8 @@ type pledge struct {
 const (
 	t1       = 500 * time.Millisecond
 	maxLater = 4
+	// maxPracks bounds the PRACKs of ours that a callee has not answered. What comes beyond is not heard: it comes again.
+	maxPracks = 16
 )
 
 // steadily is the state of a pair's reliable responses, made if there is none.
