@@ -84,7 +84,7 @@ var house = map[string]room{
 }
 
 // userRooms is what a user of the core may know.
-const userRooms = "sbc/tu sbc/dialog sbc/message sbc/header"
+const userRooms = "sbc/tu sbc/dialog sbc/message sbc/header sbc/digest"
 
 // parserless are the rooms in whose whole dependency tree the SIP parser may not appear.
 var parserless = map[string]string{

@@ -53,8 +53,13 @@ func (b noAssembly) New(time.Time, tu.Seed, tu.UserID, *tu.Arrived) (tu.User, An
 	return b.bench, Answer{}
 }
 
-func (noAssembly) Taker(*tu.Arrived) (tu.UserID, bool)              { return 0, false }
-func (noAssembly) Route(time.Time, tu.Route) tu.Routed              { return tu.Routed{} }
+func (noAssembly) Taker(*tu.Arrived) (tu.UserID, bool)   { return 0, false }
+func (noAssembly) Route(time.Time, tu.Route) tu.Routed   { return tu.Routed{} }
+func (noAssembly) Registered(time.Time, tu.Registration) {}
+func (noAssembly) Lease(time.Time, tu.UserID, *tu.Send) (tu.Failed, bool) {
+	return tu.Failed{}, true
+}
+func (noAssembly) Unlease(tu.UserID, tu.Ref)                        {}
 func (noAssembly) Health(time.Time, tu.Health)                      {}
 func (noAssembly) Note(time.Time, tu.Note)                          {}
 func (noAssembly) Challenged(time.Time, *message.Message, nat.Flow) {}

@@ -79,6 +79,13 @@ type Assembly interface {
 	Route(now time.Time, r tu.Route) tu.Routed
 	// Health takes what a probe found.
 	Health(now time.Time, h tu.Health)
+	// Registered takes what a trunk's registration has come to.
+	Registered(now time.Time, r tu.Registration)
+	// Lease takes a place for an INVITE that begins a leg towards a peer system, before it leaves. Where there is none it
+	// reports false, and the user is told of the failure.
+	Lease(now time.Time, id tu.UserID, a *tu.Send) (failed tu.Failed, ok bool)
+	// Unlease gives the place of such an INVITE back: it has a final answer that is no 2xx, or gets none.
+	Unlease(id tu.UserID, ref tu.Ref)
 	// Note takes evidence for `sbc why`.
 	Note(now time.Time, n tu.Note)
 	// Record takes a call's CDR.

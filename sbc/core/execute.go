@@ -43,6 +43,8 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 		c.record(u, a)
 	case tu.Health:
 		c.cfg.Assembly.Health(now, a)
+	case tu.Registration:
+		c.cfg.Assembly.Registered(now, a)
 	case tu.Note:
 		c.cfg.Assembly.Note(now, a)
 	case tu.End:

@@ -40,13 +40,18 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 			c.tell(user, tu.Trying{Ref: tu.Ref(e.Ref)})
 			return
 		}
+		if e.Msg.Status >= 300 && e.Msg.Method == "INVITE" {
+			c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
+		}
 		if e.Msg.Status == 401 || e.Msg.Status == 407 {
 			c.cfg.Assembly.Challenged(now, e.Msg, e.Flow)
 		}
 		c.tell(user, tu.Answered{Ref: tu.Ref(e.Ref), Msg: e.Msg, Flow: e.Flow})
 	case transaction.Timeout:
+		c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
 		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout})
 	case transaction.Failed:
+		c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
 		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
 	case transaction.LateAnswer:
 		c.hangUpLate(now, e)

@@ -67,6 +67,10 @@ type rig struct {
 	records []tu.CDR
 	healths []tu.Health
 
+	registrations []tu.Registration
+	full          bool // no lease is to be had
+	leases        map[lease]int
+
 	challenges []string
 	joined     [][2]tu.UserID
 	owners     map[netip.AddrPort]media.ID
@@ -145,7 +149,7 @@ func (a *actor) kinds() string {
 }
 
 func newRig(t *testing.T) *rig {
-	r := &rig{t: t, now: began, live: map[string]netip.Addr{}, taken: map[media.ID]bool{}, ports: 100, panics: map[string]bool{}}
+	r := &rig{t: t, now: began, live: map[string]netip.Addr{}, taken: map[media.ID]bool{}, ports: 100, panics: map[string]bool{}, leases: map[lease]int{}}
 	r.Core = New(r.config())
 	return r
 }

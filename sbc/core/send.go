@@ -85,9 +85,19 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	if a.Hop.Target != nil {
 		a.Msg.URI = target // a phone's own Contact, which may well bear an address that the PBX's network has, too
 	}
+	begins := a.Msg.Method == "INVITE" && a.Msg.To.Tag == ""
+	if begins {
+		if failed, ok := c.cfg.Assembly.Lease(now, u.id, &a); !ok {
+			c.tell(u.id, failed)
+			return
+		}
+	}
 	a.Msg.Via = []message.Via{c.via(a.Hop.Here)}
 	effects, err := c.table.Send(now, uint64(u.id), uint32(a.Ref), a.Msg, a.Hop.Flow, c.effects)
 	c.effects = effects
+	if err != nil && begins {
+		c.cfg.Assembly.Unlease(u.id, a.Ref)
+	}
 	switch {
 	case err == nil:
 	case errors.Is(err, transaction.ErrFull):

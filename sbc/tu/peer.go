@@ -50,6 +50,10 @@ type Peer struct {
 	MaxCall      time.Duration // from the answer to the end; 0: any
 	Rules        *Rules        // of its header fields; nil: none
 
+	Account *Account // what its challenges are answered with; nil: nothing
+	Routes  []string // the route set of requests outside dialogs (RFC 3608), values of Route fields in order; none: the hop is the way
+	Group   string   // of trunks, or of nodes, that share something; empty: none
+
 	// Of a phone alone:
 
 	AoRs     []string // addresses-of-record, user@domain, with live bindings on exactly this flow

@@ -1,0 +1,24 @@
+package tu
+
+import "slices"
+
+// Account is who we are to a peer system that asks for a password (RFC 3261 §22). It never changes.
+type Account struct {
+	Username string   // of the digest
+	Password string   // never logged: String hides it
+	Realms   []string // whose challenges are answered; none: nobody's
+}
+
+// Answers reports whether a realm may have credentials of this account. A nil account has none.
+func (a *Account) Answers(realm string) bool { return a != nil && slices.Contains(a.Realms, realm) }
+
+// String is the account without its password.
+func (a *Account) String() string {
+	if a == nil {
+		return "no account"
+	}
+	return a.Username
+}
+
+// GoString keeps the password out of %#v.
+func (a *Account) GoString() string { return a.String() }
