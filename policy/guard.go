@@ -112,6 +112,9 @@ func (g *Guard) Check(p *Packet) Verdict {
 	s.readMessage(p)
 	peers, rules := g.directory(), g.rules.Load()
 	peers.identify(g.state.age(p.Now), &s)
+	if p.Peer != nil {
+		s.Peer = p.Peer
+	}
 	g.state.conduct.proofs.see(g.state.age(p.Now), &s)
 	if s.Peer == nil && s.Behind == 0 && s.Side == nat.Outside && !s.Transport.Reliable() {
 		g.state.attention.note(g.state.age(p.Now))

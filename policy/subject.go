@@ -21,6 +21,7 @@ type Packet struct {
 	Data      []byte
 	View      *scan.View // filled by scan.Scan(Data, View)
 	ScanErr   error      // what scan.Scan returned
+	Peer      *Peer      // who the connection has proven to be; nil: the source's address says who it is
 }
 
 // Subject is what Decide judges: who sent what to which listener. Its byte slices belong to the packet.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/policy"
 )
 
 // cause is why a connection ended.
@@ -44,7 +45,7 @@ type connection struct {
 	id      uint64
 	remote  netip.AddrPort
 	dialled bool
-	known   bool // to the guard, when it was accepted
+	known   bool // to the guard, when it was accepted, or by its certificate
 	born    time.Time
 
 	// Of the hub, under its lock:
@@ -68,6 +69,7 @@ type connection struct {
 	ctx    context.Context // of the dialling
 	cancel context.CancelFunc
 
+	peer     *policy.Peer // who it has proven to be by its certificate; set before it is read from
 	stranger bool
 	charged  int64 // bytes that the hub counts for it
 

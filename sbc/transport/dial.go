@@ -53,7 +53,7 @@ func (c *connection) connect() error {
 	}
 	conn := raw
 	if c.face.Transport == nat.TLS {
-		conn = c.hub.tls.Load().client(raw, c.serverName())
+		conn = c.hub.tls.Load().client(raw, c.identity(), c.remote)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,12 +72,10 @@ func (c *connection) dialRaw(ctx context.Context) (net.Conn, error) {
 	return dialStream(ctx, local, c.remote, c.DSCP)
 }
 
-// serverName is the name that the peer's certificate must have (RFC 5922 §7.1; an address: RFC 5280 §4.2.1.6).
-func (c *connection) serverName() string {
-	if c.ServerName != nil {
-		if name := c.ServerName(&c.face, c.remote); name != "" {
-			return name
-		}
+// identity is who the peer must prove to be; nil: its address (RFC 5280 §4.2.1.6).
+func (c *connection) identity() *Identity {
+	if c.Identity == nil {
+		return nil
 	}
-	return c.remote.Addr().WithZone("").String()
+	return c.Identity(&c.face, c.remote)
 }

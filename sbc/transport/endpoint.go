@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"sallyport/nat"
+	"sallyport/policy"
 	"sallyport/sbc/scan"
 )
 
@@ -112,6 +113,9 @@ func (e *endpoint) receive(data []byte, src netip.AddrPort) {
 func (e *endpoint) insist(Packet) Outcome { return Dropped }
 
 func (e *endpoint) delivered() {}
+
+// who is judged by address.
+func (e *endpoint) who() *policy.Peer { return nil }
 
 // reply sends a stateless answer to the packet's source.
 func (e *endpoint) reply(b []byte) error { return e.send(nat.Flow{Remote: e.packet.Source}, b) }

@@ -32,12 +32,14 @@ type line interface {
 	insist(p Packet) Outcome
 	// delivered hears that a message was handed on.
 	delivered()
+	// who has proven to be at its other end; nil: its address says it.
+	who() *policy.Peer
 }
 
 // judge lets the guard decide what becomes of a message that the scan has looked at.
 func (r *reader) judge(now time.Time, data []byte, err error, f nat.Flow) {
 	r.packet = policy.Packet{
-		Now: now, Interface: &r.face, Source: f.Remote, Data: data, View: &r.view, ScanErr: err,
+		Now: now, Interface: &r.face, Source: f.Remote, Data: data, View: &r.view, ScanErr: err, Peer: r.line.who(),
 	}
 	v := r.Guard.Check(&r.packet)
 	if v.Warn {

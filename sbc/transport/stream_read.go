@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"sallyport/policy"
 	"sallyport/sbc/scan"
 )
 
@@ -243,6 +244,9 @@ func (c *connection) doubt(p []byte, left int, err error) {
 	_ = scan.Scan(seen, &c.work.view) // the framer's error counts
 	c.work.judge(c.Now(), seen, err, c.flow(c.id))
 }
+
+// who is at the other end, by its certificate; nil: its address says it.
+func (c *connection) who() *policy.Peer { return c.peer }
 
 // delivered notes that the connection brings what the guard lets through.
 func (c *connection) delivered() {

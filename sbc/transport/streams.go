@@ -77,9 +77,10 @@ func (e *streams) welcome(raw net.Conn) {
 	}
 	e.count.accepted.Add(1)
 	started = true
-	c.conn = e.hub.tls.Load().server(raw)
+	who := e.recogniser()
+	c.conn = e.hub.tls.Load().server(raw, who != nil)
 	e.done.Add(1)
-	go c.handshake()
+	go c.handshake(who)
 }
 
 // remoteOf is the peer's address.
@@ -100,9 +101,12 @@ func remoteOf(raw net.Conn) (netip.AddrPort, bool) {
 }
 
 // handshake makes an accepted connection a TLS one, and a WebSocket where that is asked for. It has a goroutine of its own, whose stack does not stay.
-func (c *connection) handshake() {
+func (c *connection) handshake(who Recogniser) {
 	defer c.done.Done()
 	err := c.secure()
+	if err == nil {
+		err = c.recognise(who)
+	}
 	if err == nil && c.face.Transport == nat.WSS {
 		err = c.upgrade()
 	}

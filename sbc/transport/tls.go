@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
 // TLS is this side's certificate, and whose certificates it believes.
@@ -22,6 +24,8 @@ type TLS struct {
 // identity is what one reading of the files gave. It never changes.
 type identity struct {
 	server      *tls.Config
+	asking      *tls.Config    // of who may be known by a certificate
+	clients     *x509.CertPool // authorities of clients; nil: they need no certificate
 	certificate *tls.Certificate
 }
 
@@ -62,8 +66,20 @@ func (t *TLS) Reload() error {
 		// A resumed session would not show its certificate again, and an authority may be taken out of the file.
 		server.SessionTicketsDisabled = true
 	}
-	t.now.Store(&identity{server: server, certificate: &cert})
+	// A session that is resumed would be one of before its certificate was judged.
+	asking := &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true,
+	}
+	t.now.Store(&identity{server: server, asking: asking, clients: server.ClientCAs, certificate: &cert})
 	return nil
+}
+
+// Ends is when the certificate ends (RFC 5280 §4.1.2.5).
+func (t *TLS) Ends() time.Time {
+	if leaf := t.now.Load().certificate.Leaf; leaf != nil {
+		return leaf.NotAfter
+	}
+	return time.Time{}
 }
 
 // Trust adds authorities, in PEM, to those of the system that servers' certificates may come from.
@@ -82,13 +98,16 @@ func (t *TLS) Trust(pem []byte) error {
 	return nil
 }
 
-// server puts TLS on an accepted connection.
-func (t *TLS) server(raw net.Conn) net.Conn { return tls.Server(raw, t.accepts) }
+// server puts TLS on an accepted connection. asks has the client shown its certificate if it has one, whoever signed it:
+// somebody else judges it.
+func (t *TLS) server(raw net.Conn, asks bool) net.Conn {
+	if asks {
+		return tls.Server(raw, t.now.Load().asking)
+	}
+	return tls.Server(raw, t.accepts)
+}
 
-// client puts TLS on a dialled connection. The peer must prove the name; it may ask for this side's certificate.
-func (t *TLS) client(raw net.Conn, name string) net.Conn {
-	return tls.Client(raw, &tls.Config{
-		MinVersion: tls.VersionTLS12, ServerName: name, RootCAs: t.trusts.Load(),
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.now.Load().certificate, nil },
-	})
+// client puts TLS on a dialled connection. The peer must prove who it is; it may ask for our certificate.
+func (t *TLS) client(raw net.Conn, who *Identity, remote netip.AddrPort) net.Conn {
+	return tls.Client(raw, t.demands(who, remote))
 }

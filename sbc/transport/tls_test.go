@@ -351,7 +351,12 @@ func TestNameOfWhoIsDialled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tlsYard(t, set, func(conf *Config) {
-				conf.ServerName = func(*nat.Interface, netip.AddrPort) string { return c.host }
+				conf.Identity = func(*nat.Interface, netip.AddrPort) *Identity {
+					if c.host == "" {
+						return nil
+					}
+					return &Identity{Names: []string{c.host}}
+				}
 			}, func(y *yard) {
 				f := pbx
 				f.Transport = nat.TLS

@@ -86,8 +86,11 @@ type Config struct {
 	Dial func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	// TLS is needed by interfaces of that transport and of WebSocket; SetTLS gives another one later.
 	TLS *TLS
-	// ServerName is the name that a peer's certificate must have, of a connection dialled there; nil or "": its address.
-	ServerName func(face *nat.Interface, remote netip.AddrPort) string
+	// Identity is who a peer must prove to be, of a connection dialled there; nil: its address.
+	Identity func(face *nat.Interface, remote netip.AddrPort) *Identity
+	// Recognise is asked who knows clients of a TLS interface by their certificates; nil, or where it says nil: nobody, and they
+	// are asked for one only where the TLS has a client_ca.
+	Recognise func(face *nat.Interface) Recogniser
 	// Known reports whether the guard knows an address at an interface; nil: nobody. Its connections are not strangers'.
 	Known func(face *nat.Interface, remote netip.Addr) bool
 	// Unwelcome reports whether a connection from an address is closed as soon as it is accepted; nil: none is.
