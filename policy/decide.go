@@ -78,7 +78,7 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 		return legs && len(s.FromTag) > 0 && (st.ownTag == nil || st.ownTag(s.FromTag)) && st.live.holds(s.FromTag, a)
 	}
 	// A REGISTER makes no dialog and is in none (RFC 3261 §10.2), whatever tag it carries.
-	if legs && len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.live.holds(s.ToTag, a) {
+	if (legs || s.Kind().system()) && len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.ofLeg(s) {
 		return true
 	}
 	if len(s.CallID) == 0 || len(s.Branch) == 0 {
@@ -87,6 +87,20 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 	repeats := near.mayHaveAdmitted(st.age(now), maphash.Bytes(st.seed, s.Branch)) && st.isRepeat(now, s)
 	// RFC 3261 §9.1, §17.1.1.3: CANCEL and the ACK of a refusal carry the INVITE's branch.
 	return repeats || legs && (s.Method == MethodCancel || s.Method == MethodAck) && st.live.holdsInvite(s.CallID, s.Branch, a)
+}
+
+// ofLeg reports whether a dialog with the To-tag of a request is live at its source, or, where that is a system, at another address
+// of the same one: any node of a PBX may pass on what a lost one has begun, any proxy of a trunk likewise.
+func (st *State) ofLeg(s *Subject) bool {
+	leg, there := st.live.at(maphash.Bytes(st.live.seed, s.ToTag))
+	if !there || leg == s.Source.Addr() {
+		return there
+	}
+	if !s.Kind().system() || s.peers == nil {
+		return false
+	}
+	other := s.peers.find(s.Side, s.Realm, leg)
+	return other != nil && other.Kind == s.Peer.Kind && (other.Kind == Node || other.Name == s.Peer.Name)
 }
 
 // banned is the other half of step 3, bans made by hand, and step 4, bans made from evidence.

@@ -101,9 +101,15 @@ func (l *Live) holdsInvite(callID, branch []byte, source netip.Addr) bool {
 }
 
 func (l *Live) leg(key uint64, source netip.Addr) bool {
+	leg, there := l.at(key)
+	return there && leg == source
+}
+
+// at is the address of a leg.
+func (l *Live) at(key uint64) (leg netip.Addr, there bool) {
 	s := &l.stripes[key%liveStripes]
 	s.mu.RLock()
-	leg, there := s.legs[key]
-	s.mu.RUnlock()
-	return there && leg == source
+	defer s.mu.RUnlock()
+	leg, there = s.legs[key]
+	return leg, there
 }

@@ -268,7 +268,7 @@ func (d directory) find(side nat.Side, realm nat.Realm, source netip.Addr) *Peer
 // identify fills in who a source is and how many phones are behind it. Phones register at one door, and count there.
 func (d directory) identify(now time.Duration, s *Subject) {
 	a := s.Source.Addr()
-	s.Peer = d.peers.find(s.Side, s.Realm, a)
+	s.Peer, s.peers = d.peers.find(s.Side, s.Realm, a), d.peers
 	if s.Side != nat.Outside || s.Realm != nat.Phones {
 		return
 	}

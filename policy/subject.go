@@ -53,8 +53,9 @@ type Subject struct {
 	Text        []byte                 // all of it
 	Proven      bool                   // nobody else can have sent it: it came by a stream, or answers a challenge that went to its source
 
-	hash       uint64   // hashOf Key, once somebody has asked
-	country    geo.Code // of the source, once somebody has asked
+	peers      *peerTable // of the guard, where systems are known by more than one address; nil: they are not
+	hash       uint64     // hashOf Key, once somebody has asked
+	country    geo.Code   // of the source, once somebody has asked
 	hasCountry bool
 	listed     [3]listed // what the white and the black list say, from step 2 on
 

@@ -14,12 +14,13 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/registrar"
-	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
 
 // New makes a user for a request outside any dialog, or answers it.
 func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	a.tell(ev)
+	dialled(ev)
 	switch {
 	case ev.Peer == nil:
 		// The guard lets nobody in whom no rule names; what still comes here gets silence.
@@ -31,6 +32,8 @@ func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived
 	case a.draining && !refreshes(ev) && !a.emergency(ev), !has(a.world.snap.Interfaces, ev.Flow.Interface) && !a.calledByToken(ev):
 		// A listener that the configuration no longer has serves its dialogs and nothing else.
 		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10}
+	case a.drainedTrunk(ev.Peer) && !a.emergency(ev):
+		return nil, core.Answer{Code: 503, Why: reason.Draining, RetryAfter: 10} // it is meant to stop the whole trunk
 	case ev.Peer.Kind == tu.KindPhone:
 		return a.fromPhone(now, seed, id, ev)
 	case ev.Msg.Method == "OPTIONS" && (ev.Peer.Realm == nat.Trunks || a.phones.book.Token(ev.Msg.URI.User) == nil):
@@ -64,6 +67,9 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		}
 		if len(m.To.URI.User) > userMost {
 			return nil, core.Answer{Code: 404, Why: reason.Malformed}
+		}
+		if answer, ok := a.refreshedHere(now, ev); ok {
+			return nil, answer
 		}
 		if answer, ok := a.takeLimit(now, ev); !ok {
 			return nil, answer
@@ -212,12 +218,17 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 	if answer, ok := a.judgeToll(now, id, ev); !ok {
 		return nil, answer
 	}
+	if answer, ok := a.leaseCaller(now, id, ev, emergency); !ok {
+		a.tolls.ledger.Forgive(now, uint64(id))
+		return nil, answer
+	}
 	c := call.New(a.world.calls, seed)
 	if r, retried := a.phones.held.take(m.CallID, ev.Flow.Remote.Addr()); retried && ev.Peer.Kind == tu.KindPhone {
 		c.Resume(r.Call, r.Start)
 		a.answersChallenge(m) // its nonce is used up
 	} else if answer, ok := a.takeCall(now, ev); !ok {
 		a.tolls.ledger.Forgive(now, uint64(id))
+		a.leases.leave(id)
 		return nil, answer
 	}
 	a.calls[id] = c
@@ -332,20 +343,13 @@ func (a *assembly) Route(now time.Time, r tu.Route) tu.Routed {
 	case r.By != nil:
 		return tu.Routed{Hops: []tu.Hop{*r.By}}
 	case r.Peer.Kind == tu.KindTrunk:
-		return a.toPBX(a.book.Plan(pbxName, nat.Inside))
+		return a.toNodes(r.Peer.Name, r.Msg)
 	case r.Peer.Kind == tu.KindPhone:
-		return a.toPBX(a.preferred(a.book.Plan(pbxPhones, nat.Inside), r))
+		return a.phoneToPBX(now, r)
 	case r.Peer.Realm == nat.Phones:
 		return a.toPhone(r.Msg.URI.User)
 	}
-	var hops []tu.Hop
-	for _, name := range a.world.table.Outbound(r.Msg.URI) {
-		hops = append(hops, a.book.Plan(name, nat.Outside)...)
-	}
-	if hops = a.listed(hops); len(hops) == 0 {
-		return tu.Routed{Code: 404, Why: reason.NoRoute}
-	}
-	return tu.Routed{Hops: hops}
+	return a.toTrunks(r.Msg.URI)
 }
 
 func (a *assembly) toPBX(plan []tu.Hop) tu.Routed {
@@ -354,32 +358,6 @@ func (a *assembly) toPBX(plan []tu.Hop) tu.Routed {
 		return tu.Routed{Code: 503, Why: reason.NoPBX, Peer: pbxName}
 	}
 	return tu.Routed{Hops: hops}
-}
-
-// preferred puts first the node that issued the nonce of a request's credentials, else the one that accepted the
-// phone's registration.
-func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
-	if len(plan) < 2 {
-		return plan
-	}
-	first := func(is func(h *tu.Hop) bool) bool {
-		for i := range plan {
-			if is(&plan[i]) {
-				h := plan[i]
-				copy(plan[1:i+1], plan[:i])
-				plan[0] = h
-				return true
-			}
-		}
-		return false
-	}
-	if node, ok := a.issuer(r.Msg); ok && first(func(h *tu.Hop) bool { return h.Flow.Remote == node }) {
-		return plan
-	}
-	if b := a.phones.book.Token(r.Peer.Token); b != nil && a.book.State(b.Node) != trunk.Down {
-		first(func(h *tu.Hop) bool { return h.ID == b.Node })
-	}
-	return plan
 }
 
 // toPhone is the way to the phone of a token: "unknown token 404, no flow 480".

@@ -20,10 +20,13 @@ type assembly struct {
 	sbc      *SBC
 	world    *world
 	book     *trunk.Book
+	turns    trunk.Turns
 	phones   *phones
 	calls    map[tu.UserID]*call.Call
 	invites  map[tu.UserID]invite
 	urgent   urgent
+	leases   leases
+	drains   drains
 	probes   map[string]probe
 	since    map[string]time.Time // when an address got its state, by hop id
 	rate     callRate
@@ -33,11 +36,17 @@ type assembly struct {
 	handed   []uint16      // interfaces that changed hands while calls were on them
 	swapped  time.Time     // when the world last changed
 	draining bool
-	total    uint64
-	high     int // most calls at a time
+	leaving  bool // the program ends: trunks take their registrations back
+
+	registering map[string]*registering // by trunk
+	total       uint64
+	high        int // most calls at a time
 
 	challenged challenges
+	spent      spentNonces
 	renewing   renewing
+	silence    quietness
+	pacing     pacing
 }
 
 // probe is a running probe and what it was made of.
@@ -81,7 +90,12 @@ func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 		return a.phones.identify(f), a.world.local(i, f.Remote.Addr(), netip.Addr{}), i.Side
 	}
 	peer := a.book.Identify(i.Side, i.Realm, f.Remote.Addr())
-	return peer, a.world.local(i, f.Remote.Addr(), a.world.external(peer)), i.Side
+	if i.Side == nat.Outside && i.Transport == nat.TLS && a.sbc.sockets != nil {
+		if name := a.sbc.sockets.Peer(f); name != "" {
+			peer = a.book.Any(name, nat.Outside) // it has proven who it is: that counts before its address
+		}
+	}
+	return peer, a.world.here(i, f.Remote.Addr(), peer), i.Side
 }
 
 // external is a trunk's own external address.
@@ -121,19 +135,30 @@ func (a *assembly) Health(now time.Time, h tu.Health) {
 		p.said = h.Answer
 		a.probes[h.Peer] = p
 	}
-	state := trunk.Unknown
-	switch {
-	case h.Up:
-		state = trunk.Up
-	case h.Known:
-		state = trunk.Down
+	a.sighted(&h)
+	if a.book.Probed(now, h) {
+		a.hopChanged(now, h.Peer)
 	}
-	if a.book.Report(h.Peer, state) {
-		a.since[h.Peer] = now
-		a.sbc.log.Info("peer is "+state.String(), zap.String("node", h.Peer))
-		if state == trunk.Down {
-			a.lostNode(h.Peer)
-		}
+}
+
+// hopChanged does what follows from an address's having another state.
+func (a *assembly) hopChanged(now time.Time, id string) {
+	if kind, _ := a.book.Kind(id); kind == tu.KindNode {
+		a.nodeChanged(now, id)
+		return
+	}
+	a.since[id] = now
+	h := a.book.Health(id)
+	a.sbc.log.Info("peer is "+h.State.String(), zap.String("node", id), zap.String("why", h.Why))
+	if h.State == trunk.Up {
+		a.registrarAnswers(id)
+	}
+}
+
+// healed gives what has failed another chance, where no probe tells when.
+func (a *assembly) healed(now time.Time) {
+	for _, id := range a.book.Tick(now) {
+		a.hopChanged(now, id)
 	}
 }
 
@@ -154,6 +179,7 @@ func (a *assembly) Record(r tu.CDR) {
 
 func (a *assembly) write(r tu.CDR) {
 	a.sbc.records.Write(r)
+	a.sbc.tally.Record(&r)
 	if a.sbc.files == nil { // whoever takes the records has it now
 		a.sbc.open.written([]tu.CDR{r})
 	}
@@ -181,8 +207,12 @@ func (a *assembly) Joined(x, y tu.UserID) {
 func (a *assembly) Ended(id tu.UserID, u tu.User) {
 	if r, registers := u.(*registrar.Register); registers {
 		a.phones.visits.note(a.sbc.now(), r, a.phones.book)
+		delete(a.pacing.paid, id)
 		a.judge(r)
 		a.settleBindings()
+		return
+	}
+	if a.unregistered(id, u) {
 		return
 	}
 	if id == a.phones.keeper {
@@ -193,6 +223,7 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 	a.sbc.open.leave(id)
 	delete(a.calls, id)
 	a.urgent.drop(id)
+	a.leases.leave(id)
 	a.phones.unfollow(id)
 	a.unwatch(id)
 	if in, ok := a.invites[id]; ok {
@@ -227,7 +258,7 @@ func (a *assembly) startProbes() {
 		if _, runs := a.probes[id]; runs {
 			continue
 		}
-		state := a.book.State(id)
+		state := a.book.Asked(id)
 		user := a.sbc.core.Start(func(_ tu.UserID, seed tu.Seed) tu.User {
 			return trunk.NewProbe(cfg, state, seed, a.sbc.tags)
 		})
@@ -240,7 +271,7 @@ func (a *assembly) startProbes() {
 func (a *assembly) complain(now time.Time) {
 	for id, p := range a.probes {
 		patience := time.Duration(max(p.cfg.Failures, 1))*p.cfg.Interval + time.Second
-		if p.began.IsZero() || now.Sub(p.began) < patience || a.book.State(id) != trunk.Unknown {
+		if p.cfg.CRLF || p.began.IsZero() || now.Sub(p.began) < patience || a.book.State(id) != trunk.Unknown {
 			continue
 		}
 		p.began = time.Time{}

@@ -76,6 +76,7 @@ func (a *assembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
 		if h := &m.Headers[k]; h.Name == "WWW-Authenticate" || h.Name == "Proxy-Authenticate" {
 			if nonce := nonceOf(h.Value); nonce != "" {
 				a.phones.nonces.add(nonce, from.Remote)
+				a.pacing.twice = a.pacing.twice || m.Method == "REGISTER"
 			}
 		}
 	}

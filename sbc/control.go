@@ -16,7 +16,6 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
-	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
 
@@ -101,70 +100,6 @@ func (c control) describe(id tu.UserID, x *call.Call, full bool) api.Call {
 	return out
 }
 
-// Trunks are the trunks in file order.
-func (c control) Trunks(ctx context.Context) ([]api.Trunk, error) {
-	var out []api.Trunk
-	err := c.core.Do(ctx, func(time.Time) {
-		for s := range c.assembly.book.Systems {
-			if s.Kind != tu.KindTrunk {
-				continue
-			}
-			t := api.Trunk{Name: s.Name, Mode: "address", State: trunk.Down.String(), Peers: c.peers(s)}
-			for _, x := range c.assembly.calls {
-				if x.View().Trunk == s.Name {
-					t.Calls++
-				}
-			}
-			for _, want := range []trunk.State{trunk.Unknown, trunk.Up} { // the best of its addresses
-				if slices.ContainsFunc(t.Peers, func(p api.Peer) bool { return p.State == want.String() }) {
-					t.State = want.String()
-				}
-			}
-			out = append(out, t)
-		}
-	})
-	return out, err
-}
-
-// peers runs in the core's turn.
-func (c control) peers(s *trunk.System) []api.Peer {
-	var out []api.Peer
-	for _, h := range s.Hops {
-		p := api.Peer{
-			Address: h.Flow.Remote.String(), Transport: h.Flow.Transport.String(), State: c.assembly.book.State(h.ID).String(),
-			Since: c.assembly.since[h.ID], Answer: c.assembly.probes[h.ID].said,
-		}
-		out = append(out, p)
-	}
-	return out
-}
-
-// Nodes are the PBX nodes in file order.
-func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
-	var out []api.Node
-	err := c.core.Do(ctx, func(time.Time) {
-		for s := range c.assembly.book.Systems {
-			if s.Kind != tu.KindNode {
-				continue
-			}
-			for _, p := range c.peers(s) {
-				if i := slices.IndexFunc(out, func(n api.Node) bool { return n.Address == p.Address }); i >= 0 {
-					out[i].Realms = append(out[i].Realms, s.Realm.String())
-					continue
-				}
-				n := api.Node{Peer: p, Realms: []string{s.Realm.String()}}
-				for _, x := range c.assembly.calls {
-					if x.View().Node == p.Address {
-						n.Calls++
-					}
-				}
-				out = append(out, n)
-			}
-		}
-	})
-	return out, err
-}
-
 func problem(p config.Problem) api.Problem {
 	hint := p.Hint
 	p.Hint = ""
@@ -188,7 +123,7 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 	}
 	if r, ok := c.recent.find(subject); ok {
 		detail, err := json.Marshal(r)
-		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: recordText(&r), Detail: detail}, err
+		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: recordText(&r) + c.nowhere(&r), Detail: detail}, err
 	}
 	if aor, ok := c.isPhone(ctx, subject); ok {
 		return c.whyPhone(ctx, subject, aor)
@@ -280,8 +215,35 @@ func recordText(r *tu.CDR) string {
 		caller, callee = callee, caller
 	}
 	text += fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, caller, r.Destination, callee, r.Attempts, r.Duration)
+	if r.Cause != "" {
+		text += fmt.Sprintf("said    %q\n", r.Cause)
+	}
+	for i := range r.Tries {
+		if len(r.Tries) > 1 || r.Code >= 300 {
+			text += "tried   " + triedText(&r.Tries[i]) + "\n"
+		}
+	}
 	for i := range r.Media {
 		text += fmt.Sprintf("audio   outside %s; inside %s\n", heard(&r.Media[i].Outside), heard(&r.Media[i].Inside))
+	}
+	return text
+}
+
+// triedText says what became of one hop.
+func triedText(x *tu.Try) string {
+	text := x.Peer
+	if !strings.Contains(text, x.Address) {
+		text += " " + x.Address
+	}
+	switch {
+	case x.Unsent:
+		return text + ": no place left, nothing was sent"
+	case x.Code == 0:
+		return text + ": nobody waited for its answer"
+	}
+	text += fmt.Sprintf(": %d after %.1f s", x.Code, x.Took)
+	if x.Reason != "" {
+		text += ", " + string(x.Reason)
 	}
 	return text
 }

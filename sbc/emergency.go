@@ -2,10 +2,8 @@ package sbc
 
 import (
 	"net/netip"
-	"slices"
 
 	"sallyport/policy"
-	"sallyport/policy/toll"
 	"sallyport/sbc/tu"
 )
 
@@ -23,7 +21,7 @@ type urgent struct {
 // emergency reports whether somebody who is known calls an emergency number: no drain, bound or rule stops that call.
 func (a *assembly) emergency(ev *tu.Arrived) bool {
 	return len(a.world.snap.Policy.Emergency) > 0 && ev.Msg.Method == "INVITE" && !ev.Peer.Stranger &&
-		slices.Contains(a.world.snap.Policy.Emergency, toll.Number(ev.Msg.URI.User)) &&
+		a.world.urgent(ev.Msg.URI) &&
 		(ev.Peer.Kind == tu.KindNode || a.urgent.calls[policy.SourceKey(ev.Flow.Remote.Addr())] < urgentMost)
 }
 

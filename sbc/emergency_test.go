@@ -39,8 +39,8 @@ func TestNothingStopsAnEmergencyCall(t *testing.T) {
 			t.Error("a draining gate refuses an emergency call")
 		}
 		<-done
-		if r := g.revise(rewritten(t, tollConfig, "RULES", "{ name: x, from: [phones] }", "policy:", "emergency: { numbers: [ \"11\" ], trunks: [ itsp ] }\npolicy:"), api.ReloadRequest{}); r.Applied {
-			t.Error("emergency.trunks is accepted")
+		if r := g.revise(rewritten(t, tollConfig, "RULES", "{ name: x, from: [phones] }", "policy:", "emergency: { numbers: [ \"11\" ], trunks: [ gone ] }\npolicy:"), api.ReloadRequest{}); r.Applied {
+			t.Error("a trunk for emergency calls that is none is accepted")
 		}
 	})
 }

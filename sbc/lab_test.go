@@ -106,7 +106,13 @@ func newLab(t *testing.T, yaml string, options natlab.Options) *lab {
 // newGate is the program alone on its network: the test plays the peers. It must run inside a bubble.
 func newGate(t *testing.T, yaml string, options natlab.Options, change ...func(*sbc.Options)) *lab {
 	t.Helper()
-	l := &lab{t: t, net: natlab.New(options)}
+	return gateOn(t, yaml, natlab.New(options), change...)
+}
+
+// gateOn is newGate on a network of the test's.
+func gateOn(t *testing.T, yaml string, network *natlab.Network, change ...func(*sbc.Options)) *lab {
+	t.Helper()
+	l := &lab{t: t, net: network}
 	l.ctx, l.stop = context.WithCancel(t.Context())
 	l.relay = sim.New(nil, l.sounds.take)
 	opt := sbc.Options{
@@ -201,4 +207,5 @@ func (l *lab) empty() {
 	if g.Calls != 0 || g.Streams != 0 || g.Dialogs != 0 || g.Transactions != 0 || g.Panics != 0 {
 		l.t.Errorf("left behind: %+v", g)
 	}
+	l.unplaced()
 }

@@ -14,7 +14,7 @@ import (
 func (w *world) leakGuard() *header.Guard {
 	var peers [2][]string
 	for _, n := range w.snap.PBX.Nodes {
-		peers[nat.Inside] = append(peers[nat.Inside], n.Address.String())
+		peers[nat.Inside] = append(peers[nat.Inside], n.Address.String(), n.Name.Host)
 	}
 	for _, p := range w.snap.PBX.Sources {
 		peers[nat.Inside] = append(peers[nat.Inside], p.String())
@@ -22,7 +22,7 @@ func (w *world) leakGuard() *header.Guard {
 	for i := range w.snap.Trunks {
 		t := &w.snap.Trunks[i]
 		for _, p := range t.Peers {
-			peers[nat.Outside] = append(peers[nat.Outside], p.Address.String())
+			peers[nat.Outside] = append(peers[nat.Outside], p.Address.String(), p.Name.Host)
 		}
 		for _, p := range slices.Concat(t.Sources, t.MediaSources) { // ranges of one address; wider ones name nobody
 			peers[nat.Outside] = append(peers[nat.Outside], p.String())

@@ -10,11 +10,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"sallyport/nat"
 	"sallyport/policy"
-	"sallyport/policy/toll"
 	"sallyport/sbc/config"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/trunk"
@@ -23,7 +21,7 @@ import (
 
 // announce prints what is open: one line a listener, one for the media pool, one for what is off.
 func (s *SBC) announce() {
-	snap := s.snap.Load()
+	snap := s.expand(s.snap.Load())
 	for i := range snap.Interfaces {
 		f := &snap.Interfaces[i]
 		s.log.Info("listening", zap.String("side", f.Side.String()), zap.String("realm", f.Realm.String()),
@@ -52,25 +50,17 @@ func (s *SBC) Reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	return changes, err
 }
 
-// reload is what a reload does; the caller holds reloading.
+// reload puts a configuration in force, and counts whether it could; the caller holds reloading.
 func (s *SBC) reload(ctx context.Context, snap *config.Snapshot) ([]config.Change, error) {
+	changes, err := s.reloadTo(ctx, snap)
+	s.reloads.count(s.now(), err)
+	return changes, err
+}
+
+// reloadTo is what a reload does.
+func (s *SBC) reloadTo(ctx context.Context, snap *config.Snapshot) ([]config.Change, error) {
 	changes := config.Diff(s.snap.Load(), snap)
-	found, err := s.sources.prepare(ctx, snap)
-	if err != nil {
-		return changes, err
-	}
-	rules, err := policy.Compile(snap.Policy.Guard(), found.data)
-	if err != nil {
-		return changes, err
-	}
-	tolls, err := toll.Compile(&snap.Policy.Toll)
-	if err != nil {
-		return changes, err
-	}
-	if err := s.relayStays(snap); err != nil {
-		return changes, err
-	}
-	certificate, err := loadTLS(snap) // read anew each time: a renewed one is in force from the next handshake on
+	r, err := s.makeReady(ctx, snap)
 	if err != nil {
 		return changes, err
 	}
@@ -80,27 +70,25 @@ func (s *SBC) reload(ctx context.Context, snap *config.Snapshot) ([]config.Chang
 	}
 	next, handed := renumber(live, snap.Interfaces)
 	snap.Interfaces = next
-	if certificate != nil {
-		s.sockets.SetTLS(certificate)
+	if r.certificate != nil {
+		s.sockets.SetTLS(r.certificate)
 	}
 	undo, err := s.openSockets(live, next, handed)
 	if err != nil {
 		return changes, snap.Placed(err)
 	}
-	w := newWorld(snap, s.tags, s.names)
-	w.tolls = tolls
-	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
+	s.naming.ask(ctx, snap)
+	w := newWorld(s.expand(snap), s.tags, s.names)
+	w.tolls = r.tolls
+	back, err := s.door.move(snap)
+	if err != nil {
 		return changes, errors.Join(err, undo())
 	}
-	s.sources.use(found)
-	s.guard.SetRules(s.now(), rules)
-	s.guard.SetInterfaces(w.faces())
-	s.leaks.now.Store(w.leaks)
-	s.snap.Store(snap)
-	s.captures.tune(snap)
-	if level, err := zapcore.ParseLevel(snap.Log.Level); err == nil && s.opt.Level != nil {
-		s.opt.Level.SetLevel(level)
+	if err := s.core.Do(ctx, func(time.Time) { s.assembly.swap(w, handed) }); err != nil {
+		back()
+		return changes, errors.Join(err, undo())
 	}
+	s.inForce(snap, w, r)
 	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
 	return changes, nil
 }
@@ -220,10 +208,13 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	}
 	was := append(a.world.guardPeers(), a.left...)
 	a.book = trunk.NewBook(w.systems, a.book)
+	a.turns.Retain(a.book)
 	a.world, a.swapped = w, a.sbc.now()
 	a.phones.configure(w)
 	a.tolls.ledger.SetRules(a.swapped, w.tolls)
 	a.setLimits(a.swapped)
+	a.leases.ledger.SetBounds(w.bounds())
+	a.sbc.named(w)
 	a.startKeeper()
 	if a.phones.keeper != 0 {
 		a.sbc.core.Tell(a.phones.keeper, tu.Tick{}) // its interval may be another
@@ -232,6 +223,7 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	a.left = a.stillNeeded(was)
 	a.sbc.guard.SetPeers(append(w.guardPeers(), a.left...))
 	a.startProbes()
+	a.startRegistrations(a.swapped)
 }
 
 // closeUnused closes interfaces that the configuration no longer has, once no call uses them. No reload may come between:
@@ -308,7 +300,7 @@ func (a *assembly) used(id uint16) bool {
 	i := a.world.interfaces[id]
 	told := i != nil && i.Side == nat.Inside && i.Realm == nat.Phones
 	for b := range a.phones.book.All {
-		if b.Flow.Interface == id || told && b.Refreshed.Before(a.swapped) {
+		if b.Flow.Interface == id || told && b.Accepted.Before(a.swapped) {
 			return true
 		}
 	}
@@ -366,12 +358,13 @@ func (s *SBC) hangUpAll() {
 		for id := range s.assembly.phones.watching {
 			s.core.Tell(id, tu.Hangup{Code: 503, Why: reason.Draining})
 		}
+		s.assembly.leaveRegistrars()
 	})
 	for left := 1; err == nil && left > 0 && ctx.Err() == nil; {
 		if left, err = s.Drain(ctx, lastWords); left > 0 || err != nil {
 			return
 		}
-		err = s.core.Do(ctx, func(time.Time) { left = len(s.assembly.phones.watching) })
+		err = s.core.Do(ctx, func(time.Time) { left = len(s.assembly.phones.watching) + s.assembly.enrolled() })
 		pause(ctx, 20*time.Millisecond)
 	}
 }

@@ -145,6 +145,7 @@ func (c *openCall) record() tu.CDR {
 		From: v.From, To: v.To, Start: v.Start, Ringing: c.ringing, Answer: v.Answer, Attempts: c.attempts,
 		Transfers: v.Transfers,
 	}
+	c.Way(&r)
 	for i, at := range []*string{&r.Source, &r.Destination} {
 		if i < len(v.Legs) {
 			*at, r.CallIDs[i] = v.Legs[i].Remote, v.Legs[i].CallID

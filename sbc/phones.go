@@ -77,6 +77,8 @@ func (p *phones) configure(w *world) {
 	clear(p.peers)
 	r := p.registrar
 	r.Domain, r.Outside, r.Keepalive, r.Internal = s.PBX.Domain, s.Phones.Outside, s.Phones.Keepalive, w.internal
+	r.Inside, r.Reauthenticate = s.Phones.Inside, s.Phones.Reauthenticate
+	p.book.Hold(s.Phones.Grace, s.Phones.Outside)
 	r.Limits = registrar.Limits{Contacts: s.Phones.Contacts, PerSource: s.Phones.PerSource, Bindings: bindingsMost}
 	p.exchanges.Domain, p.events.Domain = s.PBX.Domain, s.PBX.Domain
 	w.calls.Decoys, w.calls.Ties, w.calls.Behind = p.decoys, p.events.Ties, p.behind
@@ -315,6 +317,7 @@ func (p *phones) unfollow(id tu.UserID) {
 func (a *assembly) lost(f nat.Flow) {
 	a.phones.book.Lost(f)
 	a.settleBindings()
+	a.lostRegistrar(f)
 }
 
 // expire does for phones what is due by time alone.

@@ -178,7 +178,7 @@ func TestNoRoute(t *testing.T) {
 		l := newGate(t, labConfig, natlab.Options{Seed: 1})
 		defer l.close()
 		itsp, pbx := l.wire(providerAt), l.wire(pbxAt)
-		for _, number := range []string{"alice", "1", "+49301234567890123456", "00%3049"} {
+		for _, number := range []string{"alice", "1", "+49301234567890123456", "00%4149"} {
 			if m := pbx.place(pbxSocket, number); m.Status != 404 || retryAfter(m) != "" {
 				t.Errorf("%s: %s", number, m)
 			}

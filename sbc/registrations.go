@@ -22,8 +22,22 @@ func (p *phones) gauge() api.PhoneGauge {
 		if b.Lost {
 			g.Lost++
 		}
+		if _, held := p.book.Held(b.Token); held {
+			g.Held++
+		}
 	}
+	f := p.book.Figures()
+	g.Throttled, g.Local, g.Passed = p.registrar.Inside > 0, f.Local, f.Passed
 	return g
+}
+
+// byNode counts the bindings by the node that accepted them last. It runs in the core's turn.
+func (p *phones) byNode() map[string]int {
+	out := map[string]int{}
+	for b := range p.book.All {
+		out[b.Node]++
+	}
+	return out
 }
 
 // Registrations are the bindings of phones, of one address-of-record or of all, in its order.
@@ -71,8 +85,9 @@ func (c control) registration(b *registrar.Binding, calls []tu.UserID, full bool
 		AoR: b.AoR, Contact: b.Contact.String(), Token: b.Token, Lost: b.Lost, UserAgent: b.UserAgent, NAT: b.NAT.String(),
 		Flow: b.Flow.Transport.String() + " " + b.Flow.Remote.String(), Node: strings.TrimPrefix(b.Node, pbxName+" "),
 		ALG: slices.Clone(b.ALG), Since: b.Since, Refreshed: b.Refreshed, Expires: b.Expires, ExpiresPBX: b.ExpiresPBX,
-		Answered: b.Answered, Keepalive: c.keepalive(b),
+		Answered: b.Answered, Keepalive: c.keepalive(b), Accepted: b.Accepted, Local: int(b.Local), Passed: int(b.Passed),
 	}
+	out.Held, _ = c.assembly.phones.book.Held(b.Token)
 	if i := c.assembly.world.interfaces[b.Flow.Interface]; i != nil {
 		out.Interface = i.Transport.String() + " " + i.Bind.String()
 	}

@@ -53,6 +53,7 @@ func (s *SBC) Revise(ctx context.Context, snap *config.Snapshot, c Careful) (cha
 			err = out
 		}
 		if err != nil {
+			s.reloads.count(s.now(), err)
 			return config.Diff(s.snap.Load(), snap), until, err
 		}
 	}
@@ -122,6 +123,7 @@ func (s *SBC) endTrial() {
 
 // shutOut finds whom a configuration's rules would newly refuse.
 func (s *SBC) shutOut(ctx context.Context, snap *config.Snapshot, session netip.Addr) (*ShutOutError, error) {
+	s.naming.ask(ctx, snap)
 	found, err := s.sources.prepare(ctx, snap)
 	if err != nil {
 		return nil, err
@@ -161,6 +163,7 @@ func (e *ShutOutError) tooMuch(snap *config.Snapshot) bool {
 
 // subjects are all whom rules should not shut out: trunks, nodes, registered phones and the administrator.
 func (s *SBC) subjects(ctx context.Context, snap *config.Snapshot, session netip.Addr) (list []policy.ImpactSubject, phones int, err error) {
+	snap = s.expand(snap)
 	for i := range snap.Trunks {
 		t := &snap.Trunks[i]
 		for _, p := range t.Peers {
@@ -248,6 +251,9 @@ func (c control) Reload(ctx context.Context, r api.ReloadRequest) (api.ReloadRes
 		out.Errors = append(out.Errors, problem(p))
 	}
 	if snap == nil {
+		if !r.Diff {
+			c.NotReloaded()
+		}
 		return out, nil
 	}
 	var changes []config.Change

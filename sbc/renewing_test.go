@@ -1,6 +1,7 @@
 package sbc_test
 
 import (
+	"fmt"
 	"net/netip"
 	"strings"
 	"sync"
@@ -25,6 +26,14 @@ type node struct {
 	mu        sync.Mutex
 	taken     int    // subscriptions
 	refreshes string // what becomes of a refresh: nothing at all where empty
+	asks      bool   // it challenges a REGISTER that does not answer its own challenge
+	nonces    int
+}
+
+func (n *node) set(change func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	change()
 }
 
 func (l *lab) node(at netip.AddrPort) *node {
@@ -63,6 +72,15 @@ func (n *node) answer(m *message.Message) {
 	}
 	switch m.Method {
 	case "REGISTER":
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if own := fmt.Sprintf(`nonce="%s-`, n.at); n.asks && !strings.Contains(value(m, "Authorization"), own) {
+			n.nonces++
+			r = message.Reply(m, 401, "")
+			r.To.Tag = "node" + m.CallID[:8]
+			r.Add("WWW-Authenticate", fmt.Sprintf(`Digest realm="example.com", %s%d", qop="auth"`, own, n.nonces))
+			break
+		}
 		r.Headers = append(r.Headers, echo(n.l.t, m, 3600)...)
 	case "SUBSCRIBE":
 		r.Headers = append(r.Headers, field("Expires: 600"), field("Contact: "+n.contact()))

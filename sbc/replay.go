@@ -16,7 +16,7 @@ func replaySetup(ctx context.Context, snap *config.Snapshot) (*replay.Setup, err
 		return nil, err
 	}
 	return &replay.Setup{
-		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: newWorld(snap, nil, nil).guardPeers(),
+		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: newWorld(lookedUp(ctx, snap), nil, nil).guardPeers(),
 		Interfaces: snap.Interfaces,
 	}, nil
 }

@@ -253,12 +253,12 @@ func (l *roaming) reachableAtOnce(udp *demo.Agent, before []api.Registration) {
 	}
 }
 
-// TestWhatHasGoneIsNotKept: a phone that left before, one whose time ran out while the gate was down, and one of a
-// listener that is gone are unknown after a restart, to the gate and, soon, to its state.
+// TestWhatHasGoneIsNotKept: a phone that left before, one whose time ran out while the gate was down (without grace), and one of
+// a listener that is gone are unknown after a restart, to the gate and, soon, to its state.
 func TestWhatHasGoneIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		state := &memory{}
-		l := newRoaming(t, roamingConfig, natlab.Options{Seed: 5}, keptBy(state, keptNames))
+		state, yaml := &memory{}, throttled(t, roamingConfig, "0s", "10m", "0s")
+		l := newRoaming(t, yaml, natlab.Options{Seed: 5}, keptBy(state, keptNames))
 		defer l.close()
 		home := l.home(7, natlab.NATOptions{})
 		left := l.phone(home.Host(private), "204", 5060, nat.UDP)
@@ -278,7 +278,7 @@ func TestWhatHasGoneIsNotKept(t *testing.T) {
 		state.values["junk"], state.values["short"], state.values["none"] = []byte("\x80\x80\x80junk"), []byte{200, 1}, nil
 		state.mu.Unlock()
 		time.Sleep(2 * time.Minute)
-		if err := l.starts(rewritten(t, roamingConfig, "phones: { udp: 5060, tcp: 5060 }", "phones: { udp: 5060 }"), keptBy(state, keptNames)); err != nil {
+		if err := l.starts(rewritten(t, yaml, "phones: { udp: 5060, tcp: 5060 }", "phones: { udp: 5060 }"), keptBy(state, keptNames)); err != nil {
 			t.Fatal(err)
 		}
 		if g := l.gate.Gauges(); g.Bindings != 0 {

@@ -24,6 +24,9 @@ func (w *world) guardPeers() []policy.Peer {
 		for _, p := range t.Sources {
 			add(p)
 		}
+		for _, p := range targets(t) {
+			add(p)
+		}
 	}
 	for _, realm := range []nat.Realm{nat.Phones, nat.Trunks} {
 		for _, n := range w.snap.PBX.Nodes {

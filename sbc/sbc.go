@@ -4,13 +4,10 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
-	"hash/maphash"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -20,13 +17,12 @@ import (
 	"sallyport/media/epoll"
 	"sallyport/nat"
 	"sallyport/policy"
-	"sallyport/sbc/call"
 	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/resolve"
 	"sallyport/sbc/trace"
 	"sallyport/sbc/transport"
-	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
 
@@ -54,6 +50,8 @@ type Options struct {
 	// StateDir is where copies of feeds are kept; "": nowhere. Resolve looks names up; nil: the system's resolver.
 	StateDir string
 	Resolve  func(ctx context.Context, name string) ([]netip.Addr, error)
+	// DNS answers what the names of peers and addresses need; nil: the name servers of this machine.
+	DNS resolve.Exchanger
 	// State keeps the bindings of phones, and Names is the key of what the PBX calls them; nil and zero: nothing
 	// outlives the program. Run closes State.
 	State State
@@ -62,6 +60,8 @@ type Options struct {
 	Bans State
 	// Calls keeps what the records of open calls will say; nil: a crash takes them away. Run closes it.
 	Calls State
+	// Drains keeps which trunks and nodes are drained; nil: a restart takes them in again. Run closes it.
+	Drains State
 }
 
 // SBC is the running program.
@@ -92,22 +92,28 @@ type SBC struct {
 	bans     *bans
 	told     *rate.Limiter // log lines about sources, of all together
 	recent   recent
+	monitored
 
-	reloading sync.Mutex
-	trial     *trial // a configuration that goes back by itself; nil: none
-	running   sync.WaitGroup
+	reloading  sync.Mutex
+	naming     *naming
+	again      chan struct{}                  // the world is to be made anew
+	read       map[string]*transport.Identity // of the trunks' files, at the last reload
+	proofs     atomic.Pointer[proofs]
+	enrolments enrolments
+	trial      *trial // a configuration that goes back by itself; nil: none
+	running    sync.WaitGroup
 }
 
 // New opens everything that a configuration asks for: sockets, the relay's ports. Nothing is answered before Run.
 func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	opt.defaults()
 	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key),
-		names: tu.NewNameKey(opt.Names)}
+		names: tu.NewNameKey(opt.Names), again: make(chan struct{}, 1)}
 	s.snap.Store(snap)
 	s.open = &openCalls{SBC: s}
 	s.told = rate.NewLimiter(1, 100)
-	w := newWorld(snap, s.tags, s.names)
-	if err := w.setTolls(snap); err != nil {
+	w, err := s.firstWorld(snap)
+	if err != nil {
 		return nil, err
 	}
 	intake, err := newIntake(opt.Now(), w)
@@ -125,35 +131,25 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 		return nil, errors.Join(err, s.closeRecords())
 	}
 	s.captures = s.newCaptures()
-	s.assembly = &assembly{
-		sbc: s, world: w, book: trunk.NewBook(w.systems, nil), calls: map[tu.UserID]*call.Call{},
-		probes: map[string]probe{}, since: map[string]time.Time{}, phones: newPhones(s.names, s.tags),
-		tolls: newTolls(opt.Now(), w.tolls), intake: intake,
-	}
-	s.assembly.phones.registrar.Hop = s.assembly.phoneHop
-	s.assembly.phones.tie(&ties{Veils: tu.NewVeils(s.names), of: s.assembly})
-	s.assembly.phones.configure(w)
-	if err := errors.Join(s.restore(w), s.open.load()); err != nil {
+	s.assemble(w, intake)
+	if err := errors.Join(s.restore(w), s.open.load(), s.restoreDrains()); err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
 	s.core = core.New(core.Config{
-		Assembly: s.assembly, Sender: sender{s}, Media: s.plane, Leaks: &s.leaks, Live: s.guard.Live(), Now: opt.Now,
+		Assembly: s.assembly, Sender: sender{s}, Media: s.plane, Leaks: &s.leaks, Live: s.guard.Live(), Ways: s.assembly, Now: opt.Now,
 		Key: opt.Key, Tags: s.tags, Log: opt.Log,
 	})
 	certificate, err := loadTLS(snap)
 	if err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
-	sockets, err := transport.Listen(transport.Config{
-		Interfaces: snap.Interfaces, Guard: s.watchedGuard(), Handler: handler{s}, Listen: opt.Listen, ListenStream: opt.ListenStream,
-		Dial: opt.Dial, TLS: certificate, Known: s.guard.Knows, Now: opt.Now, DSCP: 40, Log: opt.Log,
-		Unwelcome: func(face *nat.Interface, remote netip.AddrPort) bool { return s.bans.unwelcome(s.now(), face, remote) },
-		Origin:    s.originWelcome,
-	})
-	if err != nil {
+	if err := s.listen(snap, certificate); err != nil {
 		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
 	}
-	s.sockets = sockets
+	if err := s.openFigures(w, certificate); err != nil {
+		s.sockets.Close()
+		return nil, errors.Join(err, s.plane.Close(), s.closeRecords())
+	}
 	return s, nil
 }
 
@@ -174,76 +170,6 @@ func (opt *Options) defaults() {
 	}
 }
 
-// loadTLS reads the certificate of the TLS listeners, if there are any.
-func loadTLS(snap *config.Snapshot) (*transport.TLS, error) {
-	if snap.TLS.Certificate == "" {
-		return nil, nil
-	}
-	t, err := transport.LoadTLS(snap.TLS.Certificate, snap.TLS.Key, snap.TLS.ClientCA)
-	if err != nil {
-		return nil, fmt.Errorf("outside.tls: %w", err)
-	}
-	return t, nil
-}
-
-// openRecords opens the CDR files, unless somebody else takes the records.
-func (s *SBC) openRecords(snap *config.Snapshot) error {
-	if s.records != nil {
-		return nil
-	}
-	c := snap.CDR
-	if err := c.Validate(); err != nil {
-		return err
-	}
-	s.files = cdr.New(c, s.now, func(err error) { s.log.Warn("call records", zap.Error(err)) })
-	s.files.Written(s.open.written)
-	s.records = s.files
-	return nil
-}
-
-func (s *SBC) closeRecords() error {
-	if s.files == nil {
-		return nil
-	}
-	return s.files.Close()
-}
-
-func (s *SBC) openGuard(w *world) error {
-	found, err := s.sources.prepare(context.Background(), w.snap)
-	if err != nil {
-		return err
-	}
-	rules, err := policy.Compile(w.snap.Policy.Guard(), found.data)
-	if err != nil {
-		return err
-	}
-	s.sources.use(found)
-	s.guard, err = policy.New(policy.Options{Now: s.now(), Seed: maphash.MakeSeed(), OwnTag: s.tags.Owns, Rules: rules})
-	if err != nil {
-		return err
-	}
-	s.guard.SetPeers(w.guardPeers())
-	s.recorder = trace.New(int(w.snap.Policy.Recorder))
-	s.guard.SetInterfaces(w.faces())
-	s.guard.SetSecurityLog(s.securityLine)
-	s.leaks.now.Store(w.leaks)
-	return s.openBans()
-}
-
-func (s *SBC) openRelay(snap *config.Snapshot) error {
-	seed := int64(s.opt.Key[0]) | int64(s.opt.Key[1])<<8 | int64(s.opt.Key[2])<<16 | int64(s.opt.Key[3])<<24
-	plane, err := media.New(relayConfig(snap, s.opt.Relay), s.opt.Relay, seed)
-	switch {
-	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return fmt.Errorf("media: %w\n  hint: not an address of this machine: set outside.address and inside.address to its own; "+
-			"what the world sees goes into external_address", err)
-	case err != nil:
-		return fmt.Errorf("media: %w", err)
-	}
-	s.plane, s.relayed = plane, snap.Media
-	return nil
-}
-
 // Run works until the context ends, then hangs up what is left.
 func (s *SBC) Run(ctx context.Context) {
 	s.announce()
@@ -252,8 +178,11 @@ func (s *SBC) Run(ctx context.Context) {
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
 	s.running.Go(func() { s.sources.run(inner) })
+	s.running.Go(func() { s.rebuilding(inner) })
+	s.running.Go(func() { s.naming.watcher.Run(inner) })
 	_ = s.core.Post(func(time.Time) {
 		s.assembly.startProbes()
+		s.assembly.startRegistrations(s.now())
 		s.assembly.startKeeper()
 	})
 	if kept := s.assembly.phones.kept; kept != nil {
@@ -262,14 +191,20 @@ func (s *SBC) Run(ctx context.Context) {
 	if s.open.kept != nil {
 		s.running.Go(func() { s.open.run(inner) })
 	}
+	if kept := s.assembly.drains.kept; kept != nil {
+		s.running.Go(func() { kept.run(inner) })
+	}
 	s.bans.start(inner)
+	s.door.answer()
 	<-ctx.Done()
 	s.captures.close()
 	defer s.captures.keeping.Wait()
 	s.endTrial()
 	s.hangUpAll()
+	s.door.close()
 	stop()
 	s.running.Wait()
+	s.naming.save()
 	for _, r := range s.assembly.phones.held.all() { // the core has stopped
 		s.assembly.write(r)
 	}
@@ -283,7 +218,7 @@ func (s *SBC) Run(ctx context.Context) {
 	if err := s.open.close(); err != nil {
 		s.log.Warn("closing the journal of open calls", zap.Error(err))
 	}
-	for _, state := range []State{s.opt.State, s.opt.Bans} {
+	for _, state := range []State{s.opt.State, s.opt.Bans, s.opt.Drains} {
 		if state == nil {
 			continue
 		}
@@ -312,8 +247,12 @@ func (s *SBC) tick(ctx context.Context) {
 			s.assembly.forget()
 			s.assembly.complain(now)
 			s.assembly.expire(now)
+			s.assembly.healed(now)
 			s.assembly.tickTolls(now)
+			s.assembly.listen(now)
+			s.assembly.watchNodes(now)
 			s.assembly.renew()
+			s.assembly.resumeRegistrations(now)
 		})
 		s.closeUnused(ctx)
 	}

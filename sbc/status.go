@@ -25,6 +25,8 @@ type Gauges struct {
 	SendErrors, InboxDropped                                int
 	BusyPermille                                            int
 	Bindings, BindingsHigh, Subscriptions, KeptAside        int
+	BindingsHeld                                            int    // kept beyond their time, in an outage
+	RegistersLocal, RegistersPassed                         uint64 // answered here; sent to the PBX
 	Total                                                   uint64 // calls since the start
 }
 
@@ -38,6 +40,8 @@ func (s *SBC) Gauges() Gauges {
 		g.Calls, g.CallsHigh, g.Total = len(s.assembly.calls), s.assembly.high, s.assembly.total
 		p := s.assembly.phones
 		g.Bindings, g.BindingsHigh, g.Subscriptions, g.KeptAside = p.book.Len(), p.book.High(), len(p.watching), len(p.held)
+		phones := p.gauge()
+		g.BindingsHeld, g.RegistersLocal, g.RegistersPassed = phones.Held, phones.Local, phones.Passed
 		if p.keeper != 0 {
 			keepers = 1
 		}
@@ -65,10 +69,11 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	}
 	var live []nat.Interface
 	var tables []api.Limit
+	var places []api.Gauge
 	if err := s.core.Do(ctx, func(time.Time) {
 		live, out.Draining, out.Phones = s.assembly.live(), s.assembly.draining, s.assembly.phones.gauge()
 		out.Rules = append(out.Rules, s.assembly.tollRules()...)
-		tables = s.assembly.tollLevels()
+		tables, places = s.assembly.tollLevels(), s.assembly.auditLeases()
 	}); err != nil {
 		return out, err
 	}
@@ -89,8 +94,8 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	g := s.Gauges()
 	out.Calls = api.CallGauge{Now: g.Calls, High: g.CallsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
-	out.Limits, out.Data = append(c.limits(&g), tables...), c.sources.list()
-	out.Audit = append(audit(&g), c.edges()...)
+	out.Limits, out.Data = slices.Concat(c.limits(&g), tables, c.naming.limits()), append(c.sources.list(), c.naming.list(snap)...)
+	out.Audit = slices.Concat(audit(&g), places, c.edges())
 	if text := unlimited(snap); text != "" {
 		out.Off = append(out.Off, text)
 	}

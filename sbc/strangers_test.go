@@ -355,7 +355,7 @@ func TestTheStrangersBudget(t *testing.T) {
 func TestCapsOfRegistration(t *testing.T) {
 	credentials := message.Header{Name: "Authorization", Value: `Digest username="204", realm="example.com", nonce="n", uri="sip:example.com", response="r"`}
 	synctest.Test(t, func(t *testing.T) {
-		d := newDoor(t, doorConfig)
+		d := newDoor(t, throttled(t, doorConfig, "0s", "10m", "0s")) // without grace: they all fall silent at once
 		defer d.close()
 		for i := range 8 {
 			w := d.wire(netip.AddrPortFrom(netip.AddrFrom4([4]byte{198, 51, 100, byte(100 + i)}), 5060))

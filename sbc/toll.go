@@ -71,9 +71,7 @@ func (a *assembly) calling(ev *tu.Arrived) (toll.Call, bool) {
 		if user := callingFor(m); user != "" {
 			c.AoR = user + "@" + strings.ToLower(a.world.snap.PBX.Domain)
 		}
-		if plan := a.world.table.Outbound(m.URI); len(plan) > 0 {
-			c.Trunk = plan[0]
-		}
+		c.Trunk = a.trunkFor(m.URI)
 	default:
 		return c, false
 	}

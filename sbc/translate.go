@@ -33,7 +33,7 @@ func Translate(snap *config.Snapshot, q Translation) (Translated, error) {
 		return out, err
 	}
 	tags, names := rehearsed()
-	w := newWorld(snap, tags, names)
+	w := newWorld(standIns(snap), tags, names)
 	t := &translator{w: w, m: m, a: &assembly{world: w, book: trunk.NewBook(w.systems, nil), phones: newPhones(names, tags)}}
 	t.a.phones.configure(w)
 	from, guessed, err := t.sender(q.From)
@@ -63,6 +63,7 @@ func Translate(snap *config.Snapshot, q Translation) (Translated, error) {
 	s.plan.Hops = s.plan.Hops[:1]
 	s.to = s.plan.Hops[0]
 	out.To = describeHop(&s.to)
+	out.Presets = presetsOf(snap, &s.from, &s.to)
 	t.explain(s, &out)
 	return out, nil
 }
@@ -150,7 +151,7 @@ func (t *translator) sender(name string) (hop tu.Hop, guessed bool, err error) {
 
 // at is who sends from an address: a trunk, the PBX, or else a phone.
 func (t *translator) at(at netip.AddrPort) (tu.Hop, error) {
-	if p := t.a.book.Identify(nat.Outside, nat.Trunks, at.Addr()); p != nil {
+	if p := t.trunkAt(at); p != nil {
 		return nearest(t.a.book.Plan(p.Name, nat.Outside), at), nil
 	}
 	if t.a.book.Identify(nat.Inside, nat.Trunks, at.Addr()) != nil || t.a.book.Identify(nat.Inside, nat.Phones, at.Addr()) != nil {
@@ -160,6 +161,20 @@ func (t *translator) at(at netip.AddrPort) (tu.Hop, error) {
 	}
 	hop, _, err := t.phoneHop(t.m.From.URI.User, at)
 	return hop, err
+}
+
+// trunkAt is the trunk that sends the message from an address; where several may, what it says tells which.
+func (t *translator) trunkAt(at netip.AddrPort) *tu.Peer {
+	p := t.a.book.Identify(nat.Outside, nat.Trunks, at.Addr())
+	if p == nil || len(p.Also) == 0 || !t.m.IsRequest() {
+		return p
+	}
+	flow := nat.Flow{Remote: at}
+	if tr, ok := nat.ParseTransport(strings.ToLower(t.m.Via[0].Transport)); ok {
+		flow.Transport = tr
+	}
+	p, _ = t.a.choose(&nat.Interface{Side: nat.Outside, Realm: nat.Trunks}, flow, t.m)
+	return p
 }
 
 // nearest is the hop at an address, else the first, with the address.
@@ -212,11 +227,13 @@ func (t *translator) phoneHop(user string, at netip.AddrPort) (hop tu.Hop, guess
 // receiver is where the message goes: the plan of its request.
 func (t *translator) receiver(from *tu.Hop, to string) (plan tu.Routed, err error) {
 	if from.Peer.Kind != tu.KindNode {
-		name := pbxName
-		if from.Peer.Kind == tu.KindPhone {
-			name = pbxPhones
+		switch {
+		case from.Peer.Kind == tu.KindPhone:
+			return t.a.toPBX(t.a.book.Plan(pbxPhones, nat.Inside)), nil
+		case t.m.IsRequest():
+			return t.a.toNodes(from.Peer.Name, t.m), nil
 		}
-		return t.a.toPBX(t.a.book.Plan(name, nat.Inside)), nil
+		return t.a.toPBX(t.a.book.Plan(pbxName, nat.Inside)), nil
 	}
 	asked := t.m.URI
 	if !t.m.IsRequest() { // who asked is whom From names
@@ -258,4 +275,18 @@ func describeHop(h *tu.Hop) string {
 	default:
 		return "phone " + h.Peer.Name + " at " + h.Flow.Remote.String()
 	}
+}
+
+// presetsOf is what the presets of the trunk at either end have set.
+func presetsOf(snap *config.Snapshot, ends ...*tu.Hop) (list []string) {
+	for _, h := range ends {
+		if h.Peer.Kind != tu.KindTrunk {
+			continue
+		}
+		set, _ := snap.PresetsOf(h.Peer.Name)
+		for _, v := range set {
+			list = append(list, v.String())
+		}
+	}
+	return list
 }

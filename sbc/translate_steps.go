@@ -38,7 +38,13 @@ func stages(from, to *tu.Peer) []stage {
 	at[0].Naming = in.Naming
 	step(from, "identity", in.Naming != tu.Naming{})
 	at[1].NumbersOut = out.NumbersOut
-	step(to, "numbers.outbound", len(out.NumbersOut) > 0)
+	numbers := "numbers.outbound"
+	if to.Kind == tu.KindNode {
+		numbers = "numbers" // of the rule that has chosen the node
+	}
+	step(to, numbers, len(out.NumbersOut) > 0)
+	at[1].Form = out.Form
+	step(to, "numbers", out.Form != nil)
 	at[1].Naming = out.Naming
 	step(to, "identity", out.Naming != tu.Naming{})
 	for i := range in.Inbound {
@@ -58,8 +64,12 @@ func stages(from, to *tu.Peer) []stage {
 
 // keyOf is where the configuration has the rules of a peer.
 func keyOf(p *tu.Peer) string {
-	if p.Kind == tu.KindPhone {
+	switch p.Kind {
+	case tu.KindPhone:
 		return "phones."
+	case tu.KindNode:
+		return "routes.inbound[]."
+	case tu.KindTrunk:
 	}
 	return "trunks[" + p.Name + "]."
 }

@@ -11,6 +11,7 @@ import (
 type Translated struct {
 	From    string            `json:"from"`
 	To      string            `json:"to,omitempty"`
+	Presets []string          `json:"presets,omitempty"` // of the trunk that sends or gets it: what they set
 	Refused string            `json:"refused,omitempty"` // it goes no further; Fields are the answer's, if there are any
 	Start   TranslatedField   `json:"start"`             // the start line
 	Fields  []TranslatedField `json:"fields"`
@@ -154,6 +155,9 @@ func (t *Translated) Text() string {
 	fmt.Fprintf(&b, "from  %s\n", t.From)
 	if t.To != "" {
 		fmt.Fprintf(&b, "to    %s\n", t.To)
+	}
+	if len(t.Presets) > 0 {
+		fmt.Fprintf(&b, "presets of the trunk set  %s\n", strings.Join(t.Presets, ", "))
 	}
 	if t.Refused != "" {
 		fmt.Fprintf(&b, "REFUSED  %s\n", t.Refused)

@@ -39,16 +39,18 @@ func (x *visit) registering() *api.Registering {
 	o := &x.last
 	return &api.Registering{
 		At: x.at, Source: o.Flow.Transport.String() + " " + o.Flow.Remote.String(), UserAgent: o.UserAgent,
-		Node: strings.TrimPrefix(o.Node, pbxName+" "), Code: o.Code, Phrase: o.Phrase, Reason: string(o.Why),
+		Node: strings.TrimPrefix(o.Node, pbxName+" "), Code: o.Code, Phrase: o.Phrase, Reason: string(o.Why), Local: o.Local,
 	}
 }
 
 // note keeps what became of a REGISTER.
 func (v *visits) note(now time.Time, r *registrar.Register, book *registrar.Book) {
-	o, ok := r.Outcome()
-	if !ok {
-		return
+	if o, ok := r.Outcome(); ok {
+		v.keep(now, &o, book)
 	}
+}
+
+func (v *visits) keep(now time.Time, o *registrar.Outcome, book *registrar.Book) {
 	x := v.by[o.AoR]
 	if x == nil {
 		v.makeRoom(book)
@@ -56,7 +58,7 @@ func (v *visits) note(now time.Time, r *registrar.Register, book *registrar.Book
 		v.by[o.AoR] = x
 		v.order = append(v.order, o.AoR)
 	}
-	x.at, x.last = now, o
+	x.at, x.last = now, *o
 	switch denied := o.Code == 401 || o.Code == 407; {
 	case o.Signed && !o.Stale && (denied || o.Code == 403):
 		x.wrong++

@@ -19,17 +19,19 @@ import (
 // world is one configuration in the terms of the rooms. It never changes but for the book's health; a reload makes
 // another, and calls keep the one they began with for what is their own.
 type world struct {
-	snap       *config.Snapshot
-	interfaces map[uint16]*nat.Interface
-	internal   nat.Ranges
-	systems    []trunk.System
-	table      route.Table
-	tolls      *toll.Rules
-	calls      *call.Settings
-	leaks      *header.Guard
-	probes     map[string]trunk.ProbeConfig // by hop id
-	phone      tu.Peer                      // what all phones have in common
-	loop       tu.Hop                       // leads from one call into another
+	snap          *config.Snapshot
+	interfaces    map[uint16]*nat.Interface
+	internal      nat.Ranges
+	systems       []trunk.System
+	table         *route.Table
+	renumbered    []map[*tu.Peer]*tu.Peer // by rule on calls that come in: the nodes, told its numbers
+	tolls         *toll.Rules
+	calls         *call.Settings
+	leaks         *header.Guard
+	probes        map[string]trunk.ProbeConfig        // by hop id
+	registrations map[string]trunk.RegistrationConfig // by trunk
+	phone         tu.Peer                             // what all phones have in common
+	loop          tu.Hop                              // leads from one call into another
 }
 
 // pbxName is the name of the system inside as trunk calls reach it, pbxPhones as phones do. Both have the same
@@ -56,6 +58,7 @@ func newWorld(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey) *world 
 	for i := range snap.Trunks {
 		w.addTrunk(&snap.Trunks[i])
 	}
+	w.addRoutes()
 	w.calls = &call.Settings{Tags: tags, Names: names, Internal: w.internal, Destinations: w.destinations()}
 	w.leaks = w.leakGuard()
 	w.addLoop()
@@ -78,13 +81,15 @@ func (w *world) addPBX(name string, realm nat.Realm) {
 	}
 	if realm == nat.Phones {
 		peer.Domain = p.Domain
+	} else {
+		peer.Account = p.Account // what it asks of phones, phones answer
 	}
 	for _, n := range p.Nodes {
 		if !n.Realms[realm] {
 			continue
 		}
 		node := peer
-		node.Name = n.Address.String()
+		node.Name, node.Group = n.Address.String(), n.Group
 		w.addHop(&sys, &node, n.Address, n.Transport, n.Priority, n.Weight, p.Probe, netip.Addr{})
 	}
 	other := peer
@@ -107,31 +112,61 @@ func (w *world) addTrunk(t *config.Trunk) {
 		},
 		AttemptTimeout: w.snap.PBX.AttemptTimeout, RingTimeout: t.RingTimeout, TimerC: timerC, Rules: t.Rules,
 		Codecs: t.Codecs, SessionTimer: t.SessionTimer, MaxCall: t.MaxCall,
-		Transfer: t.Transfer, Referral: t.Referral, Redirect: t.Redirect,
+		Transfer: t.Transfer, Referral: t.Referral, Redirect: t.Redirect, Account: t.Account,
+		Group: t.Group, Failover: t.Failover, Manners: t.Manners,
 	}
+	sys.Numbers = route.NewPatterns(t.Numbers)
+	if t.Registration != nil {
+		sys.Contact = t.Registration.ContactUser
+	}
+	enrol(t, &peer)
+	sys.Sources = append(slices.Clip(sys.Sources), targets(t)...)
 	for _, p := range t.Peers {
 		at := peer
-		at.Host = hostPort(p.Address)
+		at.Host = domainOr(t, hostOf(p.Name, p.Address))
 		w.addHop(&sys, &at, p.Address, p.Transport, p.Priority, p.Weight, t.Probe, t.External)
 	}
 	other := peer
+	other.Host = domainOr(t, t.Host)
 	if len(sys.Hops) > 0 {
 		other.Host = sys.Hops[0].Peer.Host
 	}
 	sys.Any = &other
+	w.addRegistration(t, &sys, peer)
 	w.systems = append(w.systems, sys)
-	w.table.Trunks = append(w.table.Trunks, route.Trunk{Name: t.Name, Match: t.Outbound})
 }
 
 // key is where the configuration names a hop.
 func (w *world) key(h *tu.Hop) string {
 	if h.Peer.Kind == tu.KindNode {
-		i := slices.IndexFunc(w.snap.PBX.Nodes, func(n config.Node) bool { return n.Address == h.Flow.Remote })
-		return "pbx.nodes[" + itoa(i) + "].address"
+		for _, n := range w.snap.PBX.Nodes {
+			if n.Address == h.Flow.Remote {
+				return "pbx.nodes[" + itoa(n.Entry) + "].address"
+			}
+		}
+		return "pbx.nodes"
 	}
 	i := slices.IndexFunc(w.snap.Trunks, func(t config.Trunk) bool { return t.Name == h.Peer.Name })
-	j := slices.IndexFunc(w.snap.Trunks[i].Peers, func(p config.Peer) bool { return p.Address == h.Flow.Remote })
-	return "trunks[" + itoa(i) + "].peers[" + itoa(j) + "].address"
+	if i < 0 {
+		return "trunks"
+	}
+	for _, p := range w.snap.Trunks[i].Peers {
+		if p.Address == h.Flow.Remote {
+			return "trunks[" + itoa(i) + "].peers[" + itoa(p.Entry) + "].address"
+		}
+	}
+	return "trunks[" + itoa(i) + "].peers"
+}
+
+// hostOf is what a peer is called in Request-URI and To: as it is written, for many providers know themselves by name alone.
+func hostOf(name config.Name, at netip.AddrPort) string {
+	switch {
+	case name.IsZero():
+		return hostPort(at)
+	case name.Port == 5060:
+		return name.Host
+	}
+	return name.String()
 }
 
 // hostPort leaves the standard port out, as peers write their own address.
@@ -160,7 +195,7 @@ func (w *world) addHop(
 	sys.Hops = append(sys.Hops, trunk.Hop{Hop: hop, Priority: priority, Weight: weight})
 	if _, probed := w.probes[hop.ID]; probe.Interval > 0 && !probed {
 		w.probes[hop.ID] = trunk.ProbeConfig{
-			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes,
+			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes, CRLF: probe.CRLF,
 		}
 	}
 }
@@ -252,6 +287,9 @@ func (w *world) own() (own [2][]netip.Addr) {
 	for i := range w.snap.Trunks {
 		add(nat.Outside, w.snap.Trunks[i].External)
 	}
+	for _, at := range w.seenAs() {
+		add(nat.Outside, at.Addr())
+	}
 	return own
 }
 
@@ -272,7 +310,7 @@ func (w *world) listeners() []netip.AddrPort {
 	for _, f := range w.interfaces {
 		out = append(out, f.Bind, f.Advertised)
 	}
-	return out
+	return append(out, w.seenAs()...)
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

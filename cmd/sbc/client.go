@@ -128,28 +128,6 @@ func newRegistrations() *cobra.Command {
 		})
 }
 
-func newTrunks() *cobra.Command {
-	return ask("trunks", "The trunks with their health and calls", cobra.NoArgs,
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
-			list, err := c.Trunks(ctx)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, list, func() string { return api.TrunksText(list, time.Local) })
-		})
-}
-
-func newPBX() *cobra.Command {
-	return ask("pbx", "The PBX nodes with their health and calls", cobra.NoArgs,
-		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, _ []string) error {
-			list, err := c.Nodes(ctx)
-			if err != nil {
-				return err
-			}
-			return a.print(cmd, list, func() string { return api.NodesText(list, time.Local) })
-		})
-}
-
 // exitRefused is the exit code of `sbc why` for what is refused.
 const exitRefused = 3
 

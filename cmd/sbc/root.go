@@ -63,7 +63,7 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newDemo(), newCheck(), newVersion(), newStatus(), newCalls(), newRegistrations(), newTrunks(), newPBX(), newWhy(),
-		newBans(), newPolicy(), newGeo(), newReplay(), newLimits(), newRecord(), newCapture(), newReload(), newDrain(), newMedia())
+		newBans(), newPolicy(), newRoute(), newGeo(), newReplay(), newLimits(), newRecord(), newCapture(), newReload(), newDrain(), newMedia())
 	return root
 }
 

@@ -56,7 +56,7 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
 	}
 	gate, err := newGate(cmd.Context(), snap, sbc.Options{
-		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, Calls: kept.calls, StateDir: snap.StateDir,
+		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, Calls: kept.calls, Drains: kept.drains, StateDir: snap.StateDir,
 	})
 	if err != nil {
 		return &exitError{code: exitUsage, err: snap.Placed(err)}
@@ -164,6 +164,7 @@ func attend(ctx context.Context, stop func(), gone <-chan struct{}, gate *sbc.SB
 func reload(ctx context.Context, gate *sbc.SBC, log *zap.Logger, again loader) {
 	snap, report := again()
 	if snap == nil {
+		gate.NotReloaded()
 		log.Error("configuration not reloaded, nothing has changed", zap.Error(report.Err()))
 		return
 	}

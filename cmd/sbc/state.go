@@ -28,8 +28,8 @@ func lockState(dir string) (release func(), err error) {
 
 // kept is what outlives the program.
 type kept struct {
-	bindings, bans, calls sbc.State
-	names                 [16]byte
+	bindings, bans, calls, drains sbc.State
+	names                         [16]byte
 }
 
 // openKept opens what a state directory keeps. The gate closes it.
@@ -42,6 +42,9 @@ func openKept(dir string) (k kept, err error) {
 	}
 	if k.calls, err = sbc.OpenCalls(dir); err != nil {
 		return k, errors.Join(err, k.bindings.Close(), k.bans.Close())
+	}
+	if k.drains, err = sbc.OpenDrains(dir); err != nil {
+		return k, errors.Join(err, k.bindings.Close(), k.bans.Close(), k.calls.Close())
 	}
 	return k, nil
 }

@@ -107,6 +107,8 @@ func TestQuestionsAndAnswers(t *testing.T) {
 	}
 	verdict, err := c.TestMessage(ctx, PolicyTest{Source: "192.0.2.1", Message: []byte("a\r\n\x00")})
 	same("policy test", verdict, PolicyVerdict{Allowed: true, Text: "192.0.2.1 a\r\n\x00"}, err)
+	way, err := c.TestRoute(ctx, RouteQuestion{Number: "112", From: "204", Trunk: "itsp"})
+	same("route test", way, RouteAnswer{Number: "112", From: "204", Trunk: "itsp", Hops: []RouteHop{}, Rules: []RouteRule{}}, err)
 	left, err := c.Drain(ctx, 90*time.Second)
 	same("drain", left, DrainResult{Left: 3}, err)
 	if f.drained != 90*time.Second {

@@ -24,6 +24,10 @@ type Control interface {
 	Media(ctx context.Context) (Relay, error)
 	// Nodes are the PBX nodes in file order.
 	Nodes(ctx context.Context) ([]Node, error)
+	// DrainTrunk takes a trunk out, or back in; by says who asks.
+	DrainTrunk(ctx context.Context, name string, on bool, by string) (Trunk, error)
+	// DrainNode does so with a PBX node, which is named by its address, with the port where there are several.
+	DrainNode(ctx context.Context, name string, on bool, by string) (Node, error)
 	// Registrations are the bindings of phones, by address-of-record; of one of them alone if aor names one (user, or
 	// user@domain).
 	Registrations(ctx context.Context, aor string) ([]Registration, error)
@@ -31,6 +35,8 @@ type Control interface {
 	Why(ctx context.Context, subject string) (Why, error)
 	// TestMessage says what the rules would do with a message, and charges nobody.
 	TestMessage(ctx context.Context, q PolicyTest) (PolicyVerdict, error)
+	// TestRoute says where a call would go, and why; nobody makes it.
+	TestRoute(ctx context.Context, q RouteQuestion) (RouteAnswer, error)
 	// Bans are the bans in force.
 	Bans(ctx context.Context) ([]Ban, error)
 	// AddBan bans an address or a prefix, or replaces its ban. Unless it is forced it is refused where it shuts out somebody
@@ -101,6 +107,12 @@ type PhoneGauge struct {
 	High int `json:"high"` // most at a time
 	Lost int `json:"lost"` // their connection is gone: calls to them get 480
 	Most int `json:"most"` // bound
+	Held int `json:"held"` // kept beyond their time, in an outage of the PBX or of our own way
+	// Local counts the REGISTERs that were answered here since the start, if any may be (Throttled), Passed those that went to the
+	// PBX.
+	Local     uint64 `json:"registers_local"`
+	Passed    uint64 `json:"registers_passed"`
+	Throttled bool   `json:"throttled"`
 }
 
 // Media is the relay's pool of port pairs.
@@ -202,31 +214,6 @@ type StreamLeg struct {
 	Signalled string `json:"signalled,omitempty"`
 	Learned   string `json:"learned,omitempty"`
 	tu.LegStats
-}
-
-// Trunk is one provider.
-type Trunk struct {
-	Name  string `json:"name"`
-	Mode  string `json:"mode"`
-	State string `json:"state"` // up, down, unknown
-	Calls int    `json:"calls"`
-	Peers []Peer `json:"peers"`
-}
-
-// Node is one PBX node.
-type Node struct {
-	Peer
-	Realms []string `json:"realms"`
-	Calls  int      `json:"calls"`
-}
-
-// Peer is one address of a peer system.
-type Peer struct {
-	Address   string    `json:"address"`
-	Transport string    `json:"transport"`
-	State     string    `json:"state"`            // up, down, unknown
-	Since     time.Time `json:"since,omitzero"`   // of the state
-	Answer    string    `json:"answer,omitempty"` // to the last probe: "200 OK", "no answer"
 }
 
 // Why is the answer to "why?".

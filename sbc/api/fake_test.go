@@ -13,6 +13,7 @@ import (
 type fake struct {
 	mu       sync.Mutex
 	bans     map[string]Ban
+	drains   map[string]*Drained
 	reloads  []bool
 	asked    ReloadRequest
 	onTrial  bool
@@ -106,13 +107,17 @@ func (f *fake) Call(_ context.Context, id string) (Call, error) {
 }
 
 func (f *fake) Trunks(context.Context) ([]Trunk, error) {
-	return []Trunk{{Name: "itsp", Mode: "address", State: "up", Calls: 12, Peers: samplePeers()}}, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []Trunk{{
+		Name: "itsp", Mode: "address", State: "up", Load: Load{Calls: 12, Most: 30, High: 29, Rate: 2, RateMost: 10}, Drained: f.drains["trunk itsp"], Peers: samplePeers(),
+	}}, nil
 }
 
 func samplePeers() []Peer {
 	return []Peer{
-		{"203.0.113.20:5060", "udp", "up", start, "200 OK"},
-		{"203.0.113.21:5060", "udp", "down", start, "no answer"},
+		{Address: "203.0.113.20:5060", Transport: "udp", State: "up", Since: start, Answer: "200 OK", Latency: 12.4},
+		{Address: "203.0.113.21:5060", Transport: "udp", State: "down", Reason: "OPTIONS: no answer", Since: start, Answer: "no answer"},
 	}
 }
 
@@ -130,6 +135,33 @@ func sampleRelay() Relay {
 }
 
 func (f *fake) Nodes(context.Context) ([]Node, error) { return nil, nil }
+
+func (f *fake) DrainTrunk(ctx context.Context, name string, on bool, by string) (Trunk, error) {
+	if name != "itsp" {
+		return Trunk{}, NotFound("`sbc trunks` lists them", "no trunk %q", name)
+	}
+	f.drain("trunk "+name, on, by)
+	list, err := f.Trunks(ctx)
+	return list[0], err
+}
+
+func (f *fake) DrainNode(_ context.Context, name string, on bool, by string) (Node, error) {
+	f.drain("node "+name, on, by)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return Node{Peer: Peer{Address: name, State: "up"}, Drained: f.drains["node "+name]}, nil
+}
+
+func (f *fake) drain(key string, on bool, by string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drains == nil {
+		f.drains = map[string]*Drained{}
+	}
+	if delete(f.drains, key); on {
+		f.drains[key] = &Drained{DrainedBy: by, DrainedSince: start}
+	}
+}
 
 func (f *fake) Why(_ context.Context, subject string) (Why, error) {
 	if subject == "crash" {
@@ -167,6 +199,13 @@ func (f *fake) RemoveBan(_ context.Context, address string) error {
 	}
 	delete(f.bans, address)
 	return nil
+}
+
+func (f *fake) TestRoute(_ context.Context, q RouteQuestion) (RouteAnswer, error) {
+	if q.Number == "" {
+		return RouteAnswer{}, BadRequest("write a number", "%q is no number", q.Number)
+	}
+	return RouteAnswer{Number: q.Number, From: q.From, Trunk: q.Trunk, Hops: []RouteHop{}, Rules: []RouteRule{}}, nil
 }
 
 func (f *fake) TestMessage(_ context.Context, q PolicyTest) (PolicyVerdict, error) {

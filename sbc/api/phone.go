@@ -38,6 +38,7 @@ type Registering struct {
 	Code      int       `json:"code"`             // 0: nobody has answered yet
 	Phrase    string    `json:"phrase,omitempty"` // the PBX's
 	Reason    string    `json:"reason,omitempty"` // ours, if the answer is ours
+	Local     bool      `json:"local,omitempty"`  // a refresh that was answered here
 }
 
 // Spoken is one call of a phone.
@@ -98,6 +99,10 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 		rows = append(rows, labelled("alg", b.ALG)...)
 	}
 	say("last", "%s", p.lastRegister(zone))
+	if p.Register != nil && p.Register.Local && len(p.Bindings) > 0 {
+		b := &p.Bindings[0]
+		say("pbx", "%s accepted it %s, and is asked again in time (phones.registration.reauthenticate)", cmp.Or(b.Node, "the PBX"), ago(b.Accepted, now))
+	}
 	if !p.Challenged.IsZero() {
 		say("password", "asked for by the PBX at %s", clock(p.Challenged, zone))
 	}
@@ -153,6 +158,8 @@ func (p *Phone) lastRegister(zone *time.Location) string {
 	}
 	text += fmt.Sprintf(": %d %s", r.Code, printable(clipped(r.Phrase, maxClause)))
 	switch {
+	case r.Local:
+		text += ", answered here"
 	case r.Reason != "":
 		text += " (" + r.Reason + ")"
 	case r.Node != "":

@@ -27,6 +27,10 @@ type Registration struct {
 	ExpiresPBX time.Time `json:"expires_pbx"`       // as the PBX said
 	Keepalive  string    `json:"keepalive"`         // "options 25s", "crlf 25s", "ping 25s" (WebSocket), "none"
 	Answered   time.Time `json:"answered,omitzero"` // when it last answered a keepalive
+	Accepted   time.Time `json:"accepted,omitzero"` // when the PBX last accepted a REGISTER of it
+	Local      int       `json:"registers_local"`   // refreshes that were answered here in the PBX's place
+	Passed     int       `json:"registers_passed"`  // REGISTERs that the PBX accepted
+	Held       time.Time `json:"held,omitzero"`     // an outage keeps it beyond its time, until then at most
 	Calls      []string  `json:"calls,omitempty"`   // ids of its calls
 	Media      []string  `json:"media,omitempty"`   // of those: what SDP said, and where it was heard from
 }
@@ -112,7 +116,7 @@ func RegistrationsText(list []Registration, now time.Time) string {
 	if len(list) == 0 {
 		return "no phone is registered\n"
 	}
-	rows := [][]string{{"AOR", "FLOW", "NAT", "ALG", "EXPIRES", "KEEPALIVE", "ANSWERED", "CALLS"}}
+	rows := [][]string{{"AOR", "FLOW", "NODE", "NAT", "ALG", "EXPIRES", "KEEPALIVE", "ANSWERED", "CALLS"}}
 	for i := range list {
 		r := &list[i]
 		alg := "-"
@@ -120,7 +124,7 @@ func RegistrationsText(list []Registration, now time.Time) string {
 			alg = "ALG"
 		}
 		rows = append(rows, []string{
-			printable(r.AoR), r.flow(), cmp.Or(r.NAT, "-"), alg, r.expiries(now), cmp.Or(r.Keepalive, "none"), ago(r.Answered, now),
+			printable(r.AoR), r.flow(), cmp.Or(r.Node, "-"), cmp.Or(r.NAT, "-"), alg, r.expiries(now), cmp.Or(r.Keepalive, "none"), ago(r.Answered, now),
 			fmt.Sprint(len(r.Calls)),
 		})
 	}
@@ -136,7 +140,11 @@ func (r *Registration) flow() string {
 
 // expiries is how long the binding lasts, as the phone was told and as the PBX said.
 func (r *Registration) expiries(now time.Time) string {
-	return left(r.Expires, now) + " / " + left(r.ExpiresPBX, now)
+	own := left(r.Expires, now)
+	if !r.Held.IsZero() {
+		own = "held " + left(r.Held, now)
+	}
+	return own + " / " + left(r.ExpiresPBX, now)
 }
 
 // RegistrationsFull is `sbc registrations AOR`: one block a binding.
@@ -170,8 +178,15 @@ func (r *Registration) Text(now time.Time, zone *time.Location) string {
 		[]string{"pbx", fmt.Sprintf("%s, which reaches it as %s", cmp.Or(r.Node, "-"), r.Token)},
 		[]string{"registered", fmt.Sprintf("since %s, last REGISTER %s", clock(r.Since, zone), ago(r.Refreshed, now))},
 		[]string{"expires", fmt.Sprintf("%s as the phone was told, %s as the PBX said", left(r.Expires, now), left(r.ExpiresPBX, now))},
-		[]string{"keepalive", r.keepalive(now)},
-		[]string{"calls", cmp.Or(strings.Join(r.Calls, " "), "-")})
+		[]string{"keepalive", r.keepalive(now)})
+	if !r.Held.IsZero() {
+		rows = append(rows, []string{"held", "no word of it came in an outage: kept for " + left(r.Held, now) + " at most (phones.registration.grace)"})
+	}
+	if r.Local > 0 {
+		rows = append(rows, []string{"answered", fmt.Sprintf("%d %s here, %d by the PBX, which last accepted one %s",
+			r.Local, plural(r.Local, "REGISTER"), r.Passed, ago(r.Accepted, now))})
+	}
+	rows = append(rows, []string{"calls", cmp.Or(strings.Join(r.Calls, " "), "-")})
 	rows = append(rows, labelled("media", r.Media)...)
 	return table(rows)
 }
@@ -248,8 +263,14 @@ func (p *PhoneGauge) text() string {
 	case p.Lost > 1:
 		text += fmt.Sprintf("; %d have lost their connection", p.Lost)
 	}
+	if p.Held > 0 {
+		text += fmt.Sprintf("; an outage has cut off %d, which are kept for now", p.Held)
+	}
 	if p.Most > 0 {
 		text += fmt.Sprintf("; bound %d", p.Most)
+	}
+	if p.Throttled {
+		text += fmt.Sprintf("; REGISTERs: %d answered here, %d passed to the PBX", p.Local, p.Passed)
 	}
 	return text
 }

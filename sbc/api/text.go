@@ -232,38 +232,6 @@ func (c *Call) Text(now time.Time, zone *time.Location) string {
 	return table(rows)
 }
 
-// TrunksText is `sbc trunks`.
-func TrunksText(list []Trunk, zone *time.Location) string {
-	if len(list) == 0 {
-		return "no trunks\n"
-	}
-	rows := [][]string{{"TRUNK", "STATE", "CALLS", "PEER", "SINCE", "LAST PROBE"}}
-	for _, t := range list {
-		rows = append(rows, []string{t.Name, t.State, fmt.Sprint(t.Calls), "", "", ""})
-		for i := range t.Peers {
-			rows = append(rows, append([]string{"", t.Peers[i].State, ""}, t.Peers[i].cells(zone)...))
-		}
-	}
-	return table(rows)
-}
-
-func (p *Peer) cells(zone *time.Location) []string {
-	return []string{p.Transport + " " + p.Address, clock(p.Since, zone), cmp.Or(printable(p.Answer), "-")}
-}
-
-// NodesText is `sbc pbx`.
-func NodesText(list []Node, zone *time.Location) string {
-	if len(list) == 0 {
-		return "no PBX nodes\n"
-	}
-	rows := [][]string{{"STATE", "CALLS", "REALMS", "NODE", "SINCE", "LAST PROBE"}}
-	for i := range list {
-		n := &list[i]
-		rows = append(rows, append([]string{n.State, fmt.Sprint(n.Calls), strings.Join(n.Realms, ",")}, n.cells(zone)...))
-	}
-	return table(rows)
-}
-
 func (p *Problem) text() string {
 	if p.Hint == "" {
 		return p.Text

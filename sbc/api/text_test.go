@@ -52,8 +52,16 @@ func TestAnswersAsPrinted(t *testing.T) {
 	call.Correlation, call.Streams[0].Inside.Learned = "k-9", ""
 	golden(t, "call", call.Text(now, zone))
 	trunks, _ := f.Trunks(ctx)
+	abroad := &Load{Calls: 14, Most: 50}
+	trunks[0].Group, trunks[0].GroupLoad = "abroad", abroad
+	trunks = append(trunks, Trunk{
+		Name: "backup", State: "drained", Load: Load{Calls: 2}, Drained: &Drained{DrainedBy: "uid 0", DrainedSince: start}, Group: "abroad", GroupLoad: abroad,
+	})
 	golden(t, "trunks", TrunksText(trunks, zone))
-	golden(t, "nodes", NodesText([]Node{{Peer: samplePeers()[0], Realms: []string{"phones", "trunks"}, Calls: 4}}, zone))
+	golden(t, "nodes", NodesText([]Node{
+		{Peer: samplePeers()[0], Realms: []string{"phones", "trunks"}, Load: Load{Calls: 4}},
+		{Peer: samplePeers()[1], Realms: []string{"phones"}, Load: Load{Calls: 1, Most: 20}, Drained: &Drained{DrainedSince: start}},
+	}, zone))
 	golden(t, "bans", BansText([]Ban{
 		{Address: "198.51.100.7", Kind: "address", Since: start, By: "uid 0", Comment: "noise\nmore"},
 		{Address: "2001:db8::/64", Kind: "prefix", Since: start, Until: now, Realms: []string{"trunks"}},

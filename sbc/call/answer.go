@@ -22,6 +22,9 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	}
 	known := c.pairOf(m.To.Tag)
 	if c.final || at.given || c.phase == ending || known >= 0 && c.pairs[known].over {
+		if at.given && c.phase != ending {
+			do = append(do, tu.Vacate{Ref: at.ref})
+		}
 		return c.hangUpFork(at, m, do)
 	}
 	if known >= 0 && c.pairs[known].waitsForPrack() {
@@ -45,7 +48,7 @@ func (c *Call) accepted(now time.Time, at *attempt, ev tu.Answered, do []tu.Acti
 	if err != nil {
 		return c.refuseMedia(now, callee, err, c.hangUpFork(at, m, do))
 	}
-	c.won, c.phase = i, answered
+	c.won, c.phase, c.legs[callee].place = i, answered, at.ref
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
 	c.answerAt = now
 	c.cdr.Answer = c.wall(now)

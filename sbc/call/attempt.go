@@ -58,6 +58,7 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	at := len(c.attempts)
 	if at > 0 {
 		c.attempts[at-1].given = true
+		c.tried(now, code, why)
 		c.disown()
 	}
 	if at >= len(c.hops) {
@@ -77,6 +78,7 @@ func (c *Call) nextHop(now time.Time, code int, why reason.Reason, do []tu.Actio
 	c.phase = inviting
 	c.lastRef++
 	c.attempts = append(c.attempts, attempt{ref: c.lastRef, hop: hop, sent: m})
+	c.tryBegins(now, &hop, m)
 	c.ringAt = time.Time{}
 	c.timerC = now.Add(timerC(hop.Peer))
 	c.attemptAt = time.Time{}
@@ -100,7 +102,14 @@ func timerC(p *tu.Peer) time.Duration {
 // exhausted refuses a call that no hop took.
 func (c *Call) exhausted(now time.Time, code int, why reason.Reason, do []tu.Action) []tu.Action {
 	if c.legs[callee].phone() && why != reason.Overload {
+		if why == reason.NoCapacity && code == 486 { // our own word: it has as many calls as it may have
+			return c.refuse(now, code, why, "sbc", do)
+		}
 		return c.unavailable(now, code, why, do)
+	}
+	if c.full != 0 && (code == 408 || code == 503 || why == reason.NoCapacity) {
+		// Some hop lives and is full: that is no condition of the whole gate, whatever the others are.
+		return c.refuse(now, c.full, reason.NoCapacity, "sbc", do)
 	}
 	if c.legs[callee].peer.Kind == tu.KindNode && (code == 408 || code == 503) && why != reason.Overload {
 		return c.refuse(now, 503, reason.NoPBX, "sbc", do)
@@ -143,6 +152,7 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 		// What the PBX sends to this Contact outside the dialog finds the phone.
 		b.user = c.legs[caller].peer.Token
 	}
+	hop.Peer.Preload(m)
 	c.dress(m, callee)
 	header.Copy(dir, in, m, hosts)
 	if err := c.tied(caller, in, m); err != nil {
@@ -201,6 +211,13 @@ func (c *Call) failed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
 	switch {
 	case a.given || c.final:
 		return do
+	}
+	c.tried(now, ev.Code, ev.Why)
+	c.unsent(ev.Why)
+	if ev.Why == reason.NoCapacity && c.full == 0 {
+		c.full = ev.Code
+	}
+	switch {
 	case ev.Why == reason.Leak:
 		return c.refuse(now, 500, reason.Leak, "sbc", do)
 	case c.phase == ringing:

@@ -18,6 +18,9 @@ import (
 func (c *Call) contact(to int) message.Header {
 	l := &c.legs[to]
 	u := message.URI{Scheme: "sip", User: l.user, Host: l.hop.Here.Signal.Addr().String(), Port: l.hop.Here.Signal.Port()}
+	if l.hop.Peer != nil && l.hop.Peer.ContactUser != "" {
+		u.User = l.hop.Peer.ContactUser // a provider that we registered with knows us by that Contact
+	}
 	switch t := l.hop.Here.Transport; {
 	case t == nat.TLS && l.secure:
 		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the

@@ -34,6 +34,7 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 		return do
 	}
 	c.cause = ev.Msg
+	c.cdrCause(ev.Msg)
 	return c.over(now, 200, "", legNames[from], c.bye(1-from, c.ackLate(do)))
 }
 
@@ -57,6 +58,7 @@ func (c *Call) byeEarly(now time.Time, i int, m *message.Message, do []tu.Action
 		return append(do, tu.Send{Ref: c.newBye(), Msg: bye, Hop: c.hopOf(callee, d), Hide: &c.legs[caller].brought})
 	}
 	c.why = reasonOf(m)
+	c.cdrCause(m)
 	return c.refuse(now, 487, "", "caller", do)
 }
 

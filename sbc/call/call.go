@@ -70,6 +70,7 @@ type leg struct {
 	keys     *keys         // digits; nil: none yet
 	timer    *sessionTimer // nil: none
 	bye      bool          // a BYE of the call's dialog has gone to it, or come from it
+	place    tu.Ref        // that it holds at its peer: of its INVITE, once that is answered; 0: the caller's
 }
 
 // pair is one dialog with the callee, and the dialog with the caller that stands for it: "one upstream To-tag for each
@@ -134,6 +135,8 @@ type Call struct {
 	relays      []relay          // requests of the dialog on their way to the other leg
 	moves       *moves           // transfers; nil: there was none
 	redirection *redirection     // nil: there was none
+	full        int              // what is said where a hop had no place for the call and no other one took it; 0: each had one
+	creds       *credentials     // nil: no peer that was asked has an account
 
 	at                        time.Time // of the event at hand
 	attemptAt, ringAt, timerC time.Time
@@ -177,19 +180,24 @@ func (c *Call) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	c.sure.joining, c.sure.asking = c.moves.certain()
 	c.at = now
 	if r, ok := ev.(tu.Reserved); ok {
-		return c.maybeEnd(c.askOn(now, c.reserved(now, r, do)))
+		return c.authorize(len(do), c.maybeEnd(c.askOn(now, c.reserved(now, r, do))))
 	}
 	if len(c.waiting) > 0 && len(c.waiting) < maxWaiting {
 		c.waiting = append(c.waiting, ev)
 		return do
 	}
-	return c.maybeEnd(c.askOn(now, c.handle(now, ev, do)))
+	return c.authorize(len(do), c.maybeEnd(c.askOn(now, c.handle(now, ev, do))))
 }
 
 // maxWaiting bounds the events that wait for ports; the answer to Reserve is already on its way.
 const maxWaiting = 16
 
 func (c *Call) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
+	if c.creds != nil {
+		if do, taken := c.challengeHeard(now, ev, do); taken {
+			return do
+		}
+	}
 	if c.moves != nil {
 		if do, taken := c.moveHeard(now, ev, do); taken {
 			return do

@@ -16,6 +16,7 @@ func (c *Call) cancelled(now time.Time, ev tu.Cancelled, do []tu.Action) []tu.Ac
 			return do
 		}
 		c.why = reasonOf(ev.Msg)
+		c.cdrCause(ev.Msg)
 		return c.refuse(now, 487, "", "caller", do)
 	}
 	for i := range c.relays {

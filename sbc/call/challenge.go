@@ -45,7 +45,10 @@ func (c *Call) challenged(now time.Time, code int, do []tu.Action) []tu.Action {
 // challengeStays says why a request had to fail.
 func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) []tu.Action {
 	l := &c.legs[by]
-	text := "the trunk challenges our calls; let the provider accept them from our address without a password"
+	text := c.unanswered("the trunk", accountKeys)
+	if text == "" {
+		text = "the trunk challenges our calls; set trunks[].credentials, or let the provider accept them from our address without a password"
+	}
 	switch {
 	case l.phone():
 		text = "the phone challenges calls of the PBX; switch the authentication of incoming calls off in the phone"
@@ -53,7 +56,9 @@ func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) [
 		text = "the PBX challenges a request of ours that has no answer to a challenge; it may keep that call until its own timers end it"
 	case l.peer.Kind == tu.KindNode:
 		l = &c.legs[1-by]
-		text = "the PBX challenges calls of this trunk; let it accept calls from our inside trunks address without a password"
+		if text = c.unanswered("the PBX", "pbx.credentials"); text == "" {
+			text = "the PBX challenges calls of this trunk; set pbx.credentials, or let it accept calls from our inside trunks address without a password"
+		}
 	}
 	return append(do, tu.Note{
 		Source: l.hop.Flow.Remote, Side: l.peer.Side, Realm: l.peer.Realm, Method: method, Code: code, Why: reason.NoRoute,
@@ -64,6 +69,9 @@ func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) [
 // inDialogChallenge answers a request of a dialog whose far side wants credentials that the near side cannot have. The
 // challenge itself would be of no use to it, and a 401 without one is no answer (RFC 3261 §21.4.2).
 func (c *Call) inDialogChallenge(r *relay, code int, do []tu.Action) []tu.Action {
+	if c.givenUp() {
+		return c.answer(r.from, r.tx, r.req, 487, do)
+	}
 	do = c.challengeStays(1-r.from, r.req.Method, code, do)
 	return c.answer(r.from, r.tx, r.req, 403, do)
 }

@@ -9,12 +9,13 @@
 // (what the callee says), reliable and prack (RFC 3262 on each leg), early (offers before the answer), tags (100rel,
 // preconditions, 199), ack, cancel, indialog and relay (requests of a dialog on their way to the other leg), offer
 // (re-INVITE and UPDATE with glare), bye, abort. flow.go tells who may speak for a leg and lets that of a phone move;
-// challenge.go lets the PBX's challenges through to phones and nowhere else; refer.go passes transfers, transfer.go and
+// challenge.go lets the PBX's challenges through to phones and nowhere else, credentials.go answers those of peers with an
+// account; refer.go passes transfers, transfer.go and
 // third.go do them, taker.go and pickup.go let somebody inside take a leg's place, moves.go hands events to them,
 // replaces.go translates the ids of other dialogs, redirect.go follows a 3xx; media.go edits SDP and aims the relay;
 // numbers.go lets each leg keep its payload types; allow.go has lists of codecs, fax.go T.38; own.go sends requests of
-// our own, for timer.go and refresh.go (RFC 4028) and for transfers; secure.go has SRTP by keys in SDP, dtls.go by
-// handshakes, with ICE; build.go writes messages; digits.go converts digits, keys.go reads and writes them; record.go
+// our own, for timer.go and refresh.go (RFC 4028) and for transfers; hold.go keeps holds from peers that take none;
+// secure.go has SRTP by keys in SDP, dtls.go by handshakes, with ICE; build.go writes messages; digits.go converts digits, keys.go reads and writes them; record.go
 // keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by
 // event.
 //

@@ -70,7 +70,7 @@ func owed(ev tu.Event, a tu.Action, first []tu.Action) bool {
 		return true
 	case tu.Respond:
 		x, is := ev.(tu.Answered)
-		return is && x.Msg.Status < 200 && a.Msg.Status == x.Msg.Status
+		return is && x.Msg.Status < 200 && (a.Msg.Status == x.Msg.Status || a.Msg.Status == 183)
 	case tu.Cancel: // the table sends one CANCEL
 		return slices.Contains(first, tu.Action(a))
 	case tu.Point:

@@ -38,7 +38,10 @@ func (c *Call) earlyGlare(from, i int) int {
 }
 
 // mayOffer reports whether a leg can be sent an UPDATE with an offer in an early dialog (RFC 3311 §5.1).
-func (c *Call) mayOffer(to, i int) bool { return c.pairs[i].complete(to) && !c.legs[to].noUpdate }
+func (c *Call) mayOffer(to, i int) bool { return c.pairs[i].complete(to) && c.legs[to].takesUpdate() }
+
+// takesUpdate reports whether a leg's peer may be sent an UPDATE, by what it says and by what is known of it.
+func (l *leg) takesUpdate() bool { return !l.noUpdate && !l.lacks().Method("UPDATE") }
 
 // answerEarly takes an UPDATE with an offer whose other leg cannot be offered anything yet. Where the caller has had no
 // answer that counts, the callee may change its mind: what it says now will be that answer. All else is refused: "If the

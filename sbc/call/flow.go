@@ -28,8 +28,7 @@ func (c *Call) mayAsk(from int, ev tu.Arrived) bool {
 		return true
 	}
 	// The same peer system: another proxy of the provider, another node of the PBX.
-	return ev.Peer != nil && ev.Peer.Side == l.peer.Side && ev.Peer.Kind == l.peer.Kind &&
-		(ev.Peer.Kind == tu.KindNode || ev.Peer.Name == l.peer.Name)
+	return ev.Peer != nil && ev.Peer.SpeaksFor(l.peer)
 }
 
 // maxForged bounds the evidence that one call leaves.

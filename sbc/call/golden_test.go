@@ -372,6 +372,7 @@ func seenOn(here tu.Local, f nat.Flow) tu.Local {
 // adorn adds what an event says of a message beside its body: Header=value with _ for a blank, maxforwards=, text=.
 func (p *player) adorn(m *message.Message, w words) {
 	var kind string
+	asks(m, w["ask"])
 	for _, k := range slices.Sorted(mapKeys(w)) {
 		v := p.byName(strings.ReplaceAll(w[k], "_", " "))
 		switch {

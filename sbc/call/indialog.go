@@ -57,6 +57,9 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 		if do, taken := c.infoArrived(now, from, ev, do); taken {
 			return do
 		}
+		if c.legs[1-from].lacks().Method("INFO") {
+			return c.answer(from, ev.Tx, m, 405, do, message.Header{Name: "Allow", Value: strings.Replace(allow, "INFO, ", "", 1)})
+		}
 	}
 	if m.Method == "INVITE" || m.Method == "UPDATE" {
 		if small := c.timerAsked(from, m); small != nil {

@@ -21,6 +21,7 @@ type mediaState struct {
 	aims  []tu.Aim       // where it wants its media, by in
 	epoch uint32         // counts its descriptions: a new one permits a new latch
 	early []netip.Prefix // addresses of all its early dialogs, until the answer
+	bid   bool           // in is an offer of its own, made within the call, so that its directions are what it wants
 
 	formats []formats // the payload types of in
 	books   []book    // every number that it knows, by stream
@@ -71,7 +72,7 @@ func (c *Call) adopt(from int, p proposal) {
 		p.aims[i].Epoch = l.epoch
 	}
 	l.keepVoice(p.seals)
-	l.in, l.aims, l.formats, l.seals = p.in, p.aims, p.formats, p.seals
+	l.in, l.aims, l.formats, l.seals, l.bid = p.in, p.aims, p.formats, p.seals, false
 	for i := range p.formats {
 		l.book(i).learn(p.formats[i].said, true)
 	}
@@ -175,6 +176,25 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 		return proposal{}, err
 	}
 	c.unplace(s, &p)
+	if as.write {
+		c.untell(from, s)
+	}
+	c.relayLines(from, s, &p, offer)
+	told := c.sealFor(1-from, s, as.write, &p)
+	s.DropCandidates()
+	c.transports(1-from, s, as.write, told, &p)
+	p.out = c.sign(to, s)
+	p.body = p.out
+	if len(raw) < len(m.Body) {
+		start, end, _ := sdp.FindSDP(contentType(m), m.Body)
+		p.body = slices.Concat(m.Body[:start], p.out, m.Body[end:])
+	}
+	return p, nil
+}
+
+// relayLines gives each m= line our port for it, and refuses those that have none.
+func (c *Call) relayLines(from int, s *sdp.Session, p *proposal, offer []formats) {
+	to := &c.legs[1-from]
 	p.formats = make([]formats, len(p.aims))
 	for i := range s.Len() {
 		if i >= len(p.aims) {
@@ -196,16 +216,6 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 		port := c.streams[i].At(to.peer.Side).Port()
 		s.SetMedia(i, to.mediaAt(i), port, port+1)
 	}
-	told := c.sealFor(1-from, s, as.write, &p)
-	s.DropCandidates()
-	c.transports(1-from, s, as.write, told, &p)
-	p.out = c.sign(to, s)
-	p.body = p.out
-	if len(raw) < len(m.Body) {
-		start, end, _ := sdp.FindSDP(contentType(m), m.Body)
-		p.body = slices.Concat(m.Body[:start], p.out, m.Body[end:])
-	}
-	return p, nil
 }
 
 // sign makes a description ours: one session id a leg, "and the version MUST increment by one from the previous" where it
@@ -340,6 +350,7 @@ func (c *Call) settle(final bool, do []tu.Action) []tu.Action {
 		muxed(&x, &y)
 		c.number(i, &x, &y)
 		c.keypads(i, &x, &y)
+		c.held(&x, &y)
 		if c.dead(i) {
 			idle(&x)
 			idle(&y)

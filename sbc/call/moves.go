@@ -141,7 +141,7 @@ func (c *Call) leaves(from int, do []tu.Action) (_ []tu.Action, goesOn bool) {
 		return do, false
 	}
 	c.moves.third.gone = true
-	do = c.letGo(from, do)
+	do = append(c.letGo(from, do), tu.Vacate{Ref: c.legs[from].place})
 	c.legs[from].timer, c.legs[from].keys = nil, nil // nothing more is asked of it
 	return do, true
 }
@@ -307,6 +307,6 @@ func (c *Call) answerOf(from int, m *message.Message, offer []formats) (proposal
 // supports notes whether a leg's peer says that it can replace dialogs.
 func (l *leg) supports(m *message.Message) {
 	if _, said := m.Get("Supported"); said {
-		l.replaces = has(m, "Supported", tieTags["Replaces"])
+		l.replaces = has(m, "Supported", tieTags["Replaces"]) && !l.lacks().Option("replaces")
 	}
 }

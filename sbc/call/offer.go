@@ -29,13 +29,14 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 	case m.Method == "UPDATE" && len(m.Body) == 0:
 		c.pairs[i].dlg[from].Refresh(m)
 		return c.answer(from, ev.Tx, m, 200, do, c.contact(from), message.Header{Name: "Allow", Value: allow})
-	case c.won == i && c.legs[from].media.repeats(m):
+	case c.won == i && (c.legs[from].media.repeats(m) || c.repeatsAnew(from, m)):
 		return c.answerRefresh(from, i, ev, do)
 	case fewer(c.legs[from].media.in, sdpOf(m)) && len(m.Body) > 0:
 		return c.answer(from, ev.Tx, m, 488, do)
 	case !c.final && !c.mayOffer(1-from, i):
 		return c.answerEarly(from, i, ev, do)
 	}
+	before := c.legs[1-from].media.told()
 	p, err := c.edit(from, m)
 	if err != nil {
 		code, _ := verdict(err)
@@ -43,6 +44,11 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 	}
 	if c.won == i && c.concernsUs(from, &p) {
 		return c.answerHere(from, i, ev, p, do)
+	}
+	if c.won == i && len(m.Body) > 0 && c.legs[1-from].peer.Manners.KeepsFlowing {
+		if do, done := c.holdHere(from, i, ev, p, before, do); done {
+			return do
+		}
 	}
 	return c.pass(now, from, i, ev, p, do)
 }
@@ -149,6 +155,7 @@ func (c *Call) reinviteAccepted(now time.Time, k int, m *message.Message, do []t
 	if !r.delayed {
 		do = c.ackAccepted(r, do)
 		c.adopt(r.from, r.offer)
+		c.legs[r.from].media.bid = true
 		c.adopt(to, p)
 		do = c.settle(true, do)
 	}
@@ -187,6 +194,7 @@ func (c *Call) updateAccepted(now time.Time, k int, m *message.Message, do []tu.
 	c.changed(r.pair, to, p)
 	c.pairs[r.pair].dlg[r.from].Refresh(r.req)
 	c.adopt(r.from, r.offer)
+	c.legs[r.from].media.bid = c.won >= 0
 	c.adopt(to, p)
 	do = c.settle(c.final, do)
 	out := c.relayed(m, r.req, to)

@@ -72,6 +72,9 @@ func (c *Call) pickedUp(now time.Time, x *taker, ack *message.Message, do []tu.A
 // pickedUpWith answers the caller with what the taker says, and cancels what rang.
 func (c *Call) pickedUpWith(now time.Time, x *taker, i int, p proposal, do []tu.Action) []tu.Action {
 	c.why = `SIP;cause=200;text="Call completed elsewhere"` // no missed call (RFC 3326)
+	if at := c.current(); at != nil && at.done {            // answered by a fork that waits for the caller, or that he has left
+		do = append(do, tu.Vacate{Ref: at.ref})
+	}
 	do = c.dropKept(c.giveUp(false, do))
 	c.why = ""
 	up := c.pairs[i].dlg[caller]
@@ -92,6 +95,7 @@ func (c *Call) pickedUpWith(now time.Time, x *taker, i int, p proposal, do []tu.
 	c.won, c.phase, c.answerAt = len(c.pairs)-1, answered, now
 	c.attemptAt, c.ringAt, c.timerC = time.Time{}, time.Time{}, time.Time{}
 	c.cdr.Answer, c.endAt, c.early = c.wall(now), c.longest(now), proposal{}
+	do = append(do, x.occupy())
 	c.legs[callee], c.seals = x.leg, x.seals
 	c.noteTransfer(callee, x.req.From.URI.User)
 	c.moves.count++

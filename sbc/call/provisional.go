@@ -2,6 +2,7 @@ package call
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"sallyport/sbc/dialog"
@@ -23,6 +24,11 @@ func (c *Call) heard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action 
 		return do // after the final answer only a 2xx counts: a copy, or a fork's
 	}
 	do = c.answeredBy(callee, ev.Flow, do)
+	if !a.given && !c.final {
+		if c.cdrAgent(callee, ev.Msg); ev.Msg.Status >= 200 {
+			c.said(now, ev.Msg.Status)
+		}
+	}
 	ok := ev.Msg.Status >= 200 && ev.Msg.Status < 300
 	switch {
 	case ok:
@@ -100,6 +106,7 @@ func (c *Call) passProgress(now time.Time, i int, rseq uint32, in *message.Messa
 	if rseq != 0 && c.offered && !p.empty() {
 		c.pairs[i].steady.complete[callee] = true
 	}
+	plain := c.bared(m, &p)
 	reliably := c.assured == required || c.assured == supported && rseq != 0
 	switch {
 	case !reliably && rseq != 0:
@@ -107,9 +114,40 @@ func (c *Call) passProgress(now time.Time, i int, rseq uint32, in *message.Messa
 	case reliably && i < 0:
 		return do // a response without Contact or tag makes no dialog that a PRACK could come in: it rings unheard
 	case reliably:
-		return c.pledges(now, i, pledge{msg: m, theirs: rseq, said: p}, do)
+		if do = c.pledges(now, i, pledge{msg: m, theirs: rseq, said: p}, do); plain != nil {
+			do = c.pledges(now, i, pledge{msg: plain}, do)
+		}
+		return do
 	}
-	return append(do, tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought})
+	if do = append(do, c.tellCaller(m)); plain != nil {
+		do = append(do, c.tellCaller(plain))
+	}
+	return do
+}
+
+// tellCaller sends a provisional response.
+func (c *Call) tellCaller(m *message.Message) tu.Action {
+	return tu.Respond{Tx: c.tx, Side: c.legs[caller].peer.Side, Msg: m, Hide: &c.legs[callee].brought}
+}
+
+// bared makes a 183 of a provisional response with a description, for a caller that takes it in no other one. Where nothing is to be
+// heard by that description, the caller's side has to ring by itself, and is told so by a 180 without one, which follows: "If a 180
+// (Ringing) has been received but there are no incoming media packets, generate local ringing" (RFC 3960 §3.2). Where the callee makes
+// the ringing nothing follows, for there are gateways that would cut it off.
+func (c *Call) bared(m *message.Message, p *proposal) (plain *message.Message) {
+	if !c.legs[caller].peer.Manners.RingsBare || p.empty() || m.Status == 183 {
+		return nil
+	}
+	if m.Status == 180 && !slices.ContainsFunc(p.aims, func(a tu.Aim) bool { return a.Receive && (a.RTP.IsValid() || a.Latch != tu.LatchOff) }) {
+		bare := *m
+		bare.Body, bare.Headers = nil, slices.Clone(m.Headers)
+		for _, name := range [...]string{"Content-Type", "Content-Disposition", "Content-Encoding", "Content-Language", "MIME-Version"} {
+			bare.Remove(name)
+		}
+		plain = &bare
+	}
+	m.Status, m.Reason = 183, message.Phrase(183)
+	return plain
 }
 
 // dialogEnded takes a 199: one of the INVITE's early dialogs has ended, others have not. It is told to a caller that wants to
@@ -183,6 +221,8 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 	switch {
 	case code == 503 && c.phase == inviting:
 		return c.nextHop(now, code, reason.NoCapacity, do)
+	case c.phase == inviting && len(c.attempts) < len(c.hops) && b.peer.Elsewhere(code):
+		return c.nextHop(now, code, "", do)
 	case code == 503 && b.phone():
 		return c.unavailable(now, code, reason.NoCapacity, do)
 	case c.otherwise(code):
@@ -194,6 +234,7 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 		return c.refuse(now, 500, "", "callee", do) // of a session timer that the caller knows nothing of
 	}
 	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
+	c.cdrCause(m)
 	do = tu.Judged(a.hop, b.peer, c.invite, m, do)
 	m = c.seen(now, m)
 	code = m.Status

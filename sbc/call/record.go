@@ -14,7 +14,9 @@ func (c *Call) openRecord(now time.Time, ev tu.Arrived) {
 	c.cdr = tu.CDR{
 		Call: c.id, Correlation: c.cdr.Correlation, From: m.From.URI.User, To: m.URI.User, Source: ev.Flow.Remote.String(),
 		Start: now, CallIDs: [2]string{m.CallID, c.legs[callee].callID}, Direction: "inbound",
+		Transports: [2]string{ev.Flow.Transport.String()},
 	}
+	c.cdrAgent(caller, m)
 	if !c.began.IsZero() {
 		c.cdr.Start = c.began
 	}
@@ -81,6 +83,7 @@ func (c *Call) close(now time.Time, code int, why reason.Reason, by string) tu.C
 		r.Trunk, r.Node, r.AoR = c.cdr.Trunk, c.cdr.Node, c.cdr.AoR
 		r.Destination = b.hop.Flow.Remote.String()
 	}
+	c.Way(&r)
 	if !c.answerAt.IsZero() {
 		r.Duration = now.Sub(c.answerAt).Seconds()
 		r.Code = 200 // what the caller heard, however the call ended

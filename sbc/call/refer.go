@@ -19,12 +19,13 @@ import (
 
 // moves is what a call knows of transfers. A call without any has none.
 type moves struct {
-	subs  []subscription // of REFERs that were passed
-	count int            // transfers by ourselves so far
-	third *third         // the leg that one of them calls
-	past  []*third       // earlier ones, whose INVITEs are still to be answered
-	taker *taker         // an INVITE that takes a leg's place
-	stale []stale        // re-INVITEs of ours to legs that are none any more
+	subs   []subscription // of REFERs that were passed
+	count  int            // transfers by ourselves so far
+	third  *third         // the leg that one of them calls
+	past   []*third       // earlier ones, whose INVITEs are still to be answered
+	taker  *taker         // an INVITE that takes a leg's place
+	stale  []stale        // re-INVITEs of ours to legs that are none any more
+	takers tu.Ref         // INVITEs that have taken, or wanted, a leg's place so far
 }
 
 // subscription is what was asked for by a REFER that was passed.

@@ -33,7 +33,7 @@ func (c *Call) lasts() bool { return c.won >= 0 && (c.phase == answered || c.pha
 // refresh asks the peer of a leg whether it is still there: "It is RECOMMENDED that the UPDATE request not contain an offer",
 // and a re-INVITE "that the offer indicate that it has not changed" (RFC 4028 §7.4).
 func (c *Call) refresh(now time.Time, to int, do []tu.Action) []tu.Action {
-	if s := c.legs[to].timer; s.updates && !s.deaf {
+	if s := c.legs[to].timer; s.updates && !s.deaf && c.legs[to].takesUpdate() {
 		return c.ask(now, to, "UPDATE", proposal{}, refreshing, do)
 	}
 	return c.ask(now, to, "INVITE", proposal{out: c.legs[to].media.out}, refreshing, do)

@@ -39,7 +39,7 @@ func (c *Call) pass(now time.Time, from, i int, ev tu.Arrived, p proposal, do []
 	m := ev.Msg
 	d := &c.pairs[i].dlg[to]
 	method := m.Method
-	if method == "UPDATE" && c.legs[to].noUpdate && c.phase == established {
+	if method == "UPDATE" && !c.legs[to].takesUpdate() && c.phase == established {
 		method = "INVITE" // it does not take the one, but the other says the same (RFC 3261 §14)
 	}
 	out := d.Request(method, 0)

@@ -28,6 +28,7 @@ func newGame(t tester, pick func(n int) int) *game {
 func (g *game) speak(h *tu.Hop) {
 	h.Peer.Media.DTMF, h.Peer.Media.SRTP, h.Peer.Sealed = tu.DTMF(g.pick(3)), tu.SRTP(g.pick(3)), g.pick(2) == 0
 	g.lasts(h.Peer)
+	g.trusted(h.Peer)
 	h.Peer.Transfer, h.Peer.Referral, h.Peer.Redirect = tu.Transfer(g.pick(3)), tu.Transfer(g.pick(3)), tu.Redirect(g.pick(3))
 }
 
@@ -186,6 +187,7 @@ func (g *game) respond() {
 		body = nil
 	}
 	ev := g.response(x, code, calleeTag(x.hop, g.pick(3)), body)
+	g.challenges(ev.Msg)
 	g.adorn(ev.Msg)
 	g.leads(ev.Msg)
 	if x.msg.Method == "INVITE" && code < 200 {

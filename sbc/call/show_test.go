@@ -56,6 +56,10 @@ func (p *player) show(a tu.Action) string {
 		return fmt.Sprintf("note %s %s %d %s: %s", a.Source, a.Method, a.Code, a.Why, a.Text)
 	case tu.Release:
 		return "release"
+	case tu.Occupy:
+		return "occupy at " + a.Hop.Peer.Name
+	case tu.Vacate:
+		return fmt.Sprintf("vacate [%d]", a.Ref&^takerPlace)
 	case tu.End:
 		return "end"
 	}
@@ -115,7 +119,7 @@ func (p *player) details(m *message.Message, fields bool) string {
 		if h.Name == "RSeq" {
 			h.Value = p.rseqText(to, h.Value)
 		}
-		fmt.Fprintf(&b, " %s:%s", h.Name, h.Value)
+		fmt.Fprintf(&b, " %s:%s", h.Name, passwordText(h, m))
 	}
 	if plain.Name != "" && !offered {
 		b.WriteString(" no-100rel")

@@ -148,6 +148,7 @@ type stage struct {
 	invites uint32 // CSeq of the caller's
 	calleeN uint32 // CSeq of the callee's last request
 
+	places  map[tu.Ref]bool // that the call holds, by the INVITE that has begun the leg
 	records []tu.CDR
 	release int
 	ended   bool
@@ -186,6 +187,7 @@ func (s *stage) step(ev tu.Event) []tu.Action {
 	s.acknowledged(ev)
 	do := s.c.Step(s.now, ev, nil)
 	s.take(do)
+	s.placed(ev, do)
 	if repeating {
 		s.again(ev, do)
 	}
@@ -214,6 +216,7 @@ func (s *stage) take(do []tu.Action) {
 		case tu.SendAck:
 			delete(s.want, ackKey(a.Msg))
 			s.reaches(a.Hop)
+			s.secret(a.Msg, a.Hop)
 			s.wire(a.Msg, a.Hop.Peer.Side)
 		case tu.Cancel:
 			if x := s.clients[a.Ref]; x == nil || x.msg.Method != "INVITE" {
@@ -245,23 +248,6 @@ func (s *stage) take(do []tu.Action) {
 			s.ended = true
 			s.farewell()
 		}
-	}
-}
-
-// recorded checks that the times of a record agree.
-func (s *stage) recorded(r tu.CDR) {
-	last := r.Start
-	for _, t := range []time.Time{r.Ringing, r.Answer, r.End} {
-		if t.IsZero() {
-			continue
-		}
-		if t.Before(last) {
-			s.errorf("record runs backwards: %+v", r)
-		}
-		last = t
-	}
-	if r.Code < 200 || r.Code > 699 || r.EndedBy == "" {
-		s.errorf("record %+v", r)
 	}
 }
 
@@ -312,8 +298,10 @@ func (s *stage) responded(a tu.Respond) {
 		x.final = a.Msg.Status
 	}
 	x.sent = a.Msg
+	s.secret(a.Msg, tu.Hop{})
 	if a.Tx == 1 {
 		s.reliable(a.Msg)
+		s.bare(a)
 	}
 	if x.leg == caller && x.msg.To.Tag == "" && a.Msg.Status > 100 && a.Msg.Status < 300 {
 		s.tagged(a.Msg.To.Tag)
@@ -341,6 +329,7 @@ func (s *stage) sent(a tu.Send) {
 	}
 	s.named(x)
 	s.offers(x)
+	s.mannerly(x)
 	s.clients[a.Ref] = x
 	s.refs = append(s.refs, a.Ref)
 	if x.leg == callee {
@@ -355,13 +344,14 @@ func (s *stage) sent(a tu.Send) {
 		if m.CSeq <= s.seqs[d] {
 			s.errorf("CSeq %d after %d in %s", m.CSeq, s.seqs[d], d)
 		}
-		if s.byed[d] && m.Method != "NOTIFY" { // which may be of a usage that the BYE does not concern (RFC 5057 §4.1)
+		if s.byed[d] && m.Method != "NOTIFY" && !s.challenged(d) { // which may be of a usage that the BYE does not concern (RFC 5057 §4.1)
 			s.errorf("%s after BYE", m.Method)
 		}
 		s.byed[d] = s.byed[d] || m.Method == "BYE"
 	}
 	s.seqs[d] = m.CSeq
 	s.reaches(a.Hop)
+	s.secret(m, a.Hop)
 	s.wire(m, a.Hop.Peer.Side)
 }
 

@@ -3,6 +3,7 @@ package call
 import (
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
 )
 
 // The option tags of a call are said on each leg by its own right: 100rel (RFC 3262), precondition (RFC 3312), 199 (RFC 6228).
@@ -10,7 +11,9 @@ import (
 // takeTags notes what the caller's INVITE says of them. It returns what it requires and cannot have: a precondition is met end
 // to end or not at all, and "the offerer MUST" have reliable responses for it (RFC 3312 §11).
 func (c *Call) takeTags(m *message.Message) (missing []string) {
-	c.assured = assuranceOf(m)
+	if c.assured = assuranceOf(m); c.assured == supported && c.legs[caller].lacks().Option("100rel") {
+		c.assured = unassured
+	}
 	c.wants199 = has(m, "Supported", "199")
 	asked := has(m, "Require", "precondition")
 	c.conditional = c.assured != unassured && (asked || has(m, "Supported", "precondition"))
@@ -34,6 +37,9 @@ func (c *Call) offerTags(in, out *message.Message) {
 	if c.wants199 {
 		out.Add("Supported", "199")
 	}
+	if c.legs[callee].lacks().Option("precondition") && !has(in, "Require", "precondition") {
+		c.conditional = false
+	}
 	c.conditions(in, out)
 }
 
@@ -56,4 +62,12 @@ func (c *Call) missing(m *message.Message) []string {
 		tags = append(tags, "precondition")
 	}
 	return tags
+}
+
+// lacks is what a leg's peer is not told that it may use, and not asked for.
+func (l *leg) lacks() tu.Lacks {
+	if l.peer == nil {
+		return 0
+	}
+	return l.peer.Manners.Lacks
 }

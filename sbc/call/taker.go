@@ -96,6 +96,7 @@ func (c *Call) take(now time.Time, d header.DialogRef, ev tu.Arrived, do []tu.Ac
 	l := &x.leg
 	l.peer, l.callID, l.guest, l.tag = ev.Peer, m.CallID, true, c.ids.Tag()
 	l.hop = tu.Hop{Peer: ev.Peer, Here: ev.Here, Flow: ev.Flow}
+	l.place = c.takerPlaceAnew()
 	l.user = c.legs[at].user
 	l.media.epoch = c.legs[at].media.epoch
 	l.learn(m)

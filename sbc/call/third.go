@@ -81,6 +81,7 @@ func (c *Call) thirdInvite(t *third, hop tu.Hop) (m *message.Message, err error)
 		if p := c.legs[stays].peer; p.Kind == tu.KindPhone && p.Token != "" {
 			c.legs[t.from].user = p.Token
 		}
+		hop.Peer.Preload(m)
 		c.dress(m, t.from)
 		for _, f := range in.Headers {
 			if f.Name == "Referred-By" {
@@ -212,15 +213,19 @@ func (c *Call) thirdHeard(now time.Time, t *third, a *attempt, ev tu.Answered, d
 		return c.thirdProgress(now, t, m, do)
 	case ok:
 		return c.thirdAnswered(now, t, a, ev, do)
-	case m.Status == 503 && !t.rang:
-		return c.thirdNext(now, t, 503, do)
+	case t.peer.Elsewhere(m.Status) && !t.rang:
+		return c.thirdNext(now, t, m.Status, do)
 	}
 	t.attemptAt = time.Time{}
 	code := m.Status
 	if challenge(code) || code < 400 { // there is nobody to answer a challenge, and no 3xx is followed for somebody else
+		text := c.unanswered("who is called for a transfer", accountKeys+", or pbx.credentials")
+		if text == "" || !challenge(code) {
+			text = "the third leg of a transfer was challenged or redirected; its calls must be taken from our address as they are"
+		}
 		do = append(do, tu.Note{
 			Source: a.hop.Flow.Remote, Side: t.peer.Side, Realm: t.peer.Realm, Method: "INVITE", Code: code, Why: reason.Transfer,
-			Text: "the third leg of a transfer was challenged or redirected; its calls must be taken from our address as they are",
+			Text: text,
 		})
 		code = 503
 	}
@@ -250,7 +255,7 @@ func (c *Call) thirdAnswered(now time.Time, t *third, a *attempt, ev tu.Answered
 		return c.thirdFailed(now, 502, c.thirdUnwanted(t, a, m, do))
 	}
 	d.Confirm(m)
-	t.dlg, t.phase = d, joining
+	t.dlg, t.phase, t.place = d, joining, a.ref
 	t.attemptAt, t.ringAt, t.timerC = time.Time{}, time.Time{}, time.Time{}
 	t.brought.Notice(m, ev.Flow.Remote.Addr())
 	body := sdpOf(m)
@@ -295,6 +300,9 @@ func (c *Call) thirdUnwanted(t *third, a *attempt, m *message.Message, do []tu.A
 		d = dialog.Dialog{CallID: a.sent.CallID, Local: a.sent.From, Remote: m.To, LocalSeq: a.sent.CSeq, Target: a.sent.URI}
 	}
 	d.Confirm(m)
+	if c.phase != ending && (a.given || t.phase == calling) { // else it is another fork of what has come into the call
+		do = append(do, tu.Vacate{Ref: a.ref})
+	}
 	return c.thirdBye(t, a.hop, &d, c.thirdAck(t, a, &d, do))
 }
 

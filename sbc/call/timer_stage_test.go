@@ -8,7 +8,7 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// lives gives a peer of a script its settings: timer=DURATION, max=DURATION, codecs=NAME,NAME.
+// lives gives a peer of a script its settings: timer=DURATION, max=DURATION, codecs=NAME,NAME, hold=local, early=183, lacks=WORD,WORD.
 func lives(p *tu.Peer, w words) {
 	if d, err := time.ParseDuration(w["timer"]); err == nil {
 		p.SessionTimer = d
@@ -19,6 +19,10 @@ func lives(p *tu.Peer, w words) {
 	if w["codecs"] != "" {
 		p.Codecs = strings.Split(w["codecs"], ",")
 	}
+	p.Manners.KeepsFlowing = p.Manners.KeepsFlowing || w["hold"] == "local"
+	p.Manners.RingsBare = p.Manners.RingsBare || w["early"] == "183"
+	p.Manners.Lacks |= tu.LacksOf(strings.Split(w["lacks"], ","))
+	trusts(p, w)
 }
 
 // lasts chooses what a peer has of session timers, lengths and codecs.
@@ -26,6 +30,9 @@ func (g *game) lasts(p *tu.Peer) {
 	n := g.pick(24)
 	p.SessionTimer = []time.Duration{0, 0, 90 * time.Second, 30 * time.Minute}[n%4]
 	p.MaxCall = []time.Duration{0, 0, 10 * time.Minute}[n/4%3]
+	if m := g.pick(32); m > 12 {
+		p.Manners = tu.Manners{KeepsFlowing: m > 20, RingsBare: m%3 == 0, Lacks: tu.Lacks(m % 16)}
+	}
 	if n >= 12 {
 		p.Codecs = [][]string{{"PCMU"}, {"opus", "PCMA", "PCMU"}, {"G722"}, {"pcmu", "VP8"}}[n%4]
 	}

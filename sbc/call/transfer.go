@@ -192,7 +192,7 @@ func (c *Call) exchange(at int, l *leg, s seals, d dialog.Dialog, do []tu.Action
 		c.cdrName(c.legs[at].peer)
 	}
 	old, was := c.pairs[c.won].dlg[at], c.legs[at]
-	do = c.letGo(at, do)
+	do = c.exchangePlaces(c.legs[at].place, l, c.letGo(at, do))
 	c.legs[at], c.seals = *l, s
 	c.legs[at].bye = false
 	c.pairs[c.won].dlg[at] = d
@@ -308,7 +308,7 @@ func (c *Call) thirdOver(t *third, do []tu.Action) []tu.Action {
 			}
 		}
 	case joining:
-		do = c.thirdBye(t, t.hop, &t.dlg, do)
+		do = append(c.thirdBye(t, t.hop, &t.dlg, do), tu.Vacate{Ref: t.place})
 	case seeking, settled:
 	}
 	t.phase = settled

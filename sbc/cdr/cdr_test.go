@@ -1,7 +1,6 @@
 package cdr
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -233,11 +232,11 @@ func TestForeignText(t *testing.T) {
 			Remote: evil, Jitter: math.Inf(1), MOSIn: math.NaN(), MOSOut: math.Inf(-1), RoundTrip: math.NaN(), FarJitter: math.NaN(), FarMOS: math.NaN(),
 		}}},
 	}
-	var b bytes.Buffer
-	if err := appendLine(&b, r); err != nil {
+	raw, err := appendJSON(nil, &r)
+	if err != nil {
 		t.Fatal(err)
 	}
-	line := b.String()
+	line := string(raw)
 	if strings.Count(line, "\n") != 1 || !utf8.ValidString(line) {
 		t.Errorf("not one line of text: %q", line)
 	}
@@ -247,7 +246,7 @@ func TestForeignText(t *testing.T) {
 		}
 	}
 	var got tu.CDR
-	if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+	if err := json.Unmarshal(raw, &got); err != nil {
 		t.Fatal(err)
 	}
 	if got.Call != "c" || len(got.To) > maxField || got.To != strings.Repeat("é", 128) || len(got.From) > maxField {
@@ -279,7 +278,8 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Rotate, c.Keep, c.MaxSize = 0, 0, 0 }, ""},
 		{func(c *Config) { c.Directory = "cdr" }, "absolute path"},
 		{func(c *Config) { c.Directory = "" }, "absolute path"},
-		{func(c *Config) { c.Format = "csv" }, "only jsonl"},
+		{func(c *Config) { c.Format = "csv" }, ""},
+		{func(c *Config) { c.Format = "xml" }, "jsonl or csv"},
 		{func(c *Config) { c.Rotate = time.Second }, "at least 1m"},
 		{func(c *Config) { c.Rotate = -time.Hour }, "at least 1m"},
 		{func(c *Config) { c.Keep = time.Hour }, "at least rotate"},

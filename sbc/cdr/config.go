@@ -10,7 +10,7 @@ import (
 // Config says where records go and how long they stay.
 type Config struct {
 	Directory string        // absolute; made if missing
-	Format    string        // "jsonl", the only one
+	Format    string        // JSONL or CSV
 	Rotate    time.Duration // a new file at each multiple of it (UTC); 0: never by time
 	Keep      time.Duration // files whose last record is older are removed; 0: never by age
 	MaxSize   int64         // bytes of all files together, the oldest go first; 0: no bound
@@ -26,8 +26,8 @@ func (c Config) Validate() error {
 	if !filepath.IsAbs(c.Directory) {
 		bad("directory %q: give an absolute path, such as /var/log/sbc", c.Directory)
 	}
-	if c.Format != "jsonl" {
-		bad("format %q: only jsonl is written", c.Format)
+	if _, known := encoders[c.Format]; !known {
+		bad("format %q: write jsonl or csv", c.Format)
 	}
 	if c.Rotate < 0 || c.Rotate > 0 && c.Rotate < time.Minute {
 		bad("rotate %v: give at least 1m, or 0 for no rotation by time", c.Rotate)

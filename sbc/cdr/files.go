@@ -1,6 +1,7 @@
 package cdr
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -16,7 +17,6 @@ import (
 const (
 	namePrefix = "sbc-"
 	nameTime   = "20060102-150405"
-	nameSuffix = ".jsonl"
 )
 
 // file is what files writes to: an *os.File, or a test's.
@@ -30,6 +30,7 @@ type file interface {
 // files is the directory with the one file that is written. It belongs to the writer's goroutine.
 type files struct {
 	Config
+	encoder
 	open func(path string) (file, error)
 
 	current file
@@ -39,7 +40,7 @@ type files struct {
 	torn    bool // half a line could not be taken back: nothing may follow it
 }
 
-func newFiles(c Config) *files { return &files{Config: c, open: openFile} }
+func newFiles(c Config) *files { return &files{Config: c, encoder: encoders[c.Format], open: openFile} }
 
 // openFile makes a new file, never an old one longer: that may end in half a line.
 func openFile(path string) (file, error) {
@@ -59,10 +60,13 @@ func (d *files) prepare() error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// write appends whole lines. After an error nothing of them is in the file.
+// write appends whole lines. After an error nothing of them is in the file. The first ones of a file bring its header.
 func (d *files) write(now time.Time, lines []byte) error {
-	if err := d.choose(now, int64(len(lines))); err != nil {
+	if err := d.choose(now, int64(len(lines)+len(d.header))); err != nil {
 		return err
+	}
+	if d.size == 0 {
+		lines = append(bytes.Clone(d.header), lines...)
 	}
 	n, err := d.current.Write(lines)
 	if err != nil {
@@ -87,7 +91,7 @@ func (d *files) choose(now time.Time, more int64) error {
 	}
 	// Two files of one second (restart, rotation by size): the later one borrows a free second.
 	for at := now; ; at = at.Add(time.Second) {
-		path := filepath.Join(d.Directory, namePrefix+at.UTC().Format(nameTime)+nameSuffix)
+		path := filepath.Join(d.Directory, namePrefix+at.UTC().Format(nameTime)+d.suffix)
 		f, err := d.open(path)
 		if errors.Is(err, fs.ErrExist) && at.Sub(now) < time.Minute {
 			continue
@@ -124,11 +128,16 @@ func (d *files) linked() bool {
 	return err == nil && os.SameFile(open, named)
 }
 
+// close ends the current file: what is in it survives a power cut from then on. One that a full disk has left without a line
+// goes.
 func (d *files) close() {
 	if d.current == nil {
 		return
 	}
-	_ = d.current.Sync() // best effort: the records are written, this only makes them survive a power cut
+	_ = d.current.Sync() // best effort: the records are written
+	if d.size == 0 && !d.torn && d.linked() {
+		_ = os.Remove(d.path) // likewise: an empty file harms nobody
+	}
 	_ = d.current.Close()
 	d.current = nil
 }
@@ -163,9 +172,10 @@ func (d *files) purge(now time.Time) error {
 }
 
 type oldFile struct {
-	path  string
-	begun time.Time
-	size  int64
+	path   string
+	format string
+	begun  time.Time
+	size   int64
 }
 
 // list finds the files whose name is ours, newest first.
@@ -176,16 +186,26 @@ func (d *files) list() ([]oldFile, error) {
 	}
 	var out []oldFile
 	for _, e := range entries {
-		stamp, ok := strings.CutPrefix(e.Name(), namePrefix)
-		stamp, ok2 := strings.CutSuffix(stamp, nameSuffix)
-		begun, err := time.Parse(nameTime, stamp)
-		if !ok || !ok2 || err != nil || !e.Type().IsRegular() {
+		begun, of, ok := ours(e.Name())
+		if !ok || !e.Type().IsRegular() {
 			continue
 		}
 		if st, err := e.Info(); err == nil {
-			out = append(out, oldFile{filepath.Join(d.Directory, e.Name()), begun, st.Size()})
+			out = append(out, oldFile{filepath.Join(d.Directory, e.Name()), of, begun, st.Size()})
 		}
 	}
 	slices.SortFunc(out, func(a, b oldFile) int { return cmp.Compare(b.path, a.path) })
 	return out, nil
+}
+
+// ours reads the name of a file of records, whatever its format.
+func ours(name string) (begun time.Time, format string, ok bool) {
+	for format, e := range encoders {
+		stamp, is := strings.CutPrefix(name, namePrefix)
+		stamp, has := strings.CutSuffix(stamp, e.suffix)
+		if begun, err := time.Parse(nameTime, stamp); is && has && err == nil {
+			return begun, format, true
+		}
+	}
+	return begun, "", false
 }

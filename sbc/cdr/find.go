@@ -23,7 +23,7 @@ func Find(c Config, since time.Time, calls map[string]bool) (found map[string]bo
 		return found, fmt.Errorf("call records: %w", err)
 	}
 	for _, f := range list { // newest first
-		if err := findIn(f.path, calls, found); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := findIn(f.path, encoders[f.format].call, calls, found); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return found, fmt.Errorf("call records: %w", err)
 		}
 		// A name is about when a file was begun: cut to the second, or borrowed from a later one (choose).
@@ -35,7 +35,7 @@ func Find(c Config, since time.Time, calls map[string]bool) (found map[string]bo
 }
 
 // findIn looks through one file. A line that a crash cut short is no record.
-func findIn(path string, calls, found map[string]bool) error {
+func findIn(path string, callOf func(line []byte) (string, bool), calls, found map[string]bool) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -44,8 +44,7 @@ func findIn(path string, calls, found map[string]bool) error {
 	in := bufio.NewReaderSize(f, batchBytes)
 	for {
 		line, err := in.ReadSlice('\n')
-		whole := err == nil || err == io.EOF && json.Valid(line) // all but the line's end may have been written
-		if name, ok := callOf(line); ok && whole && calls[name] {
+		if name, whole := callOf(line); whole && calls[name] && (err == nil || err == io.EOF) {
 			found[name] = true
 		}
 		switch {
@@ -57,9 +56,11 @@ func findIn(path string, calls, found map[string]bool) error {
 	}
 }
 
-// callOf is the call that a line is about: its name stands first, and is one of ours, without anything to escape.
-func callOf(line []byte) (name string, ok bool) {
+// callOfJSON is the call that a line is about: its name stands first, and is one of ours, without anything to escape. All but
+// the line's end may have been written.
+func callOfJSON(line []byte) (name string, whole bool) {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"call":"`))
 	raw, _, closed := bytes.Cut(rest, []byte(`"`))
-	return string(raw), ok && closed
+	whole = ok && closed && (bytes.HasSuffix(line, []byte("\n")) || json.Valid(line))
+	return string(raw), whole
 }

@@ -138,7 +138,7 @@ func FuzzFindIn(f *testing.F) {
 			t.Fatal(err)
 		}
 		found := map[string]bool{}
-		if err := findIn(path, map[string]bool{"a": true, "b": true}, found); err != nil {
+		if err := findIn(path, callOfJSON, map[string]bool{"a": true, "b": true}, found); err != nil {
 			t.Fatal(err)
 		}
 		for name := range found {

@@ -15,23 +15,33 @@ import (
 // maxField is the longest text of a record in bytes. Peers choose most of them.
 const maxField = 256
 
-// appendLine appends a record as one JSON line.
-func appendLine(to *bytes.Buffer, r tu.CDR) error {
-	e := json.NewEncoder(to)
+// appendJSON appends a record as one JSON line.
+func appendJSON(to []byte, r *Record) ([]byte, error) {
+	b := bytes.NewBuffer(to)
+	e := json.NewEncoder(b)
 	e.SetEscapeHTML(false) // "<sip:…>" stays legible; no browser reads the file raw
-	return e.Encode(Clean(r))
+	err := e.Encode(Clean(*r))
+	return b.Bytes(), err
 }
 
 // Clean returns the record as it is written: foreign texts cut and made harmless, and numbers that JSON can say.
 func Clean(r tu.CDR) tu.CDR {
 	for _, s := range [...]*string{
-		&r.Call, &r.Correlation, &r.Direction, &r.Trunk, &r.Node, &r.From, &r.To, &r.Source, &r.Destination,
-		&r.CallIDs[0], &r.CallIDs[1], &r.EndedBy,
+		&r.Call, &r.Correlation, &r.Direction, &r.Trunk, &r.Node, &r.AoR, &r.From, &r.To, &r.Source, &r.Destination,
+		&r.CallIDs[0], &r.CallIDs[1], &r.EndedBy, &r.Transports[0], &r.Transports[1], &r.UserAgents[0], &r.UserAgents[1],
+		&r.FromSent, &r.ToSent, &r.Cause,
 	} {
 		*s = text(*s)
 	}
+	r.Version = Version
 	r.Reason = reason.Reason(text(string(r.Reason)))
-	r.Duration = number(r.Duration)
+	r.Duration, r.PostDial = number(r.Duration), number(r.PostDial)
+	r.Tries = slices.Clone(r.Tries)
+	for i := range r.Tries {
+		t := &r.Tries[i]
+		t.Peer, t.Address, t.Transport, t.Took = text(t.Peer), text(t.Address), text(t.Transport), number(t.Took)
+		t.Reason = reason.Reason(text(string(t.Reason)))
+	}
 	r.Transfers = slices.Clone(r.Transfers) // the caller's stay as they are
 	for i := range r.Transfers {
 		r.Transfers[i].Leg, r.Transfers[i].To = text(r.Transfers[i].Leg), text(r.Transfers[i].To)

@@ -1,7 +1,6 @@
 package cdr
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"sync"
@@ -206,15 +205,16 @@ func (w *Writer) flush() bool {
 		if len(records) == 0 {
 			return w.failedAt.IsZero() || w.recheck()
 		}
-		var lines bytes.Buffer
+		var lines []byte
 		n := 0
-		for ; n < len(records) && lines.Len() < batchBytes; n++ {
-			if err := appendLine(&lines, records[n]); err != nil { // cannot happen: Clean leaves nothing that JSON refuses
+		for ; n < len(records) && len(lines) < batchBytes; n++ {
+			var err error
+			if lines, err = w.files.append(lines, &records[n]); err != nil { // cannot happen: Clean leaves nothing that JSON refuses
 				w.warn(fmt.Errorf("call record %q: %w", records[n].Call, err))
 			}
 		}
 		before := w.files.path
-		err := w.files.write(w.now(), lines.Bytes())
+		err := w.files.write(w.now(), lines)
 		if err != nil {
 			n = 0
 		}

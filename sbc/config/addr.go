@@ -63,9 +63,10 @@ func (l Addrs) Of(like netip.Addr) (netip.Addr, bool) {
 }
 
 // Endpoint is an IP address and a port: "203.0.113.20:5060", "[2001:db8::20]:5060". Without a port it is that of the
-// transport.
+// transport. Or it is a name, with a port or without: then the address is not valid.
 type Endpoint struct {
 	netip.AddrPort
+	Name     Name
 	portless bool // written without a port; it is 5060 until the transport is known
 }
 
@@ -75,6 +76,22 @@ func (e *Endpoint) settle(transport string) {
 		e.AddrPort = netip.AddrPortFrom(e.Addr(), sipsPort)
 	}
 	e.portless = false
+}
+
+// choose lets DNS say which transport a name without a port is reached by, unless one was written.
+func (e *Endpoint) choose(written bool) {
+	e.Name.Any = !e.Name.IsZero() && e.Name.Port == 0 && !written
+}
+
+// IsZero reports whether there is neither; the YAML writer asks.
+func (e Endpoint) IsZero() bool { return !e.given() }
+
+// given reports whether there is an address or a name.
+func (e Endpoint) given() bool { return e.IsValid() || !e.Name.IsZero() }
+
+// same reports whether two endpoints are written alike.
+func (e Endpoint) same(o Endpoint) bool {
+	return e.AddrPort == o.AddrPort && e.Name.Host == o.Name.Host && e.Name.Port == o.Name.Port
 }
 
 // UnmarshalText reads an endpoint.
@@ -92,17 +109,29 @@ func (e *Endpoint) UnmarshalText(text []byte) error {
 		}
 		host = inner
 	}
-	addr, err := parseAddr(host)
-	if err != nil {
-		return err
+	named := isHostName(host)
+	var addr netip.Addr
+	var err error
+	if !named {
+		addr, err = parseAddr(host)
 	}
-	if host == s || strings.HasSuffix(s, "]") {
+	switch {
+	case err != nil:
+		return err
+	case named && host == s:
+		*e = Endpoint{Name: Name{Host: plainDomain(host)}}
+		return nil
+	case host == s || strings.HasSuffix(s, "]"):
 		*e = Endpoint{AddrPort: netip.AddrPortFrom(addr, sipPort), portless: true}
 		return nil
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil || n == 0 {
 		return badValue("a port is a number from 1 to 65535", "%q is not a port", port)
+	}
+	if named {
+		*e = Endpoint{Name: Name{Host: plainDomain(host), Port: uint16(n)}}
+		return nil
 	}
 	*e = Endpoint{AddrPort: netip.AddrPortFrom(addr, uint16(n))}
 	return nil
@@ -111,8 +140,11 @@ func (e *Endpoint) UnmarshalText(text []byte) error {
 // MarshalText writes the endpoint; nothing for none.
 func (e Endpoint) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
 
-// String is the endpoint with its port, or nothing.
+// String is the endpoint with its port, the name as it is written, or nothing.
 func (e Endpoint) String() string {
+	if !e.Name.IsZero() {
+		return e.Name.String()
+	}
 	if !e.IsValid() {
 		return ""
 	}
@@ -131,8 +163,8 @@ func parseAddr(s string) (netip.Addr, error) {
 		return addr.Unmap(), nil
 	case s == "":
 		return addr, badValue("write an IP address, such as 192.0.2.10 or 2001:db8::10", "the address is empty")
-	case hostNameRE.MatchString(s) && strings.ContainsFunc(s, isLetter):
-		return addr, badValue("write its IP address", "%q is a name; names in address fields are not available in this version", s)
+	case isHostName(s):
+		return addr, badValue("write its IP address", "%q is a name, and an address must stand here", s)
 	}
 	return addr, badValue("write an IP address, such as 192.0.2.10 or 2001:db8::10", "%q is not an IP address", s)
 }

@@ -73,6 +73,24 @@ func buildNaming(id *IdentitySection) (out tu.Naming) {
 	return out
 }
 
+// account puts our account in the place of the word that stands for it. Without one, which has been said, nothing is changed.
+func (id IdentitySection) account(s *RegistrarSection) *IdentitySection {
+	name := "pass"
+	if s.Username != "" && s.domain() != "" {
+		n := message.NameAddr{URI: message.URI{Scheme: "sip", User: s.Username, Host: s.domain()}}
+		name = n.String()
+	}
+	for _, k := range []*string{&id.From, &id.Asserted} {
+		if *k == wordAccount {
+			*k = name
+		}
+	}
+	return &id
+}
+
+// wordAccount stands for the user that a trunk registers as.
+const wordAccount = "account"
+
 // identityForm reads a word, or a fixed name.
 func identityForm(text string) (tu.IdentityForm, message.NameAddr) {
 	for f := tu.IdentityPass; f <= tu.IdentityRemote; f++ {

@@ -13,10 +13,12 @@ func buildPhones(d *Document) Phones {
 	p := &d.Phones
 	out := Phones{
 		Domains: servedDomains(d), Unregistered: p.Unregistered, Outside: p.Registration.Outside.Std(),
+		Inside: p.Registration.Inside.Std(), Reauthenticate: p.Registration.Reauthenticate.Std(), Grace: p.Registration.Grace.Std(),
 		Contacts: p.Registration.Contacts, PerSource: p.Registration.PerSource, Keepalive: p.Keepalive.Interval.Std(),
 		RingTimeout: p.RingTimeout.Std(), SRTP: srtpOf(p.SRTP), DTMF: dtmfOf(p.DTMF),
 		Transfer: transferOf(p.Transfer), Codecs: p.Codecs, SessionTimer: p.SessionTimer.Std(), MaxCall: p.MaxCall.Std(),
 	}
+	out.Calls, out.SourceCalls = p.Capacity.Calls, p.Capacity.PerSource
 	out.Latch = map[string]tu.Latch{"strict": tu.LatchStrict, "delayed": tu.LatchDelayed, "off": tu.LatchOff}[p.Latching]
 	for _, name := range p.TrustedHeaders {
 		out.Trusted = append(out.Trusted, message.CanonicalName(name))
@@ -47,6 +49,7 @@ func servedDomains(d *Document) []string {
 	}
 	for _, l := range listeners(d) {
 		if l.side == nat.Outside && l.realm == nat.Phones {
+			add(l.told)
 			add(l.advertised.Addr().String())
 			add(l.bind.Addr().String())
 		}

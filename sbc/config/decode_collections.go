@@ -125,6 +125,9 @@ func (d *decoder) element(path string, n *yaml.Node, v reflect.Value, tag reflec
 	if e, ok := v.Addr().Interface().(defaulter); ok {
 		e.setDefaults()
 	}
+	if e, ok := v.Addr().Interface().(*TrunkEntry); ok {
+		d.preset(n, reflect.ValueOf(e).Elem())
+	}
 	if isNull(n) {
 		d.fail(path, n, "an element of the list has no value", "remove the dash, or write the element")
 		return

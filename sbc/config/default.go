@@ -24,13 +24,15 @@ func Default() *Document {
 		},
 		PBX: PBXSection{
 			Health:         HealthSection{Interval: Duration(10 * time.Second), Failures: 3, Successes: 2},
-			AttemptTimeout: Duration(1500 * time.Millisecond), SRTP: "off",
+			AttemptTimeout: Duration(1500 * time.Millisecond), SRTP: "off", Pace: Rate{Count: 50, Per: time.Second},
 		},
 		Phones: PhonesSection{
 			Unregistered: "drop",
-			Registration: RegistrationSection{Outside: Duration(time.Minute), Contacts: 8, PerSource: 200},
-			Keepalive:    PhoneKeepalive{Interval: Duration(25 * time.Second)},
-			Latching:     "strict", SRTP: "optional", DTMF: "pass", Transfer: "pass",
+			Registration: RegistrationSection{
+				Outside: Duration(time.Minute), Reauthenticate: Duration(10 * time.Minute), Grace: Duration(30 * time.Minute), Contacts: 8, PerSource: 200,
+			},
+			Keepalive: PhoneKeepalive{Interval: Duration(25 * time.Second)},
+			Latching:  "strict", SRTP: "optional", DTMF: "pass", Transfer: "pass",
 			RingTimeout: Duration(180 * time.Second),
 			MaxCall:     Duration(12 * time.Hour),
 		},
@@ -74,10 +76,13 @@ func (e *PeerEntry) setDefaults() { *e = PeerEntry{Transport: "udp", Weight: 1, 
 
 func (e *TrunkEntry) setDefaults() {
 	*e = TrunkEntry{
-		Mode: "address", SRTP: "off", DTMF: "pass", Transfer: "local", Referral: "reject", Redirect: "pass",
+		Mode: "address", SRTP: "off", DTMF: "pass", Transfer: "local", Referral: "reject", Redirect: "pass", Hold: "pass", EarlyMedia: "pass",
+		Registration: defaultRegistration(),
 		Keepalive:    KeepaliveSection{Method: "options", Interval: Duration(30 * time.Second), Failures: 3, Successes: 2},
 		SessionTimer: Duration(1800 * time.Second), RingTimeout: Duration(180 * time.Second), MaxCall: Duration(12 * time.Hour),
+		Capacity: defaultCapacity(),
 		Outbound: OutboundSection{Match: []Pattern{mustPattern(`^\+?[0-9]{2,15}$`)}},
+		Priority: 1, Weight: 1, Failover: CodeNames{"503"}, Numbers: NumbersSection{Format: "dialled"},
 		Identity: passIdentity(),
 	}
 }
@@ -123,14 +128,17 @@ func settle(doc *Document, from *origin) {
 	for i := range doc.PBX.Nodes {
 		n := &doc.PBX.Nodes[i]
 		n.Address.settle(n.Transport)
+		n.Address.choose(from.given(index("pbx.nodes", i) + ".transport"))
 		if !from.given(index("pbx.nodes", i)+".realms") && (open["phones"] || open["trunks"]) {
 			n.Realms = slices.DeleteFunc(n.Realms, func(r string) bool { return !open[r] })
 		}
 	}
+	settleRegistrations(doc, from)
 	for i := range doc.Trunks {
 		for j := range doc.Trunks[i].Peers {
 			p := &doc.Trunks[i].Peers[j]
 			p.Address.settle(p.Transport)
+			p.Address.choose(from.given(index(index("trunks", i)+".peers", j) + ".transport"))
 		}
 	}
 }

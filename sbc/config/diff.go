@@ -41,6 +41,10 @@ func diffValue(path, tag, key string, a, b reflect.Value, out *[]Change) {
 		diffStruct(path, tag, a, b, out)
 	case key != "" && distinct(a, key) && distinct(b, key):
 		diffKeyed(path, tag, key, a, b, out)
+	case a.Type() == reflect.TypeFor[Secret]():
+		if x, y := a.Interface().(Secret), b.Interface().(Secret); x != y {
+			*out = append(*out, Change{Path: path, Old: x.show(), New: y.shownAfter(x), Tag: tag})
+		}
 	default:
 		if was, is := show(a), show(b); was != is {
 			*out = append(*out, Change{Path: path, Old: was, New: is, Tag: tag})
@@ -107,6 +111,9 @@ func list(words []string) string { return "[" + strings.Join(words, ", ") + "]" 
 
 // show is a value in one line, in the flow style of the file.
 func show(v reflect.Value) string {
+	if s, ok := v.Interface().(Secret); ok {
+		return s.show()
+	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
 		text, _ := m.MarshalText() // the room's own types never fail
 		if len(text) == 0 {

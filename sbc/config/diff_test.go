@@ -80,6 +80,8 @@ func TestDiffOfPhones(t *testing.T) {
 		{"outside: 2m, contacts: 4", "contacts: 4", "~ phones.registration.outside: 2m → 1m (live)"},
 		{"contacts: 4, ", "", "~ phones.registration.contacts: 4 → 8 (live)"},
 		{"per_source: 1000", "per_source: 999", "~ phones.registration.per_source: 1000 → 999 (live)"},
+		{", inside: 1h, reauthenticate: 20m", "", "~ phones.registration.inside: 1h → 0s (live)\n~ phones.registration.reauthenticate: 20m → 10m (live)"},
+		{"grace: 1h", "grace: 0", "~ phones.registration.grace: 1h → 0s (live)"},
 		{"interval: 20s", "interval: 0", "~ phones.keepalive.interval: 20s → 0s (live)"},
 		{"latching: delayed", "latching: off", "~ phones.latching: delayed → off (new calls)"},
 		{"x-account, ", "", "~ phones.trusted_headers: [p-asserted-identity, x-account, ALERT-INFO] → [p-asserted-identity, ALERT-INFO] (new calls)"},

@@ -13,6 +13,8 @@ type disk interface {
 	read(path string) ([]byte, fs.FileMode, error)
 	// probe says why a file of any size could not be read.
 	probe(path string) error
+	// environment is a variable of the environment; "": it is not set.
+	environment(name string) string
 }
 
 // machine is the one that the program runs on.

@@ -17,6 +17,8 @@ type Document struct {
 	PBX            PBXSection       `yaml:"pbx"`
 	Phones         PhonesSection    `yaml:"phones"`
 	Trunks         []TrunkEntry     `yaml:"trunks" reload:"live" key:"name"`
+	TrunkGroups    []GroupEntry     `yaml:"trunk_groups,omitempty" reload:"live" key:"name"` // bounds that trunks share
+	Routes         RoutesSection    `yaml:"routes"`
 	Policy         PolicySection    `yaml:"policy"`
 	Emergency      EmergencySection `yaml:"emergency"`
 	Limits         LimitsSection    `yaml:"limits"`
@@ -30,7 +32,7 @@ type Document struct {
 // OutsideSection is the door to the Internet.
 type OutsideSection struct {
 	Address         Addrs            `yaml:"address" reload:"restart"`                      // bound here: one, or one per family
-	ExternalAddress Addrs            `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
+	ExternalAddress Publics          `yaml:"external_address,omitempty" reload:"new calls"` // what the world sees; default: address
 	Phones          PhoneListeners   `yaml:"phones"`
 	Trunks          OutsideListeners `yaml:"trunks"`
 	TLS             TLSSection       `yaml:"tls"`
@@ -50,21 +52,21 @@ type Ports struct {
 
 // PhoneListeners says what is open for roaming phones. A map in the file lists exactly what is open.
 type PhoneListeners struct {
-	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
-	TCP             uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
-	TLS             uint16 `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
-	WSS             uint16 `yaml:"wss,omitempty" bounds:"1..65535" reload:"listener"` // WebSocket, for browsers; wants outside.tls
-	Address         Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
-	ExternalAddress Addrs  `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
+	UDP             uint16  `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	TCP             uint16  `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
+	TLS             uint16  `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
+	WSS             uint16  `yaml:"wss,omitempty" bounds:"1..65535" reload:"listener"` // WebSocket, for browsers; wants outside.tls
+	Address         Addrs   `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
+	ExternalAddress Publics `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
 }
 
 // OutsideListeners says what is open for trunks outside. A map in the file lists exactly what is open.
 type OutsideListeners struct {
-	UDP             uint16 `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
-	TCP             uint16 `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
-	TLS             uint16 `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
-	Address         Addrs  `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
-	ExternalAddress Addrs  `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
+	UDP             uint16  `yaml:"udp,omitempty" bounds:"1..65535" reload:"listener"` // 0: not open
+	TCP             uint16  `yaml:"tcp,omitempty" bounds:"1..65535" reload:"listener"`
+	TLS             uint16  `yaml:"tls,omitempty" bounds:"1..65535" reload:"listener"` // wants outside.tls
+	Address         Addrs   `yaml:"address,omitempty" reload:"listener"`               // default: outside.address
+	ExternalAddress Publics `yaml:"external_address,omitempty" reload:"new calls"`     // default: outside.external_address
 }
 
 // InsideListeners says what is open for one realm inside. A map in the file lists exactly what is open.
@@ -106,13 +108,16 @@ type MediaSection struct {
 type PBXSection struct {
 	Domain         string        `yaml:"domain" reload:"new calls"` // host part of what goes to the PBX
 	Nodes          []NodeEntry   `yaml:"nodes" reload:"live" key:"address"`
-	Sources        Ranges        `yaml:"sources,omitempty" reload:"live"` // further addresses the PBX sends from
+	Sources        Sources       `yaml:"sources,omitempty" reload:"live"` // further addresses the PBX sends from, or names
 	Health         HealthSection `yaml:"health"`
 	AttemptTimeout Duration      `yaml:"attempt_timeout" reload:"new calls"`                    // no answer at all within: the next hop
 	SRTP           string        `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"` // keys in SDP (RFC 4568)
 	SessionTimer   Duration      `yaml:"session_timer" reload:"new calls"`                      // asked for (RFC 4028); 0: only granted
 	// Limits is what may reach the PBX of new requests by method, all sources together; * is every method not listed.
 	Limits map[string]Rate `yaml:"limits" reload:"live"`
+	Pace   Rate            `yaml:"pace" reload:"live"` // REGISTERs that move to a node which comes back
+
+	Credentials CredentialsSection `yaml:"credentials"` // if it challenges calls of trunks
 }
 
 // HealthSection is how nodes are probed with OPTIONS.
@@ -129,32 +134,48 @@ type NodeEntry struct {
 	Weight    int      `yaml:"weight" bounds:"0..65535" reload:"live"`   // RFC 2782
 	Priority  int      `yaml:"priority" bounds:"0..65535" reload:"live"` // lower first
 	Realms    []string `yaml:"realms" oneof:"phones|trunks" reload:"live"`
+	Group     string   `yaml:"group,omitempty" reload:"live"` // routes.inbound sends calls there
+
+	Capacity NodeCapacity `yaml:"capacity"` // absent: unlimited
 }
 
 // TrunkEntry is one provider.
 type TrunkEntry struct {
-	Name            string           `yaml:"name" reload:"live"`
-	Mode            string           `yaml:"mode" oneof:"address" later:"register" reload:"live"`
-	Peers           []PeerEntry      `yaml:"peers" reload:"live" key:"address"`
-	Sources         Ranges           `yaml:"sources,omitempty" reload:"live"`               // who may call in; default: the peers
-	MediaSources    Ranges           `yaml:"media_sources,omitempty" reload:"new calls"`    // media is accepted from these too
-	ExternalAddress Addr             `yaml:"external_address,omitempty" reload:"new calls"` // own one for this trunk
-	Symmetric       bool             `yaml:"symmetric" reload:"new calls"`                  // responses always to the packet's source
-	Keepalive       KeepaliveSection `yaml:"keepalive"`
-	SRTP            string           `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"`  // keys in SDP (RFC 4568)
-	DTMF            string           `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`      // how it sends and takes digits
-	Codecs          Words            `yaml:"codecs" reload:"new calls"`                              // the only ones that pass, in that order; none: all
-	SessionTimer    Duration         `yaml:"session_timer" reload:"new calls"`                       // asked for (RFC 4028); 0: only granted
-	RingTimeout     Duration         `yaml:"ring_timeout" reload:"new calls"`                        // from the first 18x to the final answer
-	MaxCall         Duration         `yaml:"max_call" reload:"new calls"`                            // from the answer to the end; 0: no bound
-	Transfer        string           `yaml:"transfer" oneof:"pass|local|reject" reload:"new calls"`  // what becomes of the PBX's REFER towards it
-	Referral        string           `yaml:"referral" oneof:"pass|local|reject" reload:"new calls"`  // what becomes of its own
-	Redirect        string           `yaml:"redirect" oneof:"pass|follow|reject" reload:"new calls"` // what becomes of its 3xx
-	Outbound        OutboundSection  `yaml:"outbound"`
-	Numbers         NumbersSection   `yaml:"numbers"`
-	Headers         HeadersSection   `yaml:"headers"`
-	Identity        IdentitySection  `yaml:"identity"`
-	Codes           CodesSection     `yaml:"codes"`
+	Name            string              `yaml:"name" reload:"live"`
+	Preset          Words               `yaml:"preset,omitempty" oneof:"sipconnect-register|sipconnect-static|account-from|no-asserted|preferred|rpid|pilot|untrusted|diversion|history-info|plus|no-plus|national|international|user-phone|no-hold-reinvite|early-183|no-update|no-100rel|no-replaces|no-info|no-session-timer|no-options|symmetric" reload:"live"`
+	Mode            string              `yaml:"mode" oneof:"address|register" reload:"live"`
+	Peers           []PeerEntry         `yaml:"peers" reload:"live" key:"address"`
+	Sources         Sources             `yaml:"sources,omitempty" reload:"live"`               // who may call in; default: the peers
+	MediaSources    Sources             `yaml:"media_sources,omitempty" reload:"new calls"`    // media is accepted from these too
+	ExternalAddress Public              `yaml:"external_address,omitempty" reload:"new calls"` // own one for this trunk
+	Symmetric       bool                `yaml:"symmetric" reload:"new calls"`                  // responses always to the packet's source
+	Registration    RegistrarSection    `yaml:"registration"`
+	Credentials     CredentialsSection  `yaml:"credentials"`
+	TLS             TrunkTLSSection     `yaml:"tls"`
+	Keepalive       KeepaliveSection    `yaml:"keepalive"`
+	SRTP            string              `yaml:"srtp" oneof:"off|optional|required" reload:"new calls"`                    // keys in SDP (RFC 4568)
+	DTMF            string              `yaml:"dtmf" oneof:"pass|rfc4733|info" reload:"new calls"`                        // how it sends and takes digits
+	Codecs          Words               `yaml:"codecs" reload:"new calls"`                                                // the only ones that pass, in that order; none: all
+	SessionTimer    Duration            `yaml:"session_timer" reload:"new calls"`                                         // asked for (RFC 4028); 0: only granted
+	RingTimeout     Duration            `yaml:"ring_timeout" reload:"new calls"`                                          // from the first 18x to the final answer
+	MaxCall         Duration            `yaml:"max_call" reload:"new calls"`                                              // from the answer to the end; 0: no bound
+	Transfer        string              `yaml:"transfer" oneof:"pass|local|reject" reload:"new calls"`                    // what becomes of the PBX's REFER towards it
+	Referral        string              `yaml:"referral" oneof:"pass|local|reject" reload:"new calls"`                    // what becomes of its own
+	Redirect        string              `yaml:"redirect" oneof:"pass|follow|reject" reload:"new calls"`                   // what becomes of its 3xx
+	Hold            string              `yaml:"hold" oneof:"pass|local" reload:"new calls"`                               // local: it is not told of holds
+	EarlyMedia      string              `yaml:"early_media" oneof:"pass|183" reload:"new calls"`                          // 183: it takes descriptions in no other 1xx
+	Unsupported     Words               `yaml:"unsupported" oneof:"update|100rel|replaces|info|timer" reload:"new calls"` // what it is neither told of nor asked for
+	Capacity        CapacitySection     `yaml:"capacity"`                                                                 // absent: unlimited
+	Inbound         TrunkInboundSection `yaml:"inbound"`
+	Outbound        OutboundSection     `yaml:"outbound"`
+	Group           string              `yaml:"group,omitempty" reload:"live"`            // trunks that stand for each other
+	Priority        int                 `yaml:"priority" bounds:"0..65535" reload:"live"` // within the group, lower first
+	Weight          int                 `yaml:"weight" bounds:"0..65535" reload:"live"`   // likewise; RFC 2782
+	Failover        CodeNames           `yaml:"failover" reload:"new calls"`              // answers after which the next one is tried
+	Numbers         NumbersSection      `yaml:"numbers"`
+	Headers         HeadersSection      `yaml:"headers"`
+	Identity        IdentitySection     `yaml:"identity"`
+	Codes           CodesSection        `yaml:"codes"`
 }
 
 // PeerEntry is one address of a provider.
@@ -167,7 +188,7 @@ type PeerEntry struct {
 
 // KeepaliveSection is how a trunk's peers are probed.
 type KeepaliveSection struct {
-	Method    string   `yaml:"method" oneof:"options|none" later:"crlf" reload:"live"`
+	Method    string   `yaml:"method" oneof:"options|crlf|none" reload:"live"`
 	Interval  Duration `yaml:"interval" reload:"live"` // 0: no probe, state unknown
 	Failures  int      `yaml:"failures" bounds:"1..100" reload:"live"`
 	Successes int      `yaml:"successes" bounds:"1..100" reload:"live"`
@@ -182,6 +203,7 @@ type OutboundSection struct {
 // registered phone, the PBX or a trunk.
 type EmergencySection struct {
 	Numbers Words `yaml:"numbers" reload:"live"` // as they are dialled: 112
+	Trunks  Words `yaml:"trunks" reload:"live"`  // tried first, in order, whatever they take otherwise
 }
 
 // LimitsSection bounds the whole program; 0: by media ports, no bound.
@@ -193,7 +215,7 @@ type LimitsSection struct {
 // CDRSection is where call records go.
 type CDRSection struct {
 	Directory string   `yaml:"directory" reload:"restart"`
-	Format    string   `yaml:"format" oneof:"jsonl" reload:"restart"`
+	Format    string   `yaml:"format" oneof:"jsonl|csv" reload:"restart"`
 	Rotate    Duration `yaml:"rotate" reload:"restart"`   // 0: never by time
 	Keep      Duration `yaml:"keep" reload:"restart"`     // 0: for ever
 	MaxSize   Size     `yaml:"max_size" reload:"restart"` // of all files together; 0: no bound
@@ -215,4 +237,5 @@ type LogSection struct {
 // AdminSection is how the running program is reached.
 type AdminSection struct {
 	Socket string `yaml:"socket" reload:"restart"` // "": in $RUNTIME_DIRECTORY, /run/sbc or $XDG_RUNTIME_DIR
+	HTTP   string `yaml:"http" reload:"listener"`  // metrics and health; "": nowhere
 }

@@ -19,6 +19,9 @@ type HeaderEntry struct {
 type NumbersSection struct {
 	Inbound  []NumberEntry `yaml:"inbound" reload:"new calls"`
 	Outbound []NumberEntry `yaml:"outbound" reload:"new calls"`
+	// Format is how numbers are written that go to the provider, UserPhone that they are said to be numbers (RFC 3261 §19.1.1).
+	Format    string `yaml:"format" oneof:"dialled|e164|plus|national|international" reload:"new calls"`
+	UserPhone bool   `yaml:"user_phone" reload:"new calls"`
 }
 
 // NumberEntry rewrites a number; of several for the same party the first that matches counts.

@@ -17,15 +17,19 @@ type PhonesSection struct {
 	RingTimeout    Duration            `yaml:"ring_timeout" reload:"new calls"`                       // from the first 18x to the final answer; 0: no bound
 	MaxCall        Duration            `yaml:"max_call" reload:"new calls"`                           // from the answer to the end; 0: no bound
 	Transfer       string              `yaml:"transfer" oneof:"pass|local|reject" reload:"new calls"` // what becomes of a REFER towards them, and of theirs
+	Capacity       PhoneCapacity       `yaml:"capacity"`                                              // absent: unlimited
 	Headers        HeadersSection      `yaml:"headers"`
 	Codes          CodesSection        `yaml:"codes"`
 }
 
 // RegistrationSection bounds the bindings of phones.
 type RegistrationSection struct {
-	Outside   Duration `yaml:"outside" reload:"live"`                      // expiry that a phone is told at most; 0: as the PBX says
-	Contacts  int      `yaml:"contacts" bounds:"1..100" reload:"live"`     // of one address-of-record
-	PerSource int      `yaml:"per_source" bounds:"1..25000" reload:"live"` // behind one source address
+	Outside        Duration `yaml:"outside" reload:"live"`                      // expiry that a phone is told at most; 0: as the PBX says
+	Inside         Duration `yaml:"inside" reload:"live"`                       // expiry that the PBX is asked for; 0: as the phone says, no throttling
+	Reauthenticate Duration `yaml:"reauthenticate" reload:"live"`               // how long refreshes are answered here since the PBX accepted one
+	Grace          Duration `yaml:"grace" reload:"live"`                        // how long bindings outlive an outage; 0: not at all
+	Contacts       int      `yaml:"contacts" bounds:"1..100" reload:"live"`     // of one address-of-record
+	PerSource      int      `yaml:"per_source" bounds:"1..25000" reload:"live"` // behind one source address
 }
 
 // PhoneKeepalive is how the way to a phone is kept open: OPTIONS on UDP, CRLF on streams.

@@ -45,7 +45,7 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 	set.StringArrayVar(&f.BlockUA, "block-ua", nil, "`text` of a User-Agent to drop (repeats; replaces the list)")
 	set.StringArrayVar(&f.Limit, "limit", nil, "rate limit of each source as `METHOD=N/unit` (repeats)")
 	set.StringArrayVar(&f.WhiteList, "white-list", nil, "`range` that is never limited or banned (repeats; replaces the list)")
-	set.StringVar(&f.Admin, "admin", "", "`address:port` of the HTTP API")
+	set.StringVar(&f.Admin, "admin", "", "`address:port` where metrics and health are read by HTTP")
 	set.StringVar(&f.Config, "config", "", "configuration `file` (default "+DefaultPath+", unless other flags describe the deployment)")
 	set.StringVar(&f.Socket, "socket", "", "admin socket `path`")
 }
@@ -76,7 +76,7 @@ type overlay struct {
 func (f *Flags) apply(doc *Document, from *origin, report *Report) {
 	o := &overlay{doc: doc, from: from, report: report}
 	o.addrs("--outside", "outside.address", f.Outside, &doc.Outside.Address)
-	o.addrs("--external", "outside.external_address", f.External, &doc.Outside.ExternalAddress)
+	overlayAddrs[Public](o, "--external", "outside.external_address", f.External, (*[]Public)(&doc.Outside.ExternalAddress))
 	o.addrs("--inside", "inside.address", f.Inside, &doc.Inside.Address)
 	if f.Domain != "" {
 		doc.PBX.Domain = f.Domain
@@ -90,8 +90,8 @@ func (f *Flags) apply(doc *Document, from *origin, report *Report) {
 		from.fromFlag("admin.socket", "--socket")
 	}
 	if f.Admin != "" {
-		hint, _ := notYet("admin.http")
-		report.fail(Problem{Flag: "--admin", Path: "admin.http", What: "not available in this version", Hint: hint})
+		doc.Admin.HTTP = f.Admin
+		from.fromFlag("admin.http", "--admin")
 	}
 	o.nodes(f.PBX)
 	o.trunks(f.Trunk)
@@ -114,13 +114,21 @@ func (o *overlay) read(flag, path, text string, decode func([]byte) error) bool 
 }
 
 func (o *overlay) addrs(flag, path, text string, into *Addrs) {
+	overlayAddrs[Addr](o, flag, path, text, (*[]Addr)(into))
+}
+
+// overlayAddrs reads addresses with commas between them.
+func overlayAddrs[T any, P interface {
+	*T
+	encoding.TextUnmarshaler
+}](o *overlay, flag, path, text string, into *[]T) {
 	if text == "" {
 		return
 	}
-	var list Addrs
+	var list []T
 	for part := range strings.SplitSeq(text, ",") {
-		var a Addr
-		if !o.read(flag, path, strings.TrimSpace(part), a.UnmarshalText) {
+		var a T
+		if !o.read(flag, path, strings.TrimSpace(part), P(&a).UnmarshalText) {
 			return
 		}
 		list = append(list, a)
@@ -136,7 +144,7 @@ func (o *overlay) nodes(list []string) {
 		if !o.read("--pbx", "pbx.nodes", text, at.UnmarshalText) {
 			continue
 		}
-		if slices.ContainsFunc(o.doc.PBX.Nodes, func(n NodeEntry) bool { return n.Address.AddrPort == at.AddrPort }) {
+		if slices.ContainsFunc(o.doc.PBX.Nodes, func(n NodeEntry) bool { return n.Address.same(at) }) {
 			continue
 		}
 		var n NodeEntry

@@ -149,7 +149,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--trunk", "203.0.113.20"}, `--trunk: trunks: "203.0.113.20" has no name`, "name=address"},
 		{[]string{"--trunk", "=203.0.113.20"}, `--trunk: trunks: "=203.0.113.20" has no name`, "name=address"},
 		{[]string{"--trunk", "a b=203.0.113.20"}, `--trunk: trunks[1].name: "a b" is not a name`, "letters"},
-		{[]string{"--trunk", "a=b"}, `--trunk: trunks: "b" is a name`, "IP address"},
+		{[]string{"--trunk", "a=1b"}, `--trunk: trunks: "1b" is not an IP address`, "IP address"},
 		{[]string{"--internal", "10.0.0.1/8"}, "--internal: internal_ranges: ", "10.0.0.0/8"},
 		{[]string{"--internal", "any"}, "--internal: internal_ranges[0]: any would", "networks"},
 		{[]string{"--rtp-ports", "1"}, "--rtp-ports: media.ports: ", "30000-31000"},
@@ -160,7 +160,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--limit", "INVITE=1/second", "--limit", "INVITE=2/second"}, "--limit: policy.rate_limits: two limits for INVITE", "one of the two"},
 		{[]string{"--limit", "invite=1/second"}, `--limit: policy.rate_limits[0].limits.invite: "invite"`, "INVITE"},
 		{[]string{"--white-list", "x/y"}, "--white-list: policy.white_list: ", "such as"},
-		{[]string{"--admin", "127.0.0.1:8080"}, "--admin: admin.http: not available in this version", "socket"},
+		{[]string{"--admin", "8080"}, `--admin: admin.http: "8080" is not an address and a port`, "127.0.0.1:8080"},
 		{[]string{"--socket", "x.sock"}, "--socket: admin.socket: ", "whole path"},
 	} {
 		base := []string{"--outside", "203.0.113.10", "--inside", "10.0.0.2", "--pbx", "10.0.0.10", "--domain", "example.com",

@@ -14,6 +14,7 @@ type listener struct {
 	transport  nat.Transport
 	bind       netip.AddrPort
 	advertised netip.AddrPort
+	told       string // the name that has the advertised address; "": the address stands
 	path       string // the key of its port
 }
 
@@ -24,9 +25,10 @@ func (l *listener) clashes(o *listener) bool {
 
 // outsideRealm is what is open for one realm outside, whichever it is.
 type outsideRealm struct {
-	realm             nat.Realm
-	ports             Ports
-	address, external Addrs
+	realm    nat.Realm
+	ports    Ports
+	address  Addrs
+	external Publics
 }
 
 func (o *OutsideSection) realms() [2]outsideRealm {
@@ -39,7 +41,7 @@ func (o *OutsideSection) realms() [2]outsideRealm {
 // listeners lists the sockets in a fixed order: side, realm, transport, then family as the addresses stand.
 func listeners(d *Document) []listener {
 	var out []listener
-	add := func(side nat.Side, realm nat.Realm, ports Ports, addrs, external Addrs) {
+	add := func(side nat.Side, realm nat.Realm, ports Ports, addrs Addrs, external Publics) {
 		for transport, port := range []uint16{nat.UDP: ports.UDP, nat.TCP: ports.TCP, nat.TLS: ports.TLS, nat.WSS: ports.WSS} {
 			for _, a := range addrs {
 				if port == 0 || !a.IsValid() {
@@ -47,7 +49,8 @@ func listeners(d *Document) []listener {
 				}
 				l := listener{side: side, realm: realm, transport: nat.Transport(transport), bind: netip.AddrPortFrom(a.Addr, port)}
 				l.advertised = l.bind
-				if e, ok := external.Of(a.Addr); ok {
+				e, name := external.Of(a.Addr)
+				if l.told = name; e.IsValid() {
 					l.advertised = netip.AddrPortFrom(e, port)
 				}
 				l.path = side.String() + "." + realm.String() + "." + l.transport.String()
@@ -108,6 +111,15 @@ func Renumber(live, wanted []nat.Interface) []nat.Interface {
 		}
 		w.ID = next
 		taken[next] = true
+	}
+	return out
+}
+
+// toldNames are the names that have the advertised addresses, in the order of interfaces.
+func toldNames(d *Document) []string {
+	var out []string
+	for _, l := range listeners(d) {
+		out = append(out, l.told)
 	}
 	return out
 }

@@ -9,20 +9,10 @@ import (
 // later holds keys that are settled but not built: pattern of the path, and what to do meanwhile. [] stands for any
 // index, * for any key.
 var later = []struct{ path, hint string }{
-	{"phones.registration.inside", "every REGISTER goes to the PBX: remove the key"},
-	{"phones.registration.reauthenticate", "every REGISTER goes to the PBX: remove the key"},
-	{"phones.registration.grace", "a binding ends when it expires: remove the key"},
-	{"routes", "calls from trunks go to pbx.nodes, calls from the PBX by trunks[].outbound: remove the section"},
-	{"emergency.trunks", "emergency calls take the trunks of any other call: remove the key"},
 	{"outside.trunks.wss", "WebSocket is for phones: remove the key"},
 	{"inside.*.wss", "towards the PBX udp and tcp are available: remove the key"},
 	{"inside.*.tls", "towards the PBX udp and tcp are available: remove the key"},
 	{"inside.open", "only the PBX may send requests from inside: name its addresses in pbx.sources"},
-	{"pbx.credentials", "let the PBX accept calls from inside.address without a challenge"},
-	{"pbx.pace", "remove the key"},
-	{"trunks[].registration", "only trunks identified by address are available: ask the provider for one, or remove the trunk"},
-	{"trunks[].capacity", "limits.calls bounds all calls together"},
-	{"admin.http", "use the admin socket"},
 	{"admin.operators", "changes are made by root or by the user that runs sbc"},
 }
 

@@ -177,7 +177,7 @@ func TestReportTellsFlagsFilesAndLines(t *testing.T) {
 }
 
 func TestReportAsJSON(t *testing.T) {
-	_, report := Parse("f", []byte("outside: { address: 203.0.113.10 }"), parseFlags(t, "--pbx", "x", "--socket", "/s", "--inside", "10.0.0.2"))
+	_, report := Parse("f", []byte("outside: { address: 203.0.113.10 }"), parseFlags(t, "--pbx", "1x", "--socket", "/s", "--inside", "10.0.0.2"))
 	out, err := json.Marshal(report)
 	if err != nil {
 		t.Fatal(err)

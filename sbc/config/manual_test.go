@@ -66,7 +66,7 @@ func TestManualShowsDefaults(t *testing.T) {
 	examples := []string{
 		"outside.address", "outside.external_address", "inside.address", "pbx.domain", "pbx.nodes", "pbx.sources", "trunks",
 		"policy.white_list", "policy.black_list", "policy.feeds", "policy.message_rules", "policy.deny_user_agents", "policy.rate_limits",
-		"policy.calls", "phones.headers", "phones.codes",
+		"policy.calls", "phones.headers", "phones.codes", "routes.inbound", "trunk_groups",
 	}
 	for _, c := range Diff(&Snapshot{doc: Default()}, snap) {
 		shown := false
@@ -81,9 +81,10 @@ func TestManualShowsDefaults(t *testing.T) {
 		shown, def any
 		examples   string
 	}{
-		{&snap.doc.PBX.Nodes[0], &NodeEntry{}, "address"},
+		{&snap.doc.PBX.Nodes[0], &NodeEntry{}, "address group"},
 		{&snap.doc.Trunks[0], &TrunkEntry{}, "name peers sources media_sources numbers headers codes"},
 		{&snap.doc.Trunks[0].Peers[0], &PeerEntry{}, "address"},
+		{&snap.doc.TrunkGroups[0], &GroupEntry{}, "name capacity.calls capacity.calls_per_second"},
 		{&snap.doc.Policy.WhiteList[1], &WhiteEntry{}, "range comment"},
 		{&snap.doc.Policy.BlackList[1], &BlackEntry{}, "range until comment"},
 		{&snap.doc.Policy.DenyUserAgents[0], &AgentEntry{}, "match comment"},

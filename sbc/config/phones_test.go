@@ -18,11 +18,12 @@ func TestPhonesOfASnapshot(t *testing.T) {
 	for file, want := range map[string]Phones{
 		"minimal": {
 			Domains: []string{"example.com", "203.0.113.10"}, Unregistered: "drop", Outside: time.Minute, Contacts: 8, PerSource: 200,
-			Keepalive: 25 * time.Second, Latch: tu.LatchStrict, SRTP: tu.SRTPOptional, RingTimeout: 3 * time.Minute, MaxCall: 12 * time.Hour,
+			Reauthenticate: 10 * time.Minute, Grace: 30 * time.Minute, Keepalive: 25 * time.Second, Latch: tu.LatchStrict, SRTP: tu.SRTPOptional, RingTimeout: 3 * time.Minute, MaxCall: 12 * time.Hour,
 		},
 		"phones": {
 			Domains:      []string{"example.com", "sip.example.com", "old.example.net", "198.51.100.77", "203.0.113.11", "10.1.0.3"},
 			Unregistered: "reject", Outside: 2 * time.Minute, Contacts: 4, PerSource: 1000, Keepalive: 20 * time.Second,
+			Inside: time.Hour, Reauthenticate: 20 * time.Minute, Grace: time.Hour,
 			Latch: tu.LatchDelayed, SRTP: tu.SRTPOptional, DTMF: tu.DTMFInfo, Trusted: []string{"P-Asserted-Identity", "X-Account", "Alert-Info"},
 			MaxCall: 12 * time.Hour,
 		},

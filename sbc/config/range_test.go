@@ -36,7 +36,7 @@ func TestRange(t *testing.T) {
 		{text: "10.0.0.9-fd00::1", bad: "address family", hint: "such as"},
 		{text: "10.0.0.9-", bad: "empty", hint: "IP address"},
 		{text: "-10.0.0.9", bad: "empty", hint: "IP address"},
-		{text: "10.0.0.1-nine", bad: "is a name", hint: "IP address"},
+		{text: "10.0.0.1-nine", bad: "not an IP address", hint: "192.0.2.10"},
 		{text: "my-network", bad: "is a name", hint: "IP address"},
 	})
 }

@@ -43,6 +43,11 @@ var testFiles = sync.OnceValue(func() map[string]testFile {
 		"/etc/ssl/private/tls.key": {err: fs.ErrPermission},
 		"/usr/share/tor/geoip":     {mode: 0o644},
 		"/etc/sbc/blocklist.txt":   {mode: 0o644},
+		"/etc/sbc/itsp.secret":     {data: []byte("s3cret\n"), mode: 0o640},
+		"/etc/sbc/open.secret":     {data: []byte("s3cret\n"), mode: 0o644},
+		"/etc/sbc/two.secret":      {data: []byte("one\ntwo\n"), mode: 0o600},
+		"/etc/sbc/empty.secret":    {data: []byte("\n"), mode: 0o600},
+		"/etc/sbc/root.secret":     {err: fs.ErrPermission},
 	}
 })
 
@@ -85,6 +90,10 @@ func (testDisk) read(path string) ([]byte, fs.FileMode, error) {
 func (d testDisk) probe(path string) error {
 	_, _, err := d.read(path)
 	return err
+}
+
+func (testDisk) environment(name string) string {
+	return map[string]string{"TRUNK_PASSWORD": "of the environment"}[name]
 }
 
 // parseText parses with testFiles for the files that the text names.

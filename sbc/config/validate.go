@@ -32,8 +32,11 @@ func validate(doc *Document, from *origin, report *Report, with disk) {
 	c.phones()
 	c.srtp()
 	c.trunks()
+	c.routes()
+	c.capacities()
 	c.policy()
 	c.files()
+	c.adminHTTP()
 	if report.OK() {
 		c.rooms()
 	}
@@ -94,7 +97,7 @@ func (c *checker) sides() {
 	c.private()
 }
 
-func either(own, whole Addrs) Addrs {
+func either[T ~[]E, E any](own, whole T) T {
 	if len(own) > 0 {
 		return own
 	}
@@ -150,9 +153,18 @@ func (c *checker) onePerFamily(path string, list Addrs) {
 }
 
 // external checks what peers are told.
-func (c *checker) external(path string, list, bound Addrs) {
-	for i, a := range list {
-		at := index(path, i)
+func (c *checker) external(path string, list Publics, bound Addrs) {
+	var literal Addrs
+	named := ""
+	for i, p := range list {
+		at, a := index(path, i), p.Addr
+		if literal = append(literal, a); p.Name != "" {
+			if named != "" {
+				c.fail(at, "keep one; a name may have an address of each family", "%s is a second name, beside %s", p.Name, named)
+			}
+			named = p.Name
+			continue
+		}
 		switch {
 		case !a.IsValid():
 			c.fail(at, "write an IP address", "the address is empty")
@@ -164,7 +176,7 @@ func (c *checker) external(path string, list, bound Addrs) {
 			c.warn(at, "right only where the peers are in that network", "%s is a private address", a)
 		}
 	}
-	c.onePerFamily(path, list)
+	c.onePerFamily(path, literal)
 }
 
 func hasFamily(list Addrs, like netip.Addr) bool {
@@ -192,13 +204,15 @@ func (c *checker) sharing(out, in Addrs) {
 // private warns of a private address outside that nobody translates, unless all providers are in private networks too.
 func (c *checker) private() {
 	out := &c.doc.Outside
-	public := func(p PeerEntry) bool { return p.Address.IsValid() && !isPrivate(p.Address.Addr()) }
+	public := func(p PeerEntry) bool {
+		return !p.Address.Name.IsZero() || p.Address.IsValid() && !isPrivate(p.Address.Addr())
+	}
 	reached := func(t TrunkEntry) bool { return slices.ContainsFunc(t.Peers, public) }
 	if len(c.doc.Trunks) > 0 && !slices.ContainsFunc(c.doc.Trunks, reached) {
 		return
 	}
 	for i, a := range out.Address {
-		if a.IsValid() && isPrivate(a.Addr) && !hasFamily(out.ExternalAddress, a.Addr) {
+		if e, name := out.ExternalAddress.Of(a.Addr); a.IsValid() && isPrivate(a.Addr) && !e.IsValid() && name == "" {
 			c.warn(index("outside.address", i), "set outside.external_address (or --external) to the public address of the NAT",
 				"%s is private and no external_address is set: providers and phones would be told an address that they cannot reach", a)
 		}

@@ -112,30 +112,35 @@ func (c *checker) numbers(path string, n *NumbersSection) {
 		path string
 		list []NumberEntry
 	}{{path + ".inbound", n.Inbound}, {path + ".outbound", n.Outbound}} {
-		c.few(d.path, len(d.list))
-		for i := range d.list {
-			at, e := index(d.path, i), &d.list[i]
-			if e.Of == "" {
-				c.fail(at+".of", "write of: called (who is called) or of: calling (who calls)", "missing")
-			}
-			re := e.Match.Regexp()
-			if re == nil {
-				c.fail(at+".match", `write match: '0([1-9][0-9]+)', against the whole number`, "missing")
-				continue
-			}
-			_, highest := header.Template(e.Replace)
-			switch {
-			case e.Replace == "":
-				c.fail(at+".replace", "write the number that shall stand there: +49$1", "missing: a number cannot be empty")
-			case highest > re.NumSubexp():
-				c.fail(at+".replace", "put parentheses around what it stands for", "$%d: match has no such group", highest)
-			}
+		c.numberRules(d.path, d.list)
+	}
+}
+
+// numberRules checks the rules on numbers of one direction.
+func (c *checker) numberRules(path string, list []NumberEntry) {
+	c.few(path, len(list))
+	for i := range list {
+		at, e := index(path, i), &list[i]
+		if e.Of == "" {
+			c.fail(at+".of", "write of: called (who is called) or of: calling (who calls)", "missing")
+		}
+		re := e.Match.Regexp()
+		if re == nil {
+			c.fail(at+".match", `write match: '0([1-9][0-9]+)', against the whole number`, "missing")
+			continue
+		}
+		_, highest := header.Template(e.Replace)
+		switch {
+		case e.Replace == "":
+			c.fail(at+".replace", "write the number that shall stand there: +49$1", "missing: a number cannot be empty")
+		case highest > re.NumSubexp():
+			c.fail(at+".replace", "put parentheses around what it stands for", "$%d: match has no such group", highest)
 		}
 	}
 }
 
 // identity checks how a trunk is told who calls.
-func (c *checker) identity(path string, id *IdentitySection) {
+func (c *checker) identity(path string, id *IdentitySection, registers bool) {
 	for _, k := range []struct {
 		path, value string
 		forms       bool
@@ -143,13 +148,16 @@ func (c *checker) identity(path string, id *IdentitySection) {
 		form, _ := identityForm(k.value)
 		const name = "or a name: sip:+4930123@example.com, \"Example <sip:+4930123@example.com>\""
 		switch {
+		case k.value == wordAccount && registers:
+		case k.value == wordAccount:
+			c.fail(k.path, "write the account as a name, such as sip:account@sip.example.net; the word is for mode: register", "the trunk has no account")
 		case form > tu.IdentityFixed && !k.forms:
-			c.fail(k.path, "write pass, remove, "+name, "%s is a form of identity.asserted", k.value)
+			c.fail(k.path, "write pass, remove, account, "+name, "%s is a form of identity.asserted", k.value)
 		case form == tu.IdentityFixed && header.FitValue("From", k.value):
 		case form == tu.IdentityFixed, form == tu.IdentityPass && k.value != "pass":
-			hint := "write pass, remove, " + name
+			hint := "write pass, remove, account, " + name
 			if k.forms {
-				hint = "write pass, remove, p-asserted, p-preferred, remote-party-id, " + name
+				hint = "write pass, remove, account, p-asserted, p-preferred, remote-party-id, " + name
 			}
 			c.fail(k.path, hint, "%q is neither a word of this key nor a name", k.value)
 		}

@@ -32,15 +32,16 @@ func (c *checker) pbx() {
 		}
 		c.words(at+".realms", n.Realms, true)
 		for _, realm := range n.Realms {
-			c.reachable(at, nat.Inside, realm, n.Transport, n.Address.Addr())
+			c.reachable(at, nat.Inside, realm, n.Transport, n.Address)
 		}
 		for _, other := range p.Nodes[:i] {
-			if other.Address.AddrPort == n.Address.AddrPort {
+			if other.Address.same(n.Address) {
 				c.fail(at+".address", "keep one of the two", "%s is named twice", n.Address)
 			}
 		}
 	}
 	c.noAny("pbx.sources", p.Sources, "anyone could call out")
+	c.credentials("pbx.credentials", &p.Credentials, p.Domain)
 	c.probe("pbx.health.interval", p.Health.Interval)
 	c.attempt("pbx.attempt_timeout", p.AttemptTimeout)
 	c.sessions("pbx.session_timer", p.SessionTimer)
@@ -55,8 +56,10 @@ func isLiteral(host string) bool {
 // target checks the address of a peer system.
 func (c *checker) target(path string, e Endpoint) bool {
 	switch {
+	case !e.Name.IsZero():
+		return true
 	case !e.IsValid():
-		c.fail(path, `write address: "192.0.2.20:5060"`, "missing")
+		c.fail(path, `write address: "192.0.2.20:5060", or a name`, "missing")
 		return false
 	case e.Addr().IsUnspecified() || e.Addr().IsMulticast() || e.Addr() == broadcast.Addr:
 		c.fail(path, "write the address of one machine", "%s is not the address of a machine", e.Addr())
@@ -73,17 +76,18 @@ func (c *checker) target(path string, e Endpoint) bool {
 
 // reachable checks that a realm has a listener of the peer's family and transport: requests to the peer leave by it, or
 // from its address, and our Contact names it.
-func (c *checker) reachable(path string, side nat.Side, realm, transport string, peer netip.Addr) {
+func (c *checker) reachable(path string, side nat.Side, realm, transport string, e Endpoint) {
+	peer, named := e.Addr(), !e.Name.IsZero()
 	family := "IPv4"
 	if peer.Is6() {
 		family = "IPv6"
 	}
 	at := ".address"
 	for _, l := range listeners(c.doc) {
-		if l.side != side || l.realm.String() != realm || l.bind.Addr().Is4() != peer.Is4() {
+		if l.side != side || l.realm.String() != realm || !named && l.bind.Addr().Is4() != peer.Is4() {
 			continue
 		}
-		if l.transport.String() == transport {
+		if l.transport.String() == transport || e.Name.Any {
 			return
 		}
 		at = ".transport"
@@ -92,11 +96,15 @@ func (c *checker) reachable(path string, side nat.Side, realm, transport string,
 	if !c.doc.addressed(side) || c.unread(key) || c.unread(side.String()+".address") || c.unread(path+".transport") {
 		return // said already
 	}
+	if named {
+		c.fail(path+at, "give "+key+" a "+transport+" port", "%s has no %s listener, by which %s could be reached", key, transport, e)
+		return
+	}
 	c.fail(path+at, "give "+key+" a "+transport+" port and an "+family+" address", "%s has no %s listener with an %s address, by which %s could be reached",
 		key, transport, family, peer)
 }
 
-func (c *checker) noAny(path string, list Ranges, harm string) {
+func (c *checker) noAny(path string, list Sources, harm string) {
 	for i, r := range list {
 		if slices.ContainsFunc(r.Prefixes(), isFamily) {
 			c.fail(index(path, i), "name the addresses", "every address of a family: %s", harm)
@@ -143,7 +151,10 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 	case !nameRE.MatchString(t.Name):
 		c.fail(path+".name", "use letters, digits, dot, dash and underscore, at most 64", "%q is not a name", t.Name)
 	}
-	if len(t.Peers) == 0 {
+	c.registration(path, t)
+	c.trunkCredentials(path, t)
+	c.trunkTLS(path, t)
+	if len(t.Peers) == 0 && !t.registers() {
 		c.fail(path+".peers", `write peers: [ { address: "203.0.113.20:5060" } ]`, "no peer")
 	}
 	for j, p := range t.Peers {
@@ -152,12 +163,12 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 		if !c.target(at, p.Address) {
 			continue
 		}
-		c.reachable(peer, nat.Outside, "trunks", p.Transport, p.Address.Addr())
-		if e := t.ExternalAddress; e.IsValid() && e.Is4() != p.Address.Addr().Is4() {
+		c.reachable(peer, nat.Outside, "trunks", p.Transport, p.Address)
+		if e := t.ExternalAddress; e.IsValid() && p.Address.IsValid() && e.Is4() != p.Address.Addr().Is4() {
 			c.warn(at, "give the trunk one family", "%s has not the family of the trunk's external_address", p.Address)
 		}
 		for _, other := range t.Peers[:j] {
-			if other.Address.AddrPort == p.Address.AddrPort {
+			if other.Address.same(p.Address) {
 				c.fail(at, "keep one of the two", "%s is named twice", p.Address)
 			}
 		}
@@ -172,15 +183,17 @@ func (c *checker) trunk(path string, t *TrunkEntry) {
 	c.codecs(path+".codecs", t.Codecs)
 	c.headers(path+".headers", &t.Headers)
 	c.numbers(path+".numbers", &t.Numbers)
-	c.identity(path+".identity", &t.Identity)
+	c.identity(path+".identity", &t.Identity, t.registers())
 	c.codes(path+".codes", &t.Codes)
+	c.manners(path, t)
+	c.presets(path, t)
 }
 
-func one(a Addr) Addrs {
-	if !a.IsValid() {
+func one(a Public) Publics {
+	if a.IsZero() {
 		return nil
 	}
-	return Addrs{a}
+	return Publics{a}
 }
 
 // owned is a range that tells a trunk.
@@ -191,10 +204,21 @@ type owned struct {
 
 // sharedSources warns of trunks that share a source: it always counts as the first one's. In one sweep over the sorted
 // ranges each is compared with the furthest-reaching ones before it, of two different trunks: if it meets any range of
-// another trunk, it meets one of those. Where many trunks share one place not every pair is named.
+// another trunk, it meets one of those. Where many trunks share one place not every pair is named. Those that something tells
+// apart do not count.
 func (c *checker) sharedSources() {
+	said := map[int]bool{}
+	for _, transport := range [...]string{"udp", "tcp", "tls"} {
+		c.sharedBy(transport, said)
+	}
+}
+
+func (c *checker) sharedBy(transport string, said map[int]bool) {
 	var all []owned
 	for i := range c.doc.Trunks {
+		if t := &c.doc.Trunks[i]; t.told() || !t.speaks(transport) {
+			continue
+		}
 		for _, r := range effectiveSources(&c.doc.Trunks[i]) {
 			if r.first.IsValid() {
 				all = append(all, owned{r, i})
@@ -202,7 +226,6 @@ func (c *checker) sharedSources() {
 		}
 	}
 	slices.SortStableFunc(all, func(a, b owned) int { return a.first.Compare(b.first) })
-	said := map[int]bool{}
 	var far, next *owned // far reaches furthest, next furthest among those of other trunks
 	for i := range all {
 		at := &all[i]
@@ -231,17 +254,18 @@ func (c *checker) shared(a, b *owned, said map[int]bool) {
 		return
 	}
 	said[a.trunk] = true
-	c.warn(index("trunks", a.trunk), "calls from there are taken for the first trunk in the file that names them",
+	c.warn(index("trunks", a.trunk), "write inbound: { match: '+4930555.*' } at one of the two, with the numbers that are called by it; else calls from there are "+
+		"taken for the first trunk in the file",
 		"source %s is one of trunk %q too", a.Range, c.doc.Trunks[b.trunk].Name)
 }
 
-// effectiveSources is who may call in: the sources, by default the peers.
+// effectiveSources is who may call in: the sources, by default the peers. What names lead to comes later.
 func effectiveSources(t *TrunkEntry) Ranges {
 	if len(t.Sources) > 0 {
-		return t.Sources
+		return t.Sources.ranges()
 	}
 	var out Ranges
-	for _, p := range t.Peers {
+	for _, p := range t.places() {
 		if p.Address.IsValid() {
 			out = append(out, RangeOf(p.Address.Addr()))
 		}

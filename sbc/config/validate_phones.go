@@ -34,6 +34,7 @@ func (c *checker) phones() {
 	p := &c.doc.Phones
 	c.domains("phones.domains", p.Domains)
 	c.span("phones.registration.outside", p.Registration.Outside, shortestExpiry, longestExpiry, "0 for as long as the PBX says")
+	c.throttling(&p.Registration)
 	c.span("phones.keepalive.interval", p.Keepalive.Interval, shortestPing, longestPing, "0 for none")
 	c.trusted("phones.trusted_headers", p.TrustedHeaders)
 	c.origins("phones.origins", p.Origins)

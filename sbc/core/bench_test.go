@@ -56,10 +56,13 @@ func (b noAssembly) New(time.Time, tu.Seed, tu.UserID, *tu.Arrived) (tu.User, An
 func (noAssembly) Taker(*tu.Arrived) (tu.UserID, bool)   { return 0, false }
 func (noAssembly) Route(time.Time, tu.Route) tu.Routed   { return tu.Routed{} }
 func (noAssembly) Registered(time.Time, tu.Registration) {}
-func (noAssembly) Lease(time.Time, tu.UserID, *tu.Send) (tu.Failed, bool) {
+func (noAssembly) Lease(time.Time, tu.UserID, tu.Send) (tu.Failed, bool) {
 	return tu.Failed{}, true
 }
 func (noAssembly) Unlease(tu.UserID, tu.Ref)                        {}
+func (noAssembly) UnleaseAll(tu.UserID)                             {}
+func (noAssembly) Attempted(time.Time, tu.UserID, tu.Ref, int)      {}
+func (noAssembly) Occupy(time.Time, tu.UserID, tu.Occupy)           {}
 func (noAssembly) Health(time.Time, tu.Health)                      {}
 func (noAssembly) Note(time.Time, tu.Note)                          {}
 func (noAssembly) Challenged(time.Time, *message.Message, nat.Flow) {}

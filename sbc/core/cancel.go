@@ -10,6 +10,9 @@ import (
 // cancel gives an INVITE of a user up. The table makes the CANCEL of the INVITE, which has passed the leak guard; the
 // Reason is the other leg's word, and passes it here.
 func (c *Core) cancel(now time.Time, u *user, a tu.Cancel) {
+	if a.Quiet { // "no 1xx within attempt_timeout"
+		c.cfg.Assembly.Attempted(now, u.id, a.Ref, 0)
+	}
 	why := ""
 	if a.Reason != "" {
 		m := message.Message{Method: "CANCEL", Headers: []message.Header{{Name: "Reason", Value: a.Reason}}}

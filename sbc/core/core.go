@@ -83,9 +83,16 @@ type Assembly interface {
 	Registered(now time.Time, r tu.Registration)
 	// Lease takes a place for an INVITE that begins a leg towards a peer system, before it leaves. Where there is none it
 	// reports false, and the user is told of the failure.
-	Lease(now time.Time, id tu.UserID, a *tu.Send) (failed tu.Failed, ok bool)
-	// Unlease gives the place of such an INVITE back: it has a final answer that is no 2xx, or gets none.
+	Lease(now time.Time, id tu.UserID, a tu.Send) (failed tu.Failed, ok bool)
+	// Attempted hears what becomes of such an INVITE: the code of each response, 0 where nobody answered in time.
+	Attempted(now time.Time, id tu.UserID, ref tu.Ref, code int)
+	// Unlease gives the place of such an INVITE back: it has a final answer that is no 2xx, or gets none, and the user has done
+	// what follows; or its leg is over.
 	Unlease(id tu.UserID, ref tu.Ref)
+	// UnleaseAll gives all places of a user back: its record is written.
+	UnleaseAll(id tu.UserID)
+	// Occupy takes a place for a leg that has taken another one's.
+	Occupy(now time.Time, id tu.UserID, a tu.Occupy)
 	// Note takes evidence for `sbc why`.
 	Note(now time.Time, n tu.Note)
 	// Record takes a call's CDR.
@@ -107,6 +114,7 @@ type Config struct {
 	Media    Media
 	Leaks    LeakGuard
 	Live     Live
+	Ways     Ways // nil: every node lives
 	Now      func() time.Time
 	Key      [16]byte // of this process: seeds and branches are a function of it
 	Tags     *tu.TagKey
@@ -182,6 +190,7 @@ type user struct {
 	index    int // in the deadline heap, -1: not in it
 	dialogs  []dialogKey
 	streams  []media.ID
+	ways     []way  // requests within dialogs that have no final answer
 	round    uint64 // of settle, in which turns is counted
 	turns    int
 	recorded bool // its CDR is written
@@ -203,6 +212,8 @@ type dialogState struct {
 	user   tu.UserID
 	seq    uint32 // highest CSeq sent
 	target message.URI
+	remote string         // the peer's tag, once a request within the dialog was sent
+	vain   netip.AddrPort // the next hop that was asked in vain last
 }
 
 type streamOwner struct {
@@ -213,6 +224,7 @@ type streamOwner struct {
 type queued struct {
 	user tu.UserID
 	ev   tu.Event
+	over tu.Ref // the INVITE whose place is given back behind the event; 0: none
 }
 
 // New makes a core. It starts nothing.

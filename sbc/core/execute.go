@@ -19,7 +19,7 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 	case tu.Send:
 		c.send(now, u, a)
 	case tu.SendAck:
-		c.sendAck(a)
+		c.sendAck(now, a)
 	case tu.Cancel:
 		c.cancel(now, u, a)
 	case tu.OpenDialog:
@@ -43,6 +43,10 @@ func (c *Core) execute(now time.Time, u *user, a tu.Action) {
 		c.record(u, a)
 	case tu.Health:
 		c.cfg.Assembly.Health(now, a)
+	case tu.Occupy:
+		c.cfg.Assembly.Occupy(now, u.id, a)
+	case tu.Vacate:
+		c.cfg.Assembly.Unlease(u.id, a.Ref)
 	case tu.Registration:
 		c.cfg.Assembly.Registered(now, a)
 	case tu.Note:

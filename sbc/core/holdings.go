@@ -165,6 +165,7 @@ func (c *Core) record(u *user, a tu.Record) {
 			a.CDR.Media = append(a.CDR.Media, Figures(&legs, of))
 		}
 	}
+	c.cfg.Assembly.UnleaseAll(u.id)
 	c.cfg.Assembly.Record(a.CDR)
 	u.recorded = true
 }

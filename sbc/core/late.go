@@ -16,18 +16,24 @@ import (
 // hangUpLate ends a dialog that a late 2xx made after its user had gone: "If the UAC … receives a 2xx, it sends an ACK
 // and then a BYE" (RFC 3261 §9.1, §13.2.2.4). What it needs stands in the response.
 func (c *Core) hangUpLate(now time.Time, e *transaction.Effect) {
-	peer, here, _ := c.cfg.Assembly.Identify(e.Flow)
+	peer, here, side := c.cfg.Assembly.Identify(e.Flow)
 	ack := c.lateRequest(e.Msg, here, "ACK")
 	to := lateHop(ack, e.Flow, peer)
 	c.write(ack, to)
-	if e.Repeat {
-		return // its BYE is on the way
+	if e.Repeat || c.goesOn(e.Msg, side) {
+		return // its BYE is on the way, or none is wanted
 	}
 	effects, err := c.table.Send(now, 0, 0, c.lateRequest(e.Msg, here, "BYE"), to, c.effects) // nobody waits for the answer
 	c.effects = effects
 	if err != nil {
 		c.cfg.Log.Warn("a late answer could not be hung up", zap.Error(err), zap.Stringer("src", e.Flow.Remote))
 	}
+}
+
+// goesOn reports whether a late 2xx is that of a re-INVITE which was given up, in a dialog that still stands.
+func (c *Core) goesOn(ok *message.Message, side nat.Side) bool {
+	d := c.dialogs[dialogKey{side: side, callID: ok.CallID, local: ok.From.Tag}]
+	return d != nil && d.remote != "" && d.remote == ok.To.Tag
 }
 
 // lateRequest is a request within the dialog of a 2xx (RFC 3261 §12.1.2: the routes in reverse, the Contact as target).

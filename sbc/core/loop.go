@@ -178,7 +178,7 @@ func (c *Core) call(now time.Time, f func(now time.Time)) {
 
 func (c *Core) unreachable(now time.Time, to nat.Flow) {
 	c.contain("an error of the network could not be handled", 0, func() {
-		c.effects = c.table.Unreachable(now, to, c.effects)
+		c.unreached(now, to)
 	})
 	c.settle(now)
 }
@@ -244,6 +244,9 @@ func (c *Core) settle(now time.Time) {
 		for i := range events {
 			if u := c.users[events[i].user]; u != nil {
 				c.step(now, u, events[i].ev)
+			}
+			if ref := events[i].over; ref != 0 {
+				c.contain("a place could not be given back", events[i].user, func() { c.cfg.Assembly.Unlease(events[i].user, ref) })
 			}
 		}
 		clear(events)

@@ -36,23 +36,31 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 	case transaction.NotAcked:
 		c.tell(user, tu.NotAcked{Tx: tx})
 	case transaction.Provisional, transaction.Response:
+		c.heard(now, e)
+		if e.Msg.Method == "INVITE" {
+			c.cfg.Assembly.Attempted(now, user, tu.Ref(e.Ref), e.Msg.Status)
+		}
 		if e.Msg.Status == 100 {
 			c.tell(user, tu.Trying{Ref: tu.Ref(e.Ref)})
 			return
-		}
-		if e.Msg.Status >= 300 && e.Msg.Method == "INVITE" {
-			c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
 		}
 		if e.Msg.Status == 401 || e.Msg.Status == 407 {
 			c.cfg.Assembly.Challenged(now, e.Msg, e.Flow)
 		}
 		c.tell(user, tu.Answered{Ref: tu.Ref(e.Ref), Msg: e.Msg, Flow: e.Flow})
+		if e.Msg.Status >= 300 && e.Msg.Method == "INVITE" {
+			c.release(user, tu.Ref(e.Ref))
+		}
 	case transaction.Timeout:
-		c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
-		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout})
+		if c.askAgain(now, e) {
+			return
+		}
+		c.unanswered(now, user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout})
 	case transaction.Failed:
-		c.cfg.Assembly.Unlease(user, tu.Ref(e.Ref))
-		c.tell(user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
+		if c.askAgain(now, e) {
+			return
+		}
+		c.unanswered(now, user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
 	case transaction.LateAnswer:
 		c.hangUpLate(now, e)
 	case transaction.Full:
@@ -65,6 +73,21 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 func (c *Core) tell(id tu.UserID, ev tu.Event) {
 	if id != 0 {
 		c.events = append(c.events, queued{user: id, ev: ev})
+	}
+}
+
+// unanswered tells a user of a request that gets no answer.
+func (c *Core) unanswered(now time.Time, id tu.UserID, f tu.Failed) {
+	c.cfg.Assembly.Attempted(now, id, f.Ref, 0)
+	c.tell(id, f)
+	c.release(id, f.Ref)
+}
+
+// release gives the place of an INVITE back once the user has heard the event that was told last: where it asks again, at the same
+// hop, the place is its own meanwhile.
+func (c *Core) release(id tu.UserID, ref tu.Ref) {
+	if id != 0 {
+		c.events[len(c.events)-1].over = ref
 	}
 }
 

@@ -70,6 +70,7 @@ type rig struct {
 	registrations []tu.Registration
 	full          bool // no lease is to be had
 	leases        map[lease]int
+	heard         []string // of INVITEs, and of what got no answer
 
 	challenges []string
 	joined     [][2]tu.UserID

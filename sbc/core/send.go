@@ -23,7 +23,7 @@ func (c *Core) transmit(now time.Time, to nat.Flow, b []byte) {
 	}
 	c.gauges.SendErrors.Add(1)
 	if errors.Is(err, ErrGone) {
-		c.effects = c.table.Unreachable(now, to, c.effects)
+		c.unreached(now, to)
 	}
 }
 
@@ -85,9 +85,15 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	if a.Hop.Target != nil {
 		a.Msg.URI = target // a phone's own Contact, which may well bear an address that the PBX's network has, too
 	}
+	wanted := a
+	a.Msg, a.Hop = c.detour(now, a.Msg, a.Hop)
+	if !c.leaves(now, u.id, &a) {
+		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 503, Why: reason.NoCapacity})
+		return
+	}
 	begins := a.Msg.Method == "INVITE" && a.Msg.To.Tag == ""
 	if begins {
-		if failed, ok := c.cfg.Assembly.Lease(now, u.id, &a); !ok {
+		if failed, ok := c.cfg.Assembly.Lease(now, u.id, a); !ok {
 			c.tell(u.id, failed)
 			return
 		}
@@ -100,6 +106,7 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	}
 	switch {
 	case err == nil:
+		c.left(now, u, wanted, a.Hop.Flow.Remote, false)
 	case errors.Is(err, transaction.ErrFull):
 		c.gauges.Overload.Add(1)
 		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 503, Why: reason.Overload})
@@ -110,8 +117,9 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 }
 
 // sendAck sends the ACK for a 2xx outside any transaction.
-func (c *Core) sendAck(a tu.SendAck) {
+func (c *Core) sendAck(now time.Time, a tu.SendAck) {
 	c.guardLeaks(a.Hop.Peer.Side, a.Msg, a.Hide)
+	a.Msg, a.Hop = c.detour(now, a.Msg, a.Hop)
 	a.Msg.Via = []message.Via{c.via(a.Hop.Here)}
 	c.write(a.Msg, a.Hop.Flow)
 }
@@ -161,6 +169,6 @@ func (c *Core) sequence(side nat.Side, m *message.Message) {
 	}
 	d.seq = max(d.seq, m.CSeq)
 	if m.To.Tag != "" {
-		d.target = m.URI
+		d.target, d.remote = m.URI, m.To.Tag
 	}
 }

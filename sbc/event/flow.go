@@ -20,8 +20,7 @@ func (l *leg) mayAsk(ev tu.Arrived) bool {
 		return true
 	}
 	// The same peer system: another proxy of the provider, another node of the PBX.
-	return peer != nil && peer.Side == l.hop.Peer.Side && peer.Kind == l.hop.Peer.Kind &&
-		(peer.Kind == tu.KindNode || peer.Name == l.hop.Peer.Name)
+	return peer != nil && peer.SpeaksFor(l.hop.Peer)
 }
 
 // boundTo reports whether the leg's address-of-record has a binding on the flow of a peer.

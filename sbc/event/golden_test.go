@@ -110,6 +110,7 @@ func (p *player) event(line string) []tu.Action {
 	switch f[0] {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
+		trusts(p.hop[subscriber].Peer, w)
 		return nil
 	case "again": // another subscription of the same phone
 		next := p.next
@@ -194,6 +195,7 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	if code, err := strconv.Atoi(what); err == nil {
 		ev := p.response(p.client(w, l), code, tag)
 		adorn(ev.Msg, w)
+		asks(ev.Msg, w["ask"])
 		if w["at"] != "" {
 			ev.Flow.Remote = netip.MustParseAddrPort(w["at"])
 			p.flows[ev.Flow] = true
@@ -229,6 +231,7 @@ func (p *player) routed(names []string, w words) tu.Routed {
 		if w["patient"] != "" {
 			h.Peer.AttemptTimeout = 0
 		}
+		trusts(h.Peer, w)
 		ev.Hops = append(ev.Hops, h)
 	}
 	return ev
@@ -345,7 +348,7 @@ func (p *player) details(m *message.Message) string {
 		if h.Name == "Allow" && h.Value == header.Methods {
 			h.Value = "ours"
 		}
-		fmt.Fprintf(&b, " %s:%s", h.Name, h.Value)
+		fmt.Fprintf(&b, " %s:%s", h.Name, passwordText(h, m))
 	}
 	if len(m.Body) > 0 {
 		fmt.Fprintf(&b, " %q", m.Body)

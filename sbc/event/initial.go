@@ -169,13 +169,15 @@ func (s *Subscription) seen(now time.Time, near int, m, req *message.Message) *m
 // account at the PBX, nor the PBX one that the challenge of a phone or provider would be good for.
 func (s *Subscription) challengeStays(near int, method string, code int) tu.Note {
 	from := s.legs[1-near].hop
-	text := "the trunk challenges subscriptions of the PBX; let the provider accept them from our address without a password"
+	text := s.unanswered("the trunk", "trunks[].credentials or .registration",
+		"the trunk challenges subscriptions of the PBX; set trunks[].credentials, or let the provider accept them from our address without a password")
 	switch from.Peer.Kind {
 	case tu.KindPhone:
 		text = "the phone challenges " + method + " of the PBX; switch its authentication off in the phone"
 	case tu.KindNode:
 		from = s.legs[near].hop
-		text = "the PBX challenges subscriptions of this trunk; let it accept them from our inside trunks address without a password"
+		text = s.unanswered("the PBX", "pbx.credentials",
+			"the PBX challenges subscriptions of this trunk; set pbx.credentials, or let it accept them from our inside trunks address without a password")
 	case tu.KindTrunk:
 	}
 	return tu.Note{

@@ -21,7 +21,9 @@ type game struct {
 }
 
 func newGame(t tester, pick func(n int) int) *game {
-	return &game{stage: newStage(t, []string{"phone1", "tls1", "stranger1", "node1", "pbx1", "itsp1"}[pick(6)]), pick: pick}
+	g := &game{stage: newStage(t, []string{"phone1", "tls1", "stranger1", "node1", "pbx1", "itsp1"}[pick(6)]), pick: pick}
+	g.trusted(g.hop[subscriber].Peer)
+	return g
 }
 
 // move lets something happen. It reports false when there is nothing left that could.
@@ -92,7 +94,9 @@ func (g *game) plan() tu.Routed {
 	}
 	var ev tu.Routed
 	for _, name := range names[:min(len(names), g.pick(4))] {
-		ev.Hops = append(ev.Hops, stageHop(name))
+		h := stageHop(name)
+		g.trusted(h.Peer)
+		ev.Hops = append(ev.Hops, h)
 	}
 	if len(ev.Hops) == 0 {
 		ev.Code, ev.Why = []int{404, 480, 503, 0}[g.pick(4)], reason.NoRoute
@@ -123,6 +127,7 @@ func (g *game) respond() {
 	codes := []int{200, 200, 200, 200, 202, 180, 302, 401, 403, 404, 407, 408, 423, 481, 482, 489, 500, 503, 603}
 	ev := g.response(x, codes[g.pick(len(codes))], "xyz"[g.pick(3):][:1])
 	adorn(ev.Msg, []words{{}, {}, {}, {"Expires": "none"}, {"Expires": "0"}, {"Contact": "none"}, {"text": "hi"}, {"tagless": "1"}}[g.pick(8)])
+	g.challenges(ev.Msg)
 	if ev.Msg.To.Tag == "" && x.msg.To.Tag != "" {
 		ev.Msg.To.Tag = x.msg.To.Tag
 	}

@@ -178,6 +178,7 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = b.tag
+	hop.Peer.Preload(m)
 	named(&m.To.URI, hop)
 	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := s.legs[subscriber].hop.Peer; p.Token != "" {

@@ -247,6 +247,7 @@ func (s *stage) responded(a tu.Respond) {
 		s.t.Errorf("a challenge reaches a %s", s.hop[x.leg].Peer.Kind)
 	}
 	x.final = m.Status
+	s.secret(m, nil)
 	if x.leg == subscriber && x.msg.To.Tag == "" && m.Status < 300 {
 		s.tag = m.To.Tag
 	}
@@ -298,11 +299,12 @@ func (s *stage) sent(a tu.Send) {
 	if _, ok := m.Get("Contact"); !ok {
 		s.t.Errorf("%s without Contact", m.Method)
 	}
+	s.secret(m, a.Hop.Peer)
 	if a.Hide == nil {
 		s.t.Errorf("a request without what it must not show")
 	}
 	if x.leg == subscriber {
-		if s.over {
+		if s.over && !s.challenged() {
 			s.t.Errorf("a NOTIFY after the last one")
 		}
 		state, _, _ := stateOf(m)

@@ -83,8 +83,9 @@ type Subscription struct {
 	relays  []relay
 	own     []tu.Ref // requests of our own that are not answered
 	lastRef tu.Ref
-	forged  int // requests with a phone's ids from elsewhere
-	unread  int // bodies that were left out
+	creds   *credentials // nil: no peer that was asked has an account
+	forged  int          // requests with a phone's ids from elsewhere
+	unread  int          // bodies that were left out
 
 	sure certain
 }
@@ -112,10 +113,15 @@ func (s *Subscription) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Act
 	s.sure = certain{
 		phase: s.phase, over: s.over, made: [2]bool{s.legs[subscriber].opened, s.legs[notifier].made},
 	}
-	return s.maybeEnd(s.handle(now, ev, do))
+	return s.authorize(len(do), s.maybeEnd(s.handle(now, ev, do)))
 }
 
 func (s *Subscription) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
+	if s.creds != nil {
+		if do, taken := s.challengeHeard(ev, do); taken {
+			return do
+		}
+	}
 	switch ev := ev.(type) {
 	case tu.Arrived:
 		if ev.Msg.To.Tag != "" && s.phase != unborn {

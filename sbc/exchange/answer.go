@@ -21,9 +21,14 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 	}
 	a.done = true
 	e.legs[asked].brought.Notice(m, ev.Flow.Remote.Addr())
+	if do, again := e.answersChallenge(a, m, do); again {
+		return e.provisional(a.ref, do) // the hop lives
+	}
 	switch {
 	case m.Status == 503 && a == e.current():
 		return e.nextHop(now, 503, reason.NoCapacity, do)
+	case a == e.current() && len(e.attempts) < len(e.hops) && e.legs[asked].hop.Peer.Elsewhere(m.Status):
+		return e.nextHop(now, m.Status, "", do)
 	case m.Status == 503:
 		if !e.open() {
 			return e.exhausted(503, reason.NoCapacity, do)
@@ -34,7 +39,7 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		// §8.2.2.2). That one's answer is the true one.
 		return do
 	default:
-		e.legs[asked].hop = e.hops[a.ref-1]
+		e.legs[asked].hop = e.hops[a.at]
 		return e.pass(now, m, do)
 	}
 }
@@ -105,14 +110,16 @@ func (e *Exchange) lastHand(to int, in, out *message.Message) {
 // at the PBX, nor the PBX one that the challenge of a provider or phone would be good for.
 func (e *Exchange) challenged(code int, do []tu.Action) []tu.Action {
 	from, answer := e.legs[asked].hop, 503
-	text := "the trunk challenges requests of the PBX; let the provider accept them from our address without a password"
+	text := e.unanswered("the trunk", "trunks[].credentials or .registration",
+		"the trunk challenges requests of the PBX; set trunks[].credentials, or let the provider accept them from our address without a password")
 	switch {
 	case e.legs[asked].phone():
 		text = "the phone challenges requests of the PBX; switch their authentication off in the phone"
 		answer = 480 // 503 would speak for all phones
 	case from.Peer.Kind == tu.KindNode:
 		from = e.legs[asker].hop
-		text = "the PBX challenges requests of this trunk; let it accept them from our inside trunks address without a password"
+		text = e.unanswered("the PBX", "pbx.credentials",
+			"the PBX challenges requests of this trunk; set pbx.credentials, or let it accept them from our inside trunks address without a password")
 	}
 	do = append(do, tu.Note{
 		Source: from.Flow.Remote, Side: from.Peer.Side, Realm: from.Peer.Realm, Method: e.req.Method, Code: code,

@@ -3,6 +3,7 @@ package exchange
 import (
 	"time"
 
+	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -12,8 +13,12 @@ import (
 // attempt is the request as it went to one hop: same Call-ID, tag and CSeq as the others, another branch. No attempt can
 // be called back: only INVITE has a CANCEL.
 type attempt struct {
-	ref  tu.Ref
-	done bool // it has its final answer, or never gets one
+	ref    tu.Ref
+	at     int // of the hops
+	sent   *message.Message
+	done   bool           // it has its final answer, or never gets one
+	tries  int            // challenges that were answered
+	client *digest.Client // nil: there was none
 }
 
 // patience is the least that a hop is given to say something. One that lives owes a 100 or its final answer by then: "an
@@ -66,9 +71,9 @@ func (e *Exchange) nextHop(now time.Time, code int, why reason.Reason, do []tu.A
 	if at+1 < len(e.hops) && hop.Peer.AttemptTimeout > 0 {
 		e.attemptAt = now.Add(max(hop.Peer.AttemptTimeout, patience))
 	}
-	ref := tu.Ref(at + 1)
-	e.attempts = append(e.attempts, attempt{ref: ref})
-	return append(do, tu.Send{Ref: ref, Msg: e.outgoing(hop), Hop: hop, Hide: &e.legs[asker].brought})
+	a := attempt{ref: e.newRef(), at: at, sent: e.outgoing(hop)}
+	e.attempts = append(e.attempts, a)
+	return append(do, tu.Send{Ref: a.ref, Msg: a.sent, Hop: hop, Hide: &e.legs[asker].brought})
 }
 
 // outgoing writes the request for a hop.
@@ -81,6 +86,7 @@ func (e *Exchange) outgoing(hop tu.Hop) *message.Message {
 		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = e.from
+	hop.Peer.Preload(m)
 	named(&m.To.URI, hop)
 	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := e.legs[asker].hop.Peer; p.Token != "" {

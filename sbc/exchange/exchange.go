@@ -70,6 +70,8 @@ type Exchange struct {
 	hops         []tu.Hop
 	attempts     []attempt
 	attemptAt    time.Time // when the current hop has been silent for too long
+	lastRef      tu.Ref
+	why          error // why the last challenge has no answer; nil: the peer has no account
 
 	sure phase // before the Step at hand: the actions of one that panics do not run
 }

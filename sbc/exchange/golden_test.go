@@ -123,6 +123,7 @@ func (p *player) event(line string) []tu.Action {
 		code, _ := strconv.Atoi(plain[0])
 		ev := p.response(ref, code)
 		adorn(ev.Msg, w)
+		asks(ev.Msg, w["ask"])
 		return p.step(ev)
 	case "routed":
 		return p.step(p.routed(plain, w))
@@ -164,6 +165,7 @@ func (p *player) routed(names []string, w words) tu.Routed {
 		if w["patient"] != "" {
 			h.Peer.AttemptTimeout = 0
 		}
+		trusts(h.Peer, w)
 		ev.Hops = append(ev.Hops, h)
 	}
 	return ev
@@ -270,7 +272,7 @@ func (p *player) details(m *message.Message) string {
 		if h.Name == "Allow" && h.Value == header.Methods {
 			h.Value = "ours"
 		}
-		fmt.Fprintf(&b, " %s:%s", h.Name, h.Value)
+		fmt.Fprintf(&b, " %s:%s", h.Name, passwordText(h, m))
 	}
 	if len(m.Body) > 0 {
 		fmt.Fprintf(&b, " %q", m.Body)

@@ -80,7 +80,9 @@ func (g *game) plan() tu.Routed {
 	}
 	var ev tu.Routed
 	for _, name := range names[:g.pick(3)] {
-		ev.Hops = append(ev.Hops, stageHop(name))
+		h := stageHop(name)
+		trusts(h.Peer, []words{{}, {"account": "itsp"}, {"account": "itsp,home", "routes": "sip:edge.example.net;lr"}}[g.pick(3)])
+		ev.Hops = append(ev.Hops, h)
 	}
 	if len(ev.Hops) == 0 {
 		ev.Code, ev.Why = []int{404, 480, 503, 0}[g.pick(4)], reason.NoRoute
@@ -97,6 +99,7 @@ func (g *game) answer() {
 	codes := []int{100, 180, 200, 202, 302, 401, 404, 407, 408, 480, 481, 482, 486, 489, 500, 503, 503, 603}
 	ev := g.response(ref, codes[g.pick(len(codes))])
 	adorn(ev.Msg, []words{{}, {"text": "hi"}, {"sdp": "1"}, {"text": "v=", "type": "application/sdp"}, {"Contact": "*"}}[g.pick(5)])
+	g.challenges(ev.Msg)
 	g.step(ev)
 }
 

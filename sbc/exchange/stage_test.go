@@ -143,6 +143,7 @@ func (s *stage) take(do []tu.Action) {
 			}
 			s.clients = append(s.clients, &client{msg: a.Msg, hop: a.Hop})
 			s.wire(a.Msg, a.Hop.Peer.Side, a.Hide)
+			s.secret(a.Msg, a.Hop.Peer)
 			if a.Hide == nil {
 				s.t.Errorf("a request without what it must not show")
 			}
@@ -184,6 +185,7 @@ func (s *stage) responded(a tu.Respond) {
 		s.t.Errorf("a challenge reaches the provider")
 	}
 	s.final[a.Tx] = m.Status
+	s.secret(m, nil)
 	s.wire(m, a.Side, a.Hide)
 }
 

@@ -19,6 +19,9 @@ import (
 // leak guard looks at.
 func Finish(from, to *tu.Peer, in, out *message.Message) {
 	unreferred(to, out)
+	if to != nil && to.Manners.Lacks != 0 {
+		unasked(to.Manners.Lacks, out)
+	}
 	var inbound, outbound *tu.Rules
 	if from != nil && in != nil {
 		inbound = from.Rules
@@ -44,6 +47,25 @@ func unreferred(to *tu.Peer, out *message.Message) {
 	}
 }
 
+// unasked takes methods and option tags out of what a peer is told that it may use, where it had better not. What a message requires
+// stays: it is nothing without.
+func unasked(lacks tu.Lacks, out *message.Message) {
+	kept := out.Headers[:0]
+	for _, h := range out.Headers {
+		stays := true
+		switch h.Name {
+		case "Allow":
+			h.Value, stays = filter(h.Value, func(m string) bool { return !lacks.Method(m) })
+		case "Supported":
+			h.Value, stays = filter(h.Value, func(tag string) bool { return !lacks.Option(strings.ToLower(tag)) })
+		}
+		if stays {
+			kept = append(kept, h)
+		}
+	}
+	out.Headers = kept
+}
+
 // none changes nothing.
 var none tu.Rules
 
@@ -59,6 +81,7 @@ func finishing(inbound, outbound *tu.Rules, hide bool, in, out *message.Message)
 	f.numbers(inbound.NumbersIn)
 	f.told(&inbound.Naming)
 	f.numbers(outbound.NumbersOut)
+	f.form(outbound.Form)
 	if hide {
 		f.hide()
 	}

@@ -43,14 +43,13 @@ func (f *finish) tell(id *tu.Naming) {
 		switch id.From {
 		case tu.IdentityRemove:
 			hideFrom(m)
-		case tu.IdentityFixed:
-			if !nobody(m.From.URI.Host) { // who hides stays hidden
-				m.From.Display, m.From.URI = id.FromFixed.Display, id.FromFixed.URI
-			}
-		case tu.IdentityPass, tu.IdentityAsserted, tu.IdentityPreferred, tu.IdentityRemote:
+		case tu.IdentityPass, tu.IdentityFixed, tu.IdentityAsserted, tu.IdentityPreferred, tu.IdentityRemote:
 		}
 	}
-	f.assert(id)
+	f.assert(id)                                                            // of the caller's own From
+	if f.fresh && id.From == tu.IdentityFixed && !nobody(m.From.URI.Host) { // who hides stays hidden
+		m.From.Display, m.From.URI = id.FromFixed.Display, id.FromFixed.URI
+	}
 	if id.STIR == tu.IdentityRemove {
 		m.Remove("Identity")
 	}

@@ -23,6 +23,8 @@ func TestIdentity(t *testing.T) {
 		{what: "nothing said, nothing changed", in: asked1 + "P-Asserted-Identity: <sip:1@x>\nPrivacy: id\nIdentity: e", want: asked1 + "P-Asserted-Identity: <sip:1@x>\nPrivacy: id\nIdentity: e"},
 		{what: "fixed names", rules: fixed, in: asked1 + "P-Asserted-Identity: <sip:204@x>\nRemote-Party-ID: <sip:204@x>\nContact: <sip:204@h>",
 			want: "INVITE sip:030123@203.0.113.20\nFrom: \"Example\" <sip:+4930555@gw.example>\nTo: <sip:030123@203.0.113.20>\nContact: <sip:+4930555@h>\nP-Asserted-Identity: <sip:+4930555@gw.example>"},
+		{what: "the account in From, the caller asserted", rules: naming(tu.Naming{From: tu.IdentityFixed, FromFixed: name("<sip:account@gw.example>"), Asserted: tu.IdentityAsserted}),
+			in: asked1, want: "INVITE sip:030123@203.0.113.20\nFrom: <sip:account@gw.example>\nTo: <sip:030123@203.0.113.20>\nP-Asserted-Identity: \"Anna\" <sip:204@example.com>"},
 		{what: "who hides stays hidden", rules: fixed, in: hidden + "Privacy: id", want: hidden + "Privacy: id\nP-Asserted-Identity: <sip:+4930555@gw.example>"},
 		{what: "a fixed name stands in a re-INVITE only where there was one", rules: fixed, in: "INVITE sip:1@x\nTo: <sip:2@x>;tag=t",
 			want: "INVITE sip:1@x\nFrom: <sip:204@example.com>\nTo: <sip:2@x>"},

@@ -22,14 +22,31 @@ func namesCaller(name string) bool {
 
 // numbers rewrites the numbers of a message. Called: Request-URI and To; calling: From and the callers' fields.
 func (f *finish) numbers(list []tu.Number) {
-	if len(list) == 0 {
+	if len(list) > 0 {
+		f.parties(func(called bool, u *message.URI) bool { return renumber(list, called, u) })
+	}
+}
+
+// form gives the numbers of a message the form that the receiver wants. A name stays a name.
+func (f *finish) form(shape func(message.URI) (message.URI, bool)) {
+	if shape == nil {
 		return
 	}
+	f.parties(func(_ bool, u *message.URI) (changed bool) {
+		if !nobody(u.Host) {
+			*u, changed = shape(*u)
+		}
+		return changed
+	})
+}
+
+// parties hands out who is called and who calls, of a message whose names may change, and those who are named besides.
+func (f *finish) parties(edit func(called bool, u *message.URI) (changed bool)) {
 	m := f.out
 	if f.fresh {
-		renumber(list, true, &m.URI)
-		renumber(list, true, &m.To.URI)
-		renumber(list, false, &m.From.URI)
+		edit(true, &m.URI)
+		edit(true, &m.To.URI)
+		edit(false, &m.From.URI)
 	}
 	for i := range m.Headers {
 		h := &m.Headers[i]
@@ -42,7 +59,7 @@ func (f *finish) numbers(list []tu.Number) {
 		}
 		changed := false
 		for j := range names {
-			changed = renumber(list, false, &names[j].URI) || changed
+			changed = edit(false, &names[j].URI) || changed
 		}
 		if changed {
 			h.Value = joined(names)

@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -15,7 +16,7 @@ import (
 func (r *Register) accepted(now time.Time, ev tu.Answered, do []tu.Action) []tu.Action {
 	l := listing{m: ev.Msg}
 	l.read()
-	node := r.hops[ev.Ref-1].ID
+	hop := &r.hops[ev.Ref-1]
 	code, text := 0, ""
 	switch {
 	case r.wish.star:
@@ -26,7 +27,7 @@ func (r *Register) accepted(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 	default:
 		for i := range r.wish.list {
 			if a := &r.wish.list[i]; !a.yields {
-				if c, t := r.bind(now, a, l.granted(a), node); c != 0 {
+				if c, t := r.bind(now, a, l.granted(a, r.set.asks(a)), hop); c != 0 {
 					code, text = c, t
 				}
 			}
@@ -68,7 +69,7 @@ func (l *listing) find(token string) *message.NameAddr {
 // granted is the PBX's expiry for a Contact, in seconds: that of its entry, else of the header field, else as asked. "The
 // 200 (OK) response … MUST contain Contact header field values enumerating all current bindings … each … expires" (RFC 3261
 // §10.3 step 8); a PBX that says less is believed to have done what it was asked.
-func (l *listing) granted(a *asked) uint32 {
+func (l *listing) granted(a *asked, wanted uint32) uint32 {
 	if a.removal() {
 		return 0
 	}
@@ -80,12 +81,12 @@ func (l *listing) granted(a *asked) uint32 {
 	if l.expires != "" {
 		return seconds(l.expires)
 	}
-	return a.expires
+	return wanted
 }
 
 // bind writes what became of a Contact. A code says that there is no room: what the phone is told then, and the text for
 // the administrator. The PBX has taken it, and what it sends there meets an unknown token until it forgets.
-func (r *Register) bind(now time.Time, a *asked, granted uint32, node string) (code int, text string) {
+func (r *Register) bind(now time.Time, a *asked, granted uint32, hop *tu.Hop) (code int, text string) {
 	book := r.set.Book
 	e := book.tokens[a.token] // it may be another one now than when the request arrived
 	switch {
@@ -101,7 +102,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, node string) (c
 	case e == nil:
 		if code, text = r.full(1, 1, 1); code == 0 {
 			book.yield(r.aor, r.set.Limits.contacts())
-			book.insert(&entry{b: r.binding(now, a, granted, node, nil), order: r.order, ids: r.names, index: -1})
+			book.insert(&entry{b: r.binding(now, a, granted, hop, nil), order: r.order, ids: r.names, index: -1})
 		}
 		return code, text
 	case !r.stale(e):
@@ -110,8 +111,9 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, node string) (c
 				return code, text
 			}
 		}
-		e.order, e.ids = r.order, r.names
-		book.swap(e, r.binding(now, a, granted, node, e.b))
+		e.order, e.ids, e.owed = r.order, r.names, false
+		e.free()
+		book.swap(e, r.binding(now, a, granted, hop, e.b))
 	}
 	return 0, ""
 }
@@ -142,11 +144,11 @@ func (r *Register) unbind(e *entry) {
 }
 
 // binding is the new state of a Contact; old is what it replaces, or nil.
-func (r *Register) binding(now time.Time, a *asked, granted uint32, node string, old *Binding) *Binding {
+func (r *Register) binding(now time.Time, a *asked, granted uint32, hop *tu.Hop, old *Binding) *Binding {
 	b := &Binding{
-		AoR: r.aor, Token: a.token, Instance: a.instance, CallID: r.msg.CallID, Node: node, Contact: a.contact, Q: a.q,
-		CSeq: r.msg.CSeq, Flow: r.flow, Since: now, Refreshed: now,
-		Expires:    now.Add(r.told(granted)),
+		AoR: r.aor, Token: a.token, Instance: a.instance, CallID: r.msg.CallID, Node: hop.ID, Contact: a.contact, Q: a.q,
+		CSeq: r.msg.CSeq, Flow: r.flow, Since: now, Refreshed: now, Accepted: now, Told: hop.Here.Signal, Passed: 1,
+		Expires:    now.Add(r.set.told(a, granted)),
 		ExpiresPBX: now.Add(time.Duration(granted) * time.Second),
 		NAT:        r.kind, ALG: r.alg,
 	}
@@ -154,21 +156,12 @@ func (r *Register) binding(now time.Time, a *asked, granted uint32, node string,
 	if old == nil {
 		return b
 	}
-	b.Since = old.Since
+	b.Since, b.Local, b.Passed = old.Since, old.Local, old.Passed+1
 	if old.Flow == b.Flow {
 		b.Answered = old.Answered
 	}
 	r.remember(b, old)
 	return b
-}
-
-// told is the expiry that the phone is told for what the PBX granted.
-func (r *Register) told(granted uint32) time.Duration {
-	d := time.Duration(granted) * time.Second
-	if most := r.set.Outside.Truncate(time.Second); most > 0 {
-		d = min(d, most)
-	}
-	return d
 }
 
 // list writes the phone's own Contacts into its 200, as it wrote them.
@@ -224,9 +217,17 @@ func (r *Register) rejected(now time.Time, far *message.Message, do []tu.Action)
 		r.impress()
 		r.set.Book.names.put(r.msg.CallID, r.names)
 		r.set.Decoys.Keep(far)
+		if r.authorised() && !r.said.stale {
+			r.disown()
+		}
 		return r.final(r.relayed(far), do)
 	}
-	do = r.note(far.Status, "", "the PBX's answer to REGISTER of "+r.aor, do)
+	r.disown()
+	text := "the PBX's answer to REGISTER of " + r.aor
+	if far.Status == 423 && r.tooBrief(far) {
+		text = fmt.Sprintf("the PBX wants %d s at least: set phones.registration.inside to that; it is asked for so much from now on", r.set.Book.least)
+	}
+	do = r.note(far.Status, "", text, do)
 	if shown, ok := r.disguised(now, far); ok {
 		far = shown
 	}
@@ -251,6 +252,7 @@ func dropExpires(m *message.Message) { m.Remove("Expires") }
 // final answers the phone and ends.
 func (r *Register) final(m *message.Message, do []tu.Action) []tu.Action {
 	r.phase = ended
+	r.delist()
 	m.To.Tag = r.ids.Tag() // RFC 3261 §8.2.6.2
 	return append(do, tu.Respond{Tx: r.tx, Side: r.side, Msg: m}, tu.End{})
 }
@@ -277,6 +279,13 @@ func (r *Register) retryAfter() message.Header {
 	return message.Header{Name: "Retry-After", Value: strconv.Itoa(int(wait))}
 }
 
+// later refuses for the moment: each phone hears another time.
+func (r *Register) later(ev tu.Routed, do []tu.Action) []tu.Action {
+	do = r.note(orElse(ev.Code, 503), ev.Why, fmt.Sprintf("the PBX comes back, and takes so many a second (pbx.pace): told to come in %d s", ev.Wait), do)
+	wait := message.Header{Name: "Retry-After", Value: strconv.Itoa(ev.Wait)}
+	return r.refuse(orElse(ev.Code, 503), ev.Why, "", do, wait)
+}
+
 const (
 	retryFrom = 10 * time.Second
 	retryTo   = 30 * time.Second
@@ -284,6 +293,7 @@ const (
 
 // exhausted answers when no node does.
 func (r *Register) exhausted(why reason.Reason, do []tu.Action) []tu.Action {
+	r.vouch()
 	return r.refuse(503, why, "", r.note(503, why, "", do))
 }
 

@@ -68,6 +68,22 @@ func BenchmarkRegister(b *testing.B) {
 	}
 }
 
+// BenchmarkLocal is this room's share of a refresh that is answered here.
+func BenchmarkLocal(b *testing.B) {
+	s := throttled(b)
+	p := s.phones["a"]
+	s.enter(p, func(m *message.Message) { m.Headers = usual(p, true).Headers })
+	m := usual(p, true)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.CSeq++
+		if _, _, ok := s.set.Local(s.now, p.flow, m); !ok {
+			b.Fatal("it goes to the PBX")
+		}
+		s.set.Book.Changes()
+	}
+}
+
 // TestRegisterAllocations keeps a refresh from growing unseen.
 func TestRegisterAllocations(t *testing.T) {
 	const most = 48

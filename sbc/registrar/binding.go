@@ -1,6 +1,7 @@
 package registrar
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 
@@ -35,7 +36,13 @@ type Settings struct {
 	Tags   *tu.TagKey
 	Domain string // pbx.domain
 	// Outside is the expiry that a phone is told at most; 0: as the PBX says. A phone behind a NAT registers that often.
-	Outside   time.Duration
+	Outside time.Duration
+	// Inside is the expiry that the PBX is asked for, whatever a phone asks; 0: as the phone says, and no refresh is answered
+	// here. Reauthenticate is for how long at most refreshes are answered here after the PBX has accepted one; 0: never.
+	Inside, Reauthenticate time.Duration
+	// Moves reports whether the PBX must hear of a phone anew: the node that has its binding is gone, or knows us by another
+	// address. Nil: never.
+	Moves     func(*Binding) bool
 	Limits    Limits
 	Internal  nat.Ranges
 	Hop       func(*Binding) tu.Hop // the way to a phone
@@ -59,10 +66,15 @@ type Binding struct {
 	Lost      bool // its connection is gone, or was before a restart
 
 	Since      time.Time // first REGISTER
-	Refreshed  time.Time // last one
+	Refreshed  time.Time // last one, wherever it was answered
 	Expires    time.Time // as the phone was told
 	ExpiresPBX time.Time // as the PBX said
 	Answered   time.Time // last answer to a keepalive; zero: none yet
+	Accepted   time.Time // when the PBX last said so
+
+	Told   netip.AddrPort // our address in the Contact that the node has
+	Local  uint32         // refreshes that were answered here
+	Passed uint32         // REGISTERs that the PBX accepted
 
 	NAT nat.Kind
 	ALG []string // what something on the way edits, a clause each

@@ -29,6 +29,13 @@ type Book struct {
 	impressions memory[[]string] // what first REGISTERs showed of the way, by Call-ID
 	departures  memory[mark]     // tokens that were removed, with the REGISTER that did it
 	names       memory[ids]      // of REGISTERs that were challenged, by Call-ID: their retries have the same
+
+	busy    map[string]int // REGISTERs of an address-of-record with bindings that are on their way to the PBX
+	least   uint32         // seconds that the PBX has asked for by a 423
+	figures Figures
+
+	spare, outside time.Duration // see Hold
+	outage         outage
 }
 
 // seen is an address as an interface sees it.
@@ -43,13 +50,23 @@ type entry struct {
 	order uint64 // of the REGISTER that wrote it
 	ids   ids    // of that one towards the PBX: a refresh has the same
 	index int
+
+	owed   bool      // a REGISTER of this phone went to the PBX, which has accepted none since
+	asking int       // refreshes of this phone that are on their way to the PBX
+	held   bool      // an outage is to blame if its time runs out
+	kept   time.Time // until when it is kept beyond its time; zero: no longer
 }
 
 // ids are those of a REGISTER towards the PBX, and what they are a function of besides its Call-ID.
 type ids struct{ fromTag, who, callID, tag string }
 
-func (e *entry) due() time.Time { return e.b.end() }
-func (e *entry) place() *int    { return &e.index }
+func (e *entry) due() time.Time {
+	if end := e.b.end(); end.After(e.kept) {
+		return end
+	}
+	return e.kept
+}
+func (e *entry) place() *int { return &e.index }
 
 // NewBook makes an empty one.
 func NewBook() *Book {
@@ -121,12 +138,17 @@ func (b *Book) Next() time.Time {
 	return time.Time{}
 }
 
-// Expire drops the bindings whose time is over: what the phone was told, and a little grace.
+// Expire drops the bindings whose time is over: what the phone was told, and a little grace; in an outage more.
 func (b *Book) Expire(now time.Time) {
 	for {
 		e, ok := b.clock.first()
 		if !ok || e.due().After(now) {
 			return
+		}
+		if kept := b.until(now, e); !kept.IsZero() {
+			e.kept = kept
+			b.clock.set(e)
+			continue
 		}
 		b.remove(e)
 	}
@@ -148,19 +170,30 @@ func (b *Book) Lost(f nat.Flow) {
 	}
 }
 
-// Restore takes the bindings of an earlier run; those that have expired, and a second one of a token, are left out. It
-// makes no Changes.
+// Restore takes the bindings of an earlier run; those that have expired, and a second one of a token, are left out. What has
+// expired while no program ran is held, see Hold. It makes no Changes.
 func (b *Book) Restore(list []Binding, now time.Time) {
 	order := func(x, y Binding) int { return x.Since.Compare(y.Since) }
 	for _, x := range slices.SortedStableFunc(slices.Values(list), order) {
-		if x.Token == "" || x.AoR == "" || b.tokens[x.Token] != nil || !x.end().After(now) {
+		if x.Token == "" || x.AoR == "" || b.tokens[x.Token] != nil {
 			continue
 		}
 		kept := x
 		// As moments of this run: the clock may be set while it runs, and wall times would not follow.
 		kept.Expires, kept.ExpiresPBX = now.Add(x.Expires.Sub(now)), now.Add(x.ExpiresPBX.Sub(now))
-		b.restore(&entry{b: &kept, index: -1})
+		if !x.Accepted.IsZero() {
+			kept.Accepted = now.Add(x.Accepted.Sub(now))
+		}
+		e := &entry{b: &kept, index: -1}
+		if !kept.end().After(now) {
+			e.held = true
+			if e.kept = b.until(now, e); e.kept.IsZero() {
+				continue
+			}
+		}
+		b.restore(e)
 	}
+	b.outage.last = now
 }
 
 // insert adds a binding under a new token.

@@ -25,7 +25,7 @@ func consistent(t judge, b *Book) {
 			t.Fatalf("%s lost %v, and on its flow %v", x.Token, x.Lost, !x.Lost)
 		}
 		at[seen{x.Flow.Interface, x.Flow.Remote.Addr()}]++
-		if x.end().Before(b.Next()) {
+		if b.tokens[x.Token].due().Before(b.Next()) {
 			t.Fatalf("%s ends before the Book says", x.Token)
 		}
 		if e := b.tokens[x.Token]; e.index < 0 || b.clock.heap[e.index].x != e || !b.clock.heap[e.index].due.Equal(e.due()) {

@@ -59,18 +59,24 @@ func (r *Register) full(aor, source, all int) (code int, text string) {
 // living is how many bindings of an address-of-record lead somewhere.
 func (b *Book) living(aor string) (n int) {
 	for _, x := range b.aors[aor] {
-		if !x.Lost {
+		if !b.yields(x) {
 			n++
 		}
 	}
 	return n
 }
 
+// yields reports whether a binding gives way to others: its connection is gone, or an outage alone has kept it.
+func (b *Book) yields(x *Binding) bool {
+	_, held := b.Held(x.Token)
+	return x.Lost || held
+}
+
 // yield makes room for one more binding of an address-of-record: those whose connection is gone give way, the oldest first.
 // A phone that reconnects under a new Contact each time would else be refused for its own dead ones.
 func (b *Book) yield(aor string, most int) {
 	for i := 0; len(b.aors[aor]) >= most && i < len(b.aors[aor]); {
-		if x := b.aors[aor][i]; x.Lost {
+		if x := b.aors[aor][i]; b.yields(x) {
 			b.remove(b.tokens[x.Token])
 		} else {
 			i++

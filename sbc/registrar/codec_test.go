@@ -22,6 +22,7 @@ func full(t judge) Binding {
 		Contact: mustNameAddr(t, `"A, B" <sip:204@[2001:db8::1]:5060;transport=tls?x=y>;methods="INVITE, ACK";+sip.instance="<urn:uuid:1>"`),
 		Flow:    nat.Flow{Interface: 65535, Transport: nat.WSS, Remote: netip.MustParseAddrPort("[fe80::1%eth0]:65535"), Conn: 1<<64 - 1},
 		Since:   at, Refreshed: at.Add(1), Expires: at.Add(time.Minute), ExpiresPBX: at.Add(1 << 32 * time.Second), Answered: at.Add(5),
+		Accepted: at.Add(2), Told: netip.MustParseAddrPort("[2001:db8::2]:5060"), Local: 1<<32 - 1, Passed: 7,
 	}
 }
 
@@ -63,7 +64,7 @@ func TestBindingThatCannotBeRead(t *testing.T) {
 	if err := got.UnmarshalBinary(append(raw[:len(raw):len(raw)], 0)); !errors.Is(err, ErrBinding) {
 		t.Errorf("one byte more: %v", err)
 	}
-	raw[0] = 2
+	raw[0] = 3
 	if err := got.UnmarshalBinary(raw); !errors.Is(err, ErrVersion) {
 		t.Errorf("another version: %v", err)
 	}
@@ -77,15 +78,44 @@ func TestBindingOnDiskStays(t *testing.T) {
 	b := Binding{
 		AoR: "204@example.com", Token: "5t4f6e3gyceer690", CallID: "c", UserAgent: "u", Node: "n", Q: "1", CSeq: 7, NAT: nat.KindPort,
 		Contact: mustNameAddr(t, "<sip:204@192.168.1.20>"), Flow: udp("198.51.100.7:40122"), Since: time.Unix(1, 2), ALG: []string{"x"},
+		Accepted: time.Unix(1, 3), Told: insideAt, Local: 300, Passed: 4,
 	}
 	raw, err := b.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = "\x01\x0f204@example.com\x105t4f6e3gyceer690\x00\x01c\x01u\x01n\x16<sip:204@192.168.1.20>\x011\x06\xc63d\x07\xba\x9c\x01\x00\x00\x03\x00\a" +
-		"\x84\xa8\xd6\xb9\a\x00\x00\x00\x00\x01\x01x"
+	const want = "\x02\x0f204@example.com\x105t4f6e3gyceer690\x00\x01c\x01u\x01n\x16<sip:204@192.168.1.20>\x011\x06\xc63d\x07\xba\x9c\x01\x00\x00\x03\x00\a" +
+		"\x84\xa8\xd6\xb9\a\x00\x00\x00\x00\x01\x01x" +
+		"\x86\xa8\xd6\xb9\a\x06\x0a\x00\x00\x02\xc4\x13\xac\x02\x04"
 	if string(raw) != want {
 		t.Errorf("%q", raw)
+	}
+}
+
+// What the first version wrote is read still. When the PBX accepted it is as good as known; what it was told is not.
+func TestABindingOfTheFirstVersion(t *testing.T) {
+	b := full(t)
+	raw, err := b.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := b
+	was.Accepted, was.Told, was.Local, was.Passed = b.Refreshed, netip.AddrPort{}, 0, 0
+	b.Accepted, b.Told, b.Local, b.Passed = time.Time{}, netip.AddrPort{}, 0, 0
+	brief, err := b.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := append([]byte{1}, brief[1:len(brief)-6]...) // without the four fields at its end, empty here
+	var got Binding
+	if err := got.UnmarshalBinary(old); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(was, got, byTime); d != "" {
+		t.Error(d)
+	}
+	if err := got.UnmarshalBinary(append([]byte{1}, raw[1:]...)); !errors.Is(err, ErrBinding) {
+		t.Errorf("a later one under the first one's number: %v", err)
 	}
 }
 
@@ -98,6 +128,7 @@ func FuzzUnmarshalBinding(f *testing.F) {
 	f.Add(raw)
 	f.Add([]byte{})
 	f.Add([]byte{version})
+	f.Add(append([]byte{versionFirst}, raw[1:]...))
 	f.Add([]byte{version, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var got, again Binding

@@ -64,9 +64,6 @@ func (w *wish) read(m *message.Message, room []asked) flaw {
 	if len(contacts) > contactsMost {
 		return "more Contacts than any phone has"
 	}
-	if len(contacts) > contactsMost {
-		return "more Contacts than any phone has"
-	}
 	w.list = room
 	for i := range contacts {
 		a := asked{contact: contacts[i], expires: usual}

@@ -6,7 +6,8 @@
 // token that stands for it in our Contact towards the PBX. A Register is the transaction user of one REGISTER on its way
 // to the PBX and back. The Keeper is the one user that keeps the ways through NATs open.
 //
-// It refuses to check a digest (it passes untouched), to answer a REGISTER in the PBX's place, to change a binding for a
+// It refuses to check a digest (it passes untouched), to answer a REGISTER in the PBX's place unless that is the refresh of
+// what the PBX has granted for longer (local.go: throttling, off unless Settings.Inside is set), to change a binding for a
 // request that the PBX did not accept, however well it is forged, and to show one phone another one's Contacts. It is pure:
 // events in, actions out; now and ids are handed in.
 //

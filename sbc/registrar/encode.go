@@ -3,6 +3,7 @@ package registrar
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -10,8 +11,12 @@ import (
 	"sallyport/sbc/message"
 )
 
-// version leads every encoded binding.
-const version = 1
+// version leads every encoded binding. The first one did not say what the node was told: the phone's next REGISTER goes to the
+// PBX then.
+const (
+	versionFirst = 1
+	version      = 2
+)
 
 // The errors of UnmarshalBinary.
 var (
@@ -50,7 +55,13 @@ func (b *Binding) AppendBinary(out []byte) ([]byte, error) {
 	for _, s := range b.ALG {
 		out = append(binary.AppendUvarint(out, uint64(len(s))), s...)
 	}
-	return out, nil
+	out = binary.AppendVarint(out, nanoseconds(b.Accepted))
+	told, err := b.Told.AppendBinary(room[:0])
+	if err != nil {
+		return nil, err
+	}
+	out = append(binary.AppendUvarint(out, uint64(len(told))), told...)
+	return binary.AppendUvarint(binary.AppendUvarint(out, uint64(b.Local)), uint64(b.Passed)), nil
 }
 
 // nanoseconds since the epoch; 0: no time.
@@ -70,7 +81,7 @@ func bit(on bool) byte {
 
 // UnmarshalBinary reads what MarshalBinary wrote. b is as it was with an error.
 func (b *Binding) UnmarshalBinary(data []byte) error {
-	if len(data) == 0 || data[0] != version {
+	if len(data) == 0 || data[0] != version && data[0] != versionFirst {
 		return ErrVersion
 	}
 	d := decoder{rest: data[1:]}
@@ -93,6 +104,13 @@ func (b *Binding) UnmarshalBinary(data []byte) error {
 	}
 	for range d.number(clausesMost) {
 		x.ALG = append(x.ALG, string(d.bytes()))
+	}
+	if x.Accepted = x.Refreshed; data[0] > versionFirst {
+		x.Accepted = d.time()
+		if err := x.Told.UnmarshalBinary(d.bytes()); err != nil {
+			return ErrBinding
+		}
+		x.Local, x.Passed = uint32(d.number(math.MaxUint32)), uint32(d.number(math.MaxUint32))
 	}
 	var err error
 	if x.Contact, err = message.ParseNameAddr(contact); err != nil || d.bad || len(d.rest) > 0 || x.AoR == "" || x.Token == "" {

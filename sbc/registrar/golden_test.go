@@ -155,6 +155,13 @@ func (p *player) configure(w words) []tu.Action {
 		switch k {
 		case "outside":
 			p.set.Outside, _ = time.ParseDuration(v)
+		case "inside":
+			p.set.Inside, _ = time.ParseDuration(v)
+		case "reauthenticate":
+			p.set.Reauthenticate, _ = time.ParseDuration(v)
+		case "grace":
+			d, _ := time.ParseDuration(v)
+			p.set.Book.Hold(d, p.set.Outside)
 		case "contacts":
 			p.set.Limits.Contacts = w.number(k, 0)
 		case "source":
@@ -211,6 +218,9 @@ func (p *player) phone(x *phone, plain []string, w words) []tu.Action {
 		case k[0] >= 'A' && k[0] <= 'Z':
 			m.Set(k, v)
 		}
+	}
+	if m, ok := p.local(x, m); ok {
+		return []tu.Action{tu.Respond{Tx: tu.TxID(len(p.runs)), Msg: m}}
 	}
 	_, do := p.start(x, m, nil)
 	return do

@@ -249,6 +249,7 @@ func (k *Keeper) answered(now time.Time, ev tu.Answered) {
 	}
 	alg := echo(sent).Compare(echo(ev.Msg))
 	book := k.set.Book
+	book.heard(now)
 	for i := range book.flows[p.flow] {
 		book.Found(book.flows[p.flow][i].Token, alg)
 		book.flows[p.flow][i].Answered = now

@@ -19,6 +19,7 @@ type Outcome struct {
 	Why       reason.Reason
 	Signed    bool // it carried credentials, and the PBX judged them
 	Stale     bool // the PBX found fault with their nonce, not with the password
+	Local     bool // it was a refresh and was answered here
 }
 
 // said is the final answer.

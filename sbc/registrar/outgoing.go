@@ -29,7 +29,8 @@ func (r *Register) outgoing(hop tu.Hop) *message.Message {
 	default:
 		for i := range r.wish.list {
 			if a := &r.wish.list[i]; !a.yields {
-				m.Headers = append(m.Headers, message.Header{Name: "Contact", Value: a.towardsPBX(&hop.Here)})
+				explicit := a.explicit || r.set.Inside > 0 && !a.removal()
+				m.Headers = append(m.Headers, message.Header{Name: "Contact", Value: a.towardsPBX(&hop.Here, explicit, r.set.asks(a))})
 			}
 		}
 	}
@@ -41,18 +42,21 @@ func (r *Register) outgoing(hop tu.Hop) *message.Message {
 	return m
 }
 
-// cleanExpires replaces an Expires that cannot be read by what it is taken for: PBX and gate shall not read it differently.
+// cleanExpires replaces an Expires that cannot be read by what it is taken for: PBX and gate shall not read it differently. A
+// lifetime is the one that the gate asks for.
 func (r *Register) cleanExpires(m *message.Message) {
 	for i := range m.Headers {
 		if h := &m.Headers[i]; h.Name == "Expires" {
-			h.Value = r.wish.expires
+			if h.Value = r.wish.expires; r.set.Inside > 0 && h.Value != "0" {
+				h.Value = strconv.FormatUint(uint64(r.set.asks(&asked{expires: 1})), 10)
+			}
 		}
 	}
 }
 
 // towardsPBX is our Contact in the place of the phone's: its token at our address as the node sees it, with those of the
 // phone's parameters that say what it is and wants.
-func (a *asked) towardsPBX(here *tu.Local) string {
+func (a *asked) towardsPBX(here *tu.Local, explicit bool, expires uint32) string {
 	v := make([]byte, 0, 160)
 	v = append(append(v, "<sip:"...), a.token...)
 	v = append(v, '@')
@@ -69,8 +73,8 @@ func (a *asked) towardsPBX(here *tu.Local) string {
 	if a.q != "" {
 		v = append(append(v, ";q="...), a.q...)
 	}
-	if a.explicit {
-		v = strconv.AppendUint(append(v, ";expires="...), uint64(a.expires), 10)
+	if explicit {
+		v = strconv.AppendUint(append(v, ";expires="...), uint64(expires), 10)
 	}
 	for p := range params(a.contact.Params) {
 		if name, _, _ := strings.Cut(p, "="); passes(name) {

@@ -29,6 +29,9 @@ type Register struct {
 	wish   wish
 	order  uint64 // among all REGISTERs, by arrival
 
+	enlisted bool   // the Book knows that it is on its way
+	mine     *entry // the binding that it refreshes, from where that was made; nil: none
+
 	kind nat.Kind
 	alg  []string
 
@@ -128,6 +131,7 @@ func (r *Register) Abort(_ time.Time, do []tu.Action) []tu.Action {
 		do = append(do, tu.Respond{Tx: r.tx, Side: r.side, Msg: m})
 	}
 	r.phase = ended
+	r.delist()
 	return append(do, tu.End{})
 }
 
@@ -140,8 +144,12 @@ func (r *Register) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Acti
 		r.side = ev.Peer.Side
 	}
 	r.phase = routing
-	r.set.Book.arrived++
-	r.order = r.set.Book.arrived
+	book := r.set.Book
+	book.arrived++
+	r.order = book.arrived
+	if len(book.flows[r.flow]) > 0 {
+		book.heard(now)
+	}
 	r.giveUpAt = now.Add(patience)
 	switch tags := header.Unsupported(m); {
 	case len(tags) > 0:
@@ -157,11 +165,12 @@ func (r *Register) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Acti
 	if f := r.wish.read(m, r.room.asked[:0]); f != "" {
 		return r.malformed(f, do)
 	}
-	r.wish.assign(r.set.Book, r.set.Names, r.aor, m.CallID, r.source)
+	r.wish.assign(book, r.set.Names, r.aor, m.CallID, r.source)
 	if code, text := r.judge(); code != 0 {
 		return r.noCapacity(code, text, do)
 	}
 	r.look()
+	r.enlist()
 	return append(do, tu.Route{Msg: m, Peer: ev.Peer})
 }
 
@@ -174,11 +183,16 @@ func (r *Register) malformed(f flaw, do []tu.Action) []tu.Action {
 // routed takes the plan.
 func (r *Register) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Action {
 	if len(ev.Hops) == 0 {
+		r.vouch()
+		if ev.Wait > 0 {
+			return r.later(ev, do)
+		}
 		return r.refuse(orElse(ev.Code, 503), ev.Why, "", r.note(orElse(ev.Code, 503), ev.Why, "", do))
 	}
 	r.hops = ev.Hops[:min(len(ev.Hops), hopsMost)]
 	r.names = r.identify()
 	r.notice()
+	r.set.Book.figures.Passed++
 	r.phase = asking
 	return r.nextHop(now, do)
 }

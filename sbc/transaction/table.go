@@ -159,6 +159,25 @@ func (t *Table) Unreachable(now time.Time, to nat.Flow, out []Effect) []Effect {
 	return t.leave()
 }
 
+// Abandon says that nobody lives at a flow's address: of the requests on their way there that have had no answer, those that may
+// be asked elsewhere fail. They are named by their user and ref; those of nobody stay.
+func (t *Table) Abandon(now time.Time, to nat.Flow, elsewhere func(user uint64, ref uint32) bool, out []Effect) []Effect {
+	t.enter(now, out)
+	for c := t.unanswered.heads[destinationOf(to)]; c != nil; {
+		next := c.travellers.next
+		if c.user != 0 && elsewhere(c.user, c.ref) {
+			t.heard(c)
+			if c.invite {
+				t.inviteFailed(c)
+			} else {
+				t.otherFailed(c)
+			}
+		}
+		c = next
+	}
+	return t.leave()
+}
+
 // Next is when Tick has something to do; the zero time means never.
 func (t *Table) Next() time.Time {
 	due := t.queue.next()

@@ -23,13 +23,23 @@ type Identity struct {
 // Recogniser tells who a client is by the certificates that it showed, its own first; nil: nobody it knows.
 type Recogniser func(chain []*x509.Certificate) *policy.Peer
 
-// Proves reports whether a chain of certificates, verified up to the roots, is for one of the names; the error says why not.
-// nil roots are the system's.
-func Proves(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, names []string) error {
+// ProvesServer reports whether a chain of certificates that a server has shown, verified up to the roots, is for one of the names;
+// the error says why not. nil roots are the system's.
+func ProvesServer(chain []*x509.Certificate, roots *x509.CertPool, names []string) error {
+	return proves(chain, roots, names, x509.ExtKeyUsageServerAuth)
+}
+
+// ProvesClient is ProvesServer for who has connected. A server that calls shows the certificate that it has as a server: public
+// authorities make no others.
+func ProvesClient(chain []*x509.Certificate, roots *x509.CertPool, names []string) error {
+	return proves(chain, roots, names, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+}
+
+func proves(chain []*x509.Certificate, roots *x509.CertPool, names []string, usages ...x509.ExtKeyUsage) error {
 	if len(chain) == 0 {
 		return errNoCertificate
 	}
-	if err := verify(chain, roots, usage); err != nil {
+	if err := verify(chain, roots, usages...); err != nil {
 		return err
 	}
 	if slices.ContainsFunc(names, func(name string) bool { return certifies(chain[0], name) }) {
@@ -40,12 +50,12 @@ func Proves(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUs
 
 var errNoCertificate = errors.New("it has shown no certificate")
 
-func verify(chain []*x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage) error {
+func verify(chain []*x509.Certificate, roots *x509.CertPool, usages ...x509.ExtKeyUsage) error {
 	between := x509.NewCertPool()
 	for _, c := range chain[1:] {
 		between.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{usage}})
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: usages})
 	return err
 }
 
@@ -103,7 +113,7 @@ func (t *TLS) demands(who *Identity, remote netip.AddrPort) *tls.Config {
 		roots, names := c.RootCAs, who.Names
 		c.InsecureSkipVerify = true // the library would ask for one name, and take wildcards
 		c.VerifyConnection = func(s tls.ConnectionState) error {
-			return Proves(s.PeerCertificates, roots, x509.ExtKeyUsageServerAuth, names)
+			return ProvesServer(s.PeerCertificates, roots, names)
 		}
 	}
 	return c

@@ -113,7 +113,7 @@ func TestClientsKnownByCertificate(t *testing.T) {
 	closed, _ := loadTLS(t, ca, file)
 	itsp := &policy.Peer{Kind: policy.Trunk, Name: "itsp"}
 	who := Recogniser(func(chain []*x509.Certificate) *policy.Peer {
-		if Proves(chain, provider.pool(), x509.ExtKeyUsageClientAuth, []string{"gw.example"}) == nil {
+		if ProvesClient(chain, provider.pool(), []string{"gw.example"}) == nil {
 			return itsp
 		}
 		return nil
@@ -161,14 +161,14 @@ func TestClientsKnownByCertificate(t *testing.T) {
 			})
 		})
 	}
-	if err := Proves(nil, nil, x509.ExtKeyUsageClientAuth, nil); err == nil {
+	if err := ProvesClient(nil, nil, nil); err == nil {
 		t.Error("nothing proves something")
 	}
 	leaf, err := x509.ParseCertificate(provider.pair(t, "a.example", "192.0.2.1").Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = Proves([]*x509.Certificate{leaf}, provider.pool(), x509.ExtKeyUsageClientAuth, []string{"b.example"})
+	err = ProvesClient([]*x509.Certificate{leaf}, provider.pool(), []string{"b.example"})
 	if err == nil || !strings.Contains(err.Error(), "a.example, 192.0.2.1") {
 		t.Errorf("%v", err)
 	}

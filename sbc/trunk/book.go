@@ -6,21 +6,9 @@ import (
 	"slices"
 
 	"sallyport/nat"
+	"sallyport/sbc/route"
 	"sallyport/sbc/tu"
 )
-
-// State is what is known of a peer's address.
-type State uint8
-
-// The states: a peer that never answered is unknown, and used.
-const (
-	Unknown State = iota
-	Up
-	Down
-)
-
-// String is the state's name in `sbc trunks` and `sbc pbx`.
-func (s State) String() string { return [...]string{"unknown", "up", "down"}[s] }
 
 // System is one peer system: a trunk, or the PBX.
 type System struct {
@@ -33,12 +21,18 @@ type System struct {
 	Sources []netip.Prefix
 	// Any is who a source is that no hop names: the system itself.
 	Any *tu.Peer
+	// Numbers and Contact tell it from other trunks that have the same sources: numbers that are called by it, and the user
+	// of our Contact at its registrar.
+	Numbers route.Patterns
+	Contact string
 }
 
 // Hop is one address of a system. Its ID names it in the whole book.
 type Hop struct {
 	tu.Hop
 	Priority, Weight int
+	// Failures in a row make it down, Successes in a row bring it back; 0: the default.
+	Failures, Successes int
 }
 
 // Book is all systems. It belongs to whoever has the core's turn.
@@ -46,7 +40,8 @@ type Book struct {
 	systems []System
 	places  map[place]int // of a system in systems
 	hops    map[string]*record
-	working [tu.KindPhone + 1]int // addresses of a kind that are not down
+	drains  map[drain]bool
+	working [tu.KindPhone + 1]int // addresses of a kind that are neither down nor drained
 	sources [2]directory          // by nat.Side
 }
 
@@ -55,32 +50,20 @@ type place struct {
 	side nat.Side
 }
 
-// record is what is known of a hop.
-type record struct {
-	kind   tu.Kind
-	state  State
-	credit int // of spread
-}
-
 // NewBook makes a book; what is known of an address, and whose turn it is, is taken over from the book before it.
 func NewBook(systems []System, before *Book) *Book {
-	b := &Book{systems: systems, places: map[place]int{}, hops: map[string]*record{}}
+	b := &Book{systems: systems, places: map[place]int{}, hops: map[string]*record{}, drains: map[drain]bool{}}
+	if before != nil {
+		b.drains = before.drains
+	}
 	for i := range systems {
 		s := &systems[i]
 		if _, twice := b.places[place{s.Name, s.Side}]; !twice {
 			b.places[place{s.Name, s.Side}] = i
 		}
 		for _, h := range s.Hops {
-			if b.hops[h.ID] != nil {
-				continue
-			}
-			r := &record{kind: s.Kind}
-			if before != nil && before.hops[h.ID] != nil {
-				r.state, r.credit = before.hops[h.ID].state, before.hops[h.ID].credit
-			}
-			b.hops[h.ID] = r
-			if r.state != Down {
-				b.working[r.kind]++
+			if b.hops[h.ID] == nil {
+				b.addHop(s, &h, before)
 			}
 		}
 	}
@@ -88,6 +71,24 @@ func NewBook(systems []System, before *Book) *Book {
 		b.sources[side] = newDirectory(systems, nat.Side(side))
 	}
 	return b
+}
+
+// addHop takes up an address, with what was known of it.
+func (b *Book) addHop(s *System, h *Hop, before *Book) {
+	r := &record{kind: s.Kind, name: s.Name}
+	if before != nil && before.hops[h.ID] != nil {
+		was := *before.hops[h.ID]
+		r = &was
+	}
+	if r.kind == tu.KindNode {
+		r.name = h.Flow.Remote.String()
+	}
+	r.failures, r.successes = cmp.Or(h.Failures, byDefault), cmp.Or(h.Successes, healDefault)
+	r.drained = b.drains[drain{r.kind, r.name}]
+	b.hops[h.ID] = r
+	if r.usable() {
+		b.working[r.kind]++
+	}
 }
 
 // Identify is the peer behind a source on a side, nil for a stranger. Of several the realm's own counts, then the one
@@ -101,17 +102,18 @@ func (b *Book) Same(side nat.Side, x, y netip.Addr) bool {
 	return b.sources[side].same(x.Unmap().WithZone(""), y.Unmap().WithZone(""))
 }
 
-// Plan is the hops of a system in the order to try: by priority, within it by weight in turn, what is down last but
-// never left out.
+// Plan is the hops of a system in the order to try: what is up or unknown, what is degraded, what is down; each by priority,
+// within it by weight in turn. What is drained is left out, but for the nodes of a PBX of which nothing else is left.
 func (b *Book) Plan(name string, side nat.Side) []tu.Hop {
 	i, known := b.places[place{name, side}]
 	if !known {
 		return nil
 	}
-	order := make([]*Hop, len(b.systems[i].Hops))
-	for j := range order {
-		order[j] = &b.systems[i].Hops[j]
-	}
+	return b.inTurn(b.candidates(&b.systems[i]))
+}
+
+// inTurn puts hops into the order in which they are tried.
+func (b *Book) inTurn(order []*Hop) []tu.Hop {
 	slices.SortStableFunc(order, b.compare)
 	for from := 0; from < len(order); {
 		to := from + 1
@@ -128,16 +130,29 @@ func (b *Book) Plan(name string, side nat.Side) []tu.Hop {
 	return plan
 }
 
-// compare puts what is down last, then goes by priority.
-func (b *Book) compare(x, y *Hop) int {
-	return cmp.Or(cmp.Compare(b.down(x), b.down(y)), cmp.Compare(x.Priority, y.Priority))
+// candidates are the hops that may be tried: those that are drained where no other one is usable, and never those of a trunk.
+func (b *Book) candidates(s *System) []*Hop {
+	order := make([]*Hop, 0, len(s.Hops))
+	usable := false
+	for j := range s.Hops {
+		usable = usable || b.hops[s.Hops[j].ID].usable()
+	}
+	for j := range s.Hops {
+		if r := b.hops[s.Hops[j].ID]; !r.drained || !usable && s.Kind == tu.KindNode {
+			order = append(order, &s.Hops[j])
+		}
+	}
+	return order
 }
 
-func (b *Book) down(h *Hop) int {
-	if b.hops[h.ID].state == Down {
-		return 1
-	}
-	return 0
+// compare goes by health, then by priority.
+func (b *Book) compare(x, y *Hop) int {
+	return cmp.Or(cmp.Compare(b.rank(x), b.rank(y)), cmp.Compare(x.Priority, y.Priority))
+}
+
+// rank is how late a hop is tried for its health.
+func (b *Book) rank(h *Hop) int {
+	return [...]int{Unknown: 0, Up: 0, Degraded: 1, Down: 2, Drained: 3}[b.State(h.ID)]
 }
 
 // spread rotates hops of equal rank so that each comes first as often as its weight says (RFC 2782, in turn instead of
@@ -165,32 +180,14 @@ func rotate(hops []*Hop, i int) {
 	copy(hops, turned)
 }
 
-// Report takes what a probe, or a call, found of an address. It reports whether that is news.
-func (b *Book) Report(id string, s State) (changed bool) {
-	r := b.hops[id]
-	if r == nil || r.state == s {
-		return false
+// Any is who speaks for a system from wherever; nil: there is no system of that name.
+func (b *Book) Any(name string, side nat.Side) *tu.Peer {
+	i, known := b.places[place{name, side}]
+	if !known {
+		return nil
 	}
-	switch {
-	case s == Down:
-		b.working[r.kind]--
-	case r.state == Down:
-		b.working[r.kind]++
-	}
-	r.state, r.credit = s, 0 // a node that comes back has no debts to collect
-	return true
+	return b.systems[i].Any
 }
-
-// State is the health of an address.
-func (b *Book) State(id string) State {
-	if r := b.hops[id]; r != nil {
-		return r.state
-	}
-	return Unknown
-}
-
-// Available reports whether some address of a kind is not down: what an OPTIONS asks.
-func (b *Book) Available(kind tu.Kind) bool { return b.working[kind] > 0 }
 
 // Systems yields the systems in file order.
 func (b *Book) Systems(yield func(*System) bool) {

@@ -39,6 +39,7 @@ func newDirectory(systems []System, side nat.Side) directory {
 			d.add(i, systems[i].Realm, p.Masked(), systems[i].Any)
 		}
 	}
+	d.share(systems)
 	return d
 }
 

@@ -1,6 +1,7 @@
 package trunk
 
 import (
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -16,13 +17,14 @@ type ProbeConfig struct {
 	Interval  time.Duration // 0: never asked, the state stays unknown
 	Failures  int           // misses in a row that make it down
 	Successes int           // answers in a row that make it up again
+	CRLF      bool          // nothing is asked: empty lines keep the way open (RFC 5626 §4.4.1, over UDP as is customary)
 }
 
 // Same reports whether two configurations ask the same thing in the same way: then a reload keeps the probe, with the
 // answers and misses that it has counted. A probe that is replaced at every reload would never come to its third miss.
 func (c *ProbeConfig) Same(o *ProbeConfig) bool {
 	return c.Hop.ID == o.Hop.ID && c.Hop.Flow == o.Hop.Flow && c.Hop.Here == o.Hop.Here &&
-		c.Interval == o.Interval && c.Failures == o.Failures && c.Successes == o.Successes
+		c.CRLF == o.CRLF && c.Interval == o.Interval && c.Failures == o.Failures && c.Successes == o.Successes
 }
 
 // Probe asks one address by OPTIONS, in a rhythm of its own (RFC 3261 §11). It is a tu.User.
@@ -38,7 +40,7 @@ type Probe struct {
 	missed   int
 	answered int
 	state    State
-	said     string // what became of the last question
+	seen     netip.AddrPort // where the last answer shows us
 	retired  bool
 }
 
@@ -70,7 +72,9 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	case tu.Answered:
 		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
 			// "A peer is alive on any final response but 408 and 503."
-			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, answerText(ev.Msg), do)
+			took := max(now.Sub(p.asked), 1)
+			p.seen = sightOf(ev.Msg, &p.cfg.Hop.Here)
+			return p.judge(now, ev.Msg.Status != 408 && ev.Msg.Status != 503, took, answerText(ev.Msg), do)
 		}
 	case tu.Failed:
 		switch {
@@ -79,9 +83,9 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 			// Our own table was full: that says nothing of the peer.
 			return p.rest(now, do)
 		case ev.Code == 503:
-			return p.judge(now, false, unreachable, do)
+			return p.judge(now, false, 0, unreachable, do)
 		default:
-			return p.judge(now, false, noAnswer, do)
+			return p.judge(now, false, 0, noAnswer, do)
 		}
 	}
 	return do
@@ -118,7 +122,10 @@ func (p *Probe) tick(now time.Time, do []tu.Action) []tu.Action {
 		return do
 	case p.ref != 0:
 		// No answer within an interval is a miss: Timer F (32 s) would find a dead node out too late.
-		return p.judge(now, false, noAnswer, do)
+		return p.judge(now, false, 0, noAnswer, do)
+	case p.cfg.CRLF:
+		p.asked = now
+		return p.rest(now, append(do, tu.Ping{Flow: p.cfg.Hop.Flow}))
 	default:
 		return p.ask(now, do)
 	}
@@ -159,14 +166,12 @@ func (p *Probe) rest(now time.Time, do []tu.Action) []tu.Action {
 }
 
 // judge counts answers and misses: failures in a row make down, successes in a row make up. said is what the
-// administrator reads of it.
-func (p *Probe) judge(now time.Time, alive bool, said string, do []tu.Action) []tu.Action {
+// administrator reads of it, took the round trip of an answer.
+func (p *Probe) judge(now time.Time, alive bool, took time.Duration, said string, do []tu.Action) []tu.Action {
 	do = p.rest(now, do)
 	if p.retired {
 		return do
 	}
-	before, heard := p.state, p.said
-	p.said = said
 	if alive {
 		p.missed = 0
 		p.answered++
@@ -174,15 +179,14 @@ func (p *Probe) judge(now time.Time, alive bool, said string, do []tu.Action) []
 			p.state = Up
 		}
 	} else {
-		p.answered = 0
+		p.answered, took, p.seen = 0, 0, netip.AddrPort{}
 		p.missed++
 		// "A peer that never answered is unknown and used": it is asked on, and goes down only from up.
 		if p.state == Up && p.missed >= p.cfg.Failures {
 			p.state = Down
 		}
 	}
-	if p.state != before || p.said != heard {
-		do = append(do, tu.Health{Peer: p.cfg.Hop.ID, Up: p.state == Up, Known: p.state != Unknown, Answer: p.said})
-	}
-	return do
+	return append(do, tu.Health{
+		Peer: p.cfg.Hop.ID, Up: p.state == Up, Known: p.state != Unknown, Answer: said, Alive: alive, Took: took, Seen: p.seen,
+	})
 }

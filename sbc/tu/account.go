@@ -5,7 +5,7 @@ import "slices"
 // Account is who we are to a peer system that asks for a password (RFC 3261 §22). It never changes.
 type Account struct {
 	Username string   // of the digest
-	Password string   // never logged: String hides it
+	Password string   `json:"-"` // never shown: String hides it
 	Realms   []string // whose challenges are answered; none: nobody's
 }
 

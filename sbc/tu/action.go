@@ -2,6 +2,7 @@ package tu
 
 import (
 	"net/netip"
+	"time"
 
 	"sallyport/nat"
 	"sallyport/sbc/message"
@@ -98,13 +99,29 @@ type Release struct{}
 // Record writes the call's one CDR. The executor adds the media figures, so it comes before Release.
 type Record struct{ CDR CDR }
 
-// Health says what a probe found about a peer system. It is sent when that is news.
+// Health says what a probe found about a peer system.
 type Health struct {
 	Peer   string // Hop.ID
 	Up     bool
 	Known  bool   // false: never answered yet
 	Answer string // to the last question: "200 OK", "no answer", "unreachable"; short, the phrase is the peer's
+
+	Alive bool          // the last question was answered
+	Took  time.Duration // after so long
+
+	Seen netip.AddrPort // where the peer sees us; invalid: it does not say
 }
+
+// Occupy takes a place at a peer system for a leg that stands in another one's place now. An INVITE of ours that begins a leg has
+// its place by itself, and so has that of the caller, whose Ref is 0.
+type Occupy struct {
+	Ref Ref    // names the place, as that of an INVITE would
+	Leg string // its Call-ID
+	Hop Hop    // of the leg
+}
+
+// Vacate gives the place of an INVITE, or of Occupy, back, while the call goes on: the leg is over.
+type Vacate struct{ Ref Ref }
 
 // Note leaves evidence on a source that `sbc why` reads back.
 type Note struct {
@@ -140,4 +157,6 @@ func (Release) isAction()     {}
 func (Record) isAction()      {}
 func (Health) isAction()      {}
 func (Note) isAction()        {}
+func (Occupy) isAction()      {}
+func (Vacate) isAction()      {}
 func (End) isAction()         {}

@@ -9,6 +9,7 @@ import (
 // CDR is the one record that a call leaves. Times are wall time; Duration is by the monotonic clock.
 type CDR struct {
 	Call        string        `json:"call"`
+	Version     int           `json:"version,omitempty"` // of this schema, see docs/cdr.md; whoever writes it to a file fills it in
 	Correlation string        `json:"correlation,omitempty"`
 	Direction   string        `json:"direction"` // inbound: provider to PBX; outbound
 	Trunk       string        `json:"trunk,omitempty"`
@@ -19,6 +20,10 @@ type CDR struct {
 	Source      string        `json:"source"`      // transport address of the caller's leg
 	Destination string        `json:"destination"` // transport address of the callee's leg
 	CallIDs     [2]string     `json:"call_ids"`    // caller's leg, callee's leg
+	Transports  [2]string     `json:"transports"`  // of both legs: udp, tcp, tls, wss
+	UserAgents  [2]string     `json:"user_agents"` // what the ends call themselves (User-Agent, Server)
+	FromSent    string        `json:"from_sent"`   // the caller's user as the callee was told, after number rules; empty: nobody was asked
+	ToSent      string        `json:"to_sent"`     // the callee's user as the callee was told
 	Start       time.Time     `json:"start"`
 	Ringing     time.Time     `json:"ringing,omitzero"`
 	Answer      time.Time     `json:"answer,omitzero"`
@@ -26,10 +31,26 @@ type CDR struct {
 	Duration    float64       `json:"duration"` // seconds from answer to end; 0 unanswered
 	Code        int           `json:"code"`     // final SIP code towards the caller
 	Reason      reason.Reason `json:"reason,omitempty"`
-	EndedBy     string        `json:"ended_by"` // caller, callee, sbc
-	Attempts    int           `json:"attempts"` // hops tried
+	EndedBy     string        `json:"ended_by"`        // caller, callee, sbc
+	Cause       string        `json:"cause,omitempty"` // the Reason field (RFC 3326) of the message that ended it, as its sender wrote it
+	Q850        int           `json:"q850,omitempty"`  // the cause of ITU-T Q.850 in it; 0: none
+	PostDial    float64       `json:"post_dial_delay"` // seconds from the INVITE to the first ringing, or to the answer; 0: neither came
+	Attempts    int           `json:"attempts"`        // hops tried
+	Tries       []Try         `json:"tries,omitempty"` // what became of each
 	Transfers   []Transferral `json:"transfers,omitempty"`
 	Media       []StreamStats `json:"media,omitempty"`
+}
+
+// Try is one hop that a call's INVITE went to.
+type Try struct {
+	Peer      string        `json:"peer"`    // trunk, node or phone
+	Address   string        `json:"address"` // transport address
+	Transport string        `json:"transport"`
+	At        time.Time     `json:"at"`
+	Code      int           `json:"code"` // its final answer; 408, 503: what none counts as (RFC 3261 §8.1.3.1); 0: none was waited for
+	Reason    reason.Reason `json:"reason,omitempty"`
+	Took      float64       `json:"took"`             // seconds until then
+	Unsent    bool          `json:"unsent,omitempty"` // there was no place for it (capacity): nothing was sent
 }
 
 // Transferral is one change of a call's ends: a leg whose place was taken.

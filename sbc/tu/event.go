@@ -57,6 +57,7 @@ type Routed struct {
 	Code int           // with an empty plan: the answer
 	Why  reason.Reason // with an empty plan: its reason
 	Peer string        // with an empty plan: who was asked for, if known
+	Wait int           // with an empty plan: seconds after which it may be asked for again; 0: that is not known
 }
 
 // Reserved answers a Reserve action: one entry for each stream that got ports, in order; none if the pool is empty.

@@ -52,7 +52,13 @@ type Peer struct {
 
 	Account *Account // what its challenges are answered with; nil: nothing
 	Routes  []string // the route set of requests outside dialogs (RFC 3608), values of Route fields in order; none: the hop is the way
-	Group   string   // of trunks, or of nodes, that share something; empty: none
+	// ContactUser is the user of our Contact towards it; empty: the number.
+	ContactUser string
+	Group       string // of trunks, or of nodes, that share something; empty: none
+
+	Failover Codes    // final answers after which a call is tried elsewhere, besides 503
+	Manners  Manners  // what it does not take
+	Also     []string // of who a source is: the names of other trunks that it may speak for; a request tells which of them
 
 	// Of a phone alone:
 
@@ -69,6 +75,13 @@ type Peer struct {
 	AttemptTimeout time.Duration // no answer at all within: the next hop
 	RingTimeout    time.Duration // from the first 18x to the final answer
 	TimerC         time.Duration // a provisional answer keeps an INVITE alive so long (RFC 3261 §16.6, over 3 min)
+}
+
+// SpeaksFor reports whether a peer may speak in a dialog with another one: it is of the same system, or of one that has the same
+// source.
+func (p *Peer) SpeaksFor(other *Peer) bool {
+	return p.Side == other.Side && p.Kind == other.Kind &&
+		(p.Kind == KindNode || p.Name == other.Name || slices.Contains(p.Also, other.Name))
 }
 
 // Transfer says what becomes of a REFER (RFC 3515).

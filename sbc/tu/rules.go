@@ -13,8 +13,10 @@ type Rules struct {
 	Outbound []Rule
 
 	NumbersIn, NumbersOut []Number
-	Naming                Naming
-	CodesIn, CodesOut     []Code
+	// Form gives the number of a URI the form that the peer wants, after NumbersOut; ok is false where it stays as it is. Nil: all do.
+	Form              func(u message.URI) (formed message.URI, ok bool) `json:"-"`
+	Naming            Naming
+	CodesIn, CodesOut []Code
 }
 
 // Rule changes one header field. The first match of a rule's conditions lets it act; all rules are tried in order.
