@@ -20,7 +20,7 @@ import (
 // New makes a user for a request outside any dialog, or answers it.
 func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	a.tell(ev)
-	dialled(ev)
+	a.dialled(ev)
 	switch {
 	case ev.Peer == nil:
 		// The guard lets nobody in whom no rule names; what still comes here gets silence.

@@ -98,19 +98,6 @@ func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	return peer, a.world.here(i, f.Remote.Addr(), peer), i.Side
 }
 
-// external is a trunk's own external address.
-func (w *world) external(p *tu.Peer) (none netip.Addr) {
-	if p == nil || p.Kind != tu.KindTrunk {
-		return none
-	}
-	for i := range w.snap.Trunks {
-		if w.snap.Trunks[i].Name == p.Name {
-			return w.snap.Trunks[i].External
-		}
-	}
-	return none
-}
-
 func (a *assembly) realm(f nat.Flow) nat.Realm {
 	if i := a.world.interfaces[f.Interface]; i != nil {
 		return i.Realm

@@ -1,7 +1,6 @@
 package sbc
 
 import (
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -19,7 +18,7 @@ import (
 // knocks. It belongs to whoever has the core's turn.
 type intake struct {
 	all, strangers *policy.Budgets
-	spent          [2]map[string]struct{} // nonces that a request has answered free of charge, the younger half first
+	spent          spentNonces // that requests have answered free of charge
 }
 
 func newIntake(now time.Time, w *world) (t intake, err error) {
@@ -108,24 +107,9 @@ func (a *assembly) answersChallenge(m *message.Message) bool {
 			continue
 		}
 		nonce := nonceOf(h.Value)
-		if _, ours := a.phones.nonces.find(nonce); ours && a.intake.spend(nonce) {
+		if is, ours := a.phones.nonces.find(nonce); ours && a.intake.spent.spend(nonce, is.times) {
 			return true
 		}
 	}
 	return false
-}
-
-// spend uses a nonce up. It reports false for one that was. The older half is forgotten whenever the younger is full, as the
-// nonces themselves are.
-func (t *intake) spend(nonce string) bool {
-	for _, half := range t.spent {
-		if _, was := half[nonce]; was {
-			return false
-		}
-	}
-	if t.spent[0] == nil || len(t.spent[0]) >= noncesMost {
-		t.spent[0], t.spent[1] = map[string]struct{}{}, t.spent[0]
-	}
-	t.spent[0][strings.Clone(nonce)] = struct{}{}
-	return true
 }

@@ -15,21 +15,62 @@ const noncesMost = 8192
 
 // nonces remembers which node issued a nonce: credentials go to that one (nodes of a cluster seldom share them). The
 // older half is forgotten whenever the younger is full.
-type nonces struct{ young, old map[string]netip.AddrPort }
+type nonces struct{ young, old map[string]issue }
 
-func (n *nonces) add(nonce string, node netip.AddrPort) {
-	if n.young == nil || len(n.young) >= noncesMost {
-		n.old, n.young = n.young, make(map[string]netip.AddrPort)
-	}
-	n.young[nonce] = node
+// issue is who has issued a nonce, and how often. Kamailio and OpenSIPS make it of the second and a secret: whoever is challenged in
+// the same second has the same one, and of nodes that share the secret as well.
+type issue struct {
+	nodes []netip.AddrPort // the last one first
+	times int
 }
 
-func (n *nonces) find(nonce string) (netip.AddrPort, bool) {
-	node, ok := n.young[nonce]
-	if !ok {
-		node, ok = n.old[nonce]
+// issuersMost bounds the nodes that are remembered of a nonce.
+const issuersMost = 8
+
+func (n *nonces) add(nonce string, node netip.AddrPort) {
+	is, known := n.find(nonce)
+	if n.young == nil || len(n.young) >= noncesMost {
+		n.old, n.young = n.young, make(map[string]issue)
 	}
-	return node, ok
+	if is.times++; !known || is.nodes[0] != node {
+		nodes := []netip.AddrPort{node}
+		for _, was := range is.nodes {
+			if was != node && len(nodes) < issuersMost {
+				nodes = append(nodes, was)
+			}
+		}
+		is.nodes = nodes
+	}
+	n.young[nonce] = is
+}
+
+func (n *nonces) find(nonce string) (issue, bool) {
+	is, ok := n.young[nonce]
+	if !ok {
+		is, ok = n.old[nonce]
+	}
+	return is, ok
+}
+
+// spentNonces are the nonces that have come back, and how often, the older half forgotten whenever the younger is full, as the
+// nonces themselves.
+type spentNonces struct{ young, old map[string]int }
+
+// spend notes that a nonce has come back. It reports whether that may be the answer to a challenge, of which there are so many as it
+// was issued times, or is another request that makes use of it once more.
+func (n *spentNonces) spend(nonce string, issued int) bool {
+	times, ok := n.young[nonce]
+	if !ok {
+		times = n.old[nonce]
+	}
+	if times >= issued {
+		return false
+	}
+	if n.young == nil || !ok && len(n.young) >= noncesMost {
+		n.old, n.young = n.young, map[string]int{}
+	}
+	n.young[strings.Clone(nonce)] = times + 1
+	return true
 }
 
 // nonceMost is the longest nonce that is remembered; a longer one only costs a challenge more.
@@ -67,7 +108,7 @@ func indexFold(s, sub string) int {
 }
 
 // Challenged remembers which node issued a nonce.
-func (a *assembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
+func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) {
 	i := a.world.interfaces[from.Interface]
 	if i == nil || i.Side != nat.Inside {
 		return
@@ -76,7 +117,9 @@ func (a *assembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
 		if h := &m.Headers[k]; h.Name == "WWW-Authenticate" || h.Name == "Proxy-Authenticate" {
 			if nonce := nonceOf(h.Value); nonce != "" {
 				a.phones.nonces.add(nonce, from.Remote)
-				a.pacing.twice = a.pacing.twice || m.Method == "REGISTER"
+				if m.Method == "REGISTER" {
+					a.pacing.asked = now
+				}
 			}
 		}
 	}
@@ -86,8 +129,8 @@ func (a *assembly) Challenged(_ time.Time, m *message.Message, from nat.Flow) {
 func (a *assembly) issuer(m *message.Message) (netip.AddrPort, bool) {
 	for k := range m.Headers {
 		if h := &m.Headers[k]; h.Name == "Authorization" || h.Name == "Proxy-Authorization" {
-			if node, ok := a.phones.nonces.find(nonceOf(h.Value)); ok {
-				return node, true
+			if is, ok := a.phones.nonces.find(nonceOf(h.Value)); ok {
+				return is.nodes[0], true
 			}
 		}
 	}

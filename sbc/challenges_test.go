@@ -3,6 +3,7 @@ package sbc
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,12 +49,60 @@ func TestNoncesAreBounded(t *testing.T) {
 	node := func(i int) netip.AddrPort { return netip.AddrPortFrom(netip.MustParseAddr("10.0.0.10"), uint16(i)) }
 	for i := range 5 * noncesMost {
 		n.add(fmt.Sprint(i), node(i%1000))
-		if got, ok := n.find(fmt.Sprint(max(0, i-noncesMost+1))); !ok || got != node(max(0, i-noncesMost+1)%1000) {
+		if got, ok := n.find(fmt.Sprint(max(0, i-noncesMost+1))); !ok || got.nodes[0] != node(max(0, i-noncesMost+1)%1000) {
 			t.Fatalf("%d: forgot one of the last %d", i, noncesMost)
 		}
 	}
 	if len(n.young)+len(n.old) > 2*noncesMost {
 		t.Errorf("%d are kept", len(n.young)+len(n.old))
+	}
+}
+
+// TestSharedNonces: a nonce may come back as often as it was issued, whichever half of the memory that is in, and not once more; each
+// node that has issued it is remembered, the last one first.
+func TestSharedNonces(t *testing.T) {
+	one, two := netip.MustParseAddrPort("10.0.0.10:5060"), netip.MustParseAddrPort("10.0.0.11:5060")
+	var n nonces
+	var spent spentNonces
+	spend := func() bool {
+		is, _ := n.find("second")
+		return spent.spend("second", is.times)
+	}
+	fill := func(by string) {
+		for i := range noncesMost {
+			n.add(fmt.Sprint(by, i), one)
+			spent.spend(fmt.Sprint(by, i), 1)
+		}
+	}
+	if spend() {
+		t.Error("a nonce that nobody has issued counts as an answer")
+	}
+	for i, node := range []netip.AddrPort{one, one, two, one} {
+		n.add("second", node)
+		if is, _ := n.find("second"); is.times != i+1 || is.nodes[0] != node {
+			t.Errorf("issued %d times: %+v", i+1, is)
+		}
+	}
+	if is, _ := n.find("second"); !slices.Equal(is.nodes, []netip.AddrPort{one, two}) {
+		t.Errorf("issued by %v", is.nodes)
+	}
+	for i := range 4 {
+		if !spend() {
+			t.Errorf("answer %d counts as another request", i+1)
+		}
+		if i == 1 {
+			fill("a")
+			n.add("second", two)
+		}
+	}
+	if !spend() || spend() {
+		t.Error("issued five times, and not spent as often")
+	}
+	for i := range 3 * issuersMost {
+		n.add("many", netip.AddrPortFrom(one.Addr(), uint16(i)))
+	}
+	if is, _ := n.find("many"); len(is.nodes) != issuersMost || len(spent.young)+len(spent.old) > 2*noncesMost+2 {
+		t.Errorf("%d nodes of a nonce are kept, %d nonces that were spent", len(is.nodes), len(spent.young)+len(spent.old))
 	}
 }
 

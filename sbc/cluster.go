@@ -1,6 +1,8 @@
 package sbc
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +53,7 @@ func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
 	if len(plan) < 2 {
 		return plan
 	}
-	asker, fresh := a.challenger(r.Msg)
+	asker, fresh := a.challenger(r.Msg, plan)
 	if fresh && first(plan, asker) {
 		return plan
 	}
@@ -64,38 +66,40 @@ func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
 	return plan
 }
 
-// challenger is the node that issued the nonce of a request's credentials, if it lives. It is fresh where this is the answer to
-// the challenge; later requests with the same nonce are new ones, that may go elsewhere and be challenged there.
-func (a *assembly) challenger(m *message.Message) (id string, fresh bool) {
+// challenger is the node that issued the nonce of a request's credentials, if it lives; of several that issued the same one, the
+// first of the plan. It is fresh where this is the answer to the challenge; later requests with the same nonce are new ones, that may
+// go elsewhere and be challenged there.
+func (a *assembly) challenger(m *message.Message, plan []tu.Hop) (id string, fresh bool) {
 	for i := range m.Headers {
 		h := &m.Headers[i]
 		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
 			continue
 		}
 		nonce := nonceOf(h.Value)
-		node, known := a.phones.nonces.find(nonce)
-		if id = a.node(node); known && a.book.Lives(id) {
-			return id, a.spent.first(nonce)
+		is, known := a.phones.nonces.find(nonce)
+		if !known {
+			continue
+		}
+		if id = a.foremost(is.nodes, plan); id != "" {
+			return id, a.spent.spend(nonce, is.times)
 		}
 	}
 	return "", false
 }
 
-// spentNonces are the nonces that have come back, the older half forgotten whenever the younger is full, as the nonces themselves.
-type spentNonces struct{ young, old map[string]struct{} }
-
-// first notes a nonce. It reports whether it had not come back before.
-func (n *spentNonces) first(nonce string) bool {
-	for _, half := range []map[string]struct{}{n.young, n.old} {
-		if _, was := half[nonce]; was {
-			return false
+// foremost is the node of those that has the first place in the plan, and lives.
+func (a *assembly) foremost(nodes []netip.AddrPort, plan []tu.Hop) string {
+	for i := range plan {
+		if slices.Contains(nodes, plan[i].Flow.Remote) && a.book.Lives(plan[i].ID) {
+			return plan[i].ID
 		}
 	}
-	if n.young == nil || len(n.young) >= noncesMost {
-		n.old, n.young = n.young, map[string]struct{}{}
+	for _, n := range nodes { // the plan has none of them
+		if id := a.node(n); a.book.Lives(id) {
+			return id
+		}
 	}
-	n.young[strings.Clone(nonce)] = struct{}{}
-	return true
+	return ""
 }
 
 // registers is the way of a REGISTER. A phone stays with the node that has its registration as long as that node is the one that
@@ -106,7 +110,7 @@ func (a *assembly) registers(now time.Time, plan []tu.Hop, r tu.Route, aor strin
 		return a.toPBX(plan)
 	}
 	a.watchNodes(now)
-	if asker, fresh := a.challenger(r.Msg); fresh && first(plan, asker) {
+	if asker, fresh := a.challenger(r.Msg, plan); fresh && first(plan, asker) {
 		a.pay(r.User, asker) // with the request that was challenged
 		return tu.Routed{Hops: plan}
 	}
@@ -136,7 +140,7 @@ func (a *assembly) registers(now time.Time, plan []tu.Hop, r tu.Route, aor strin
 			a.pay(r.User, h.ID)
 		case !a.book.Lives(h.ID) && node != "": // worse than where it is
 		default:
-			if ok, later := a.move(now, h.ID); ok {
+			if ok, later := a.move(now, h.ID, r.Peer.Stranger); ok {
 				kept = append(kept, *h)
 				a.pay(r.User, h.ID)
 			} else if wait == 0 {

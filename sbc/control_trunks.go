@@ -71,18 +71,20 @@ func (c control) Nodes(ctx context.Context) ([]api.Node, error) {
 	var out []api.Node
 	err := c.core.Do(ctx, func(now time.Time) {
 		bindings := c.assembly.phones.byNode()
-		for s := range c.assembly.book.Systems {
-			if s.Kind != tu.KindNode {
-				continue
-			}
-			for _, p := range c.peers(s) {
-				if i := slices.IndexFunc(out, func(n api.Node) bool { return n.Address == p.Address && n.Name == p.Name }); i >= 0 {
+		for s := range c.assembly.book.Nodes {
+			for i, p := range c.peers(s) {
+				id := ""
+				if i < len(s.Hops) { // else it is a name without an address
+					id = s.Hops[i].ID
+				}
+				same := func(n api.Node) bool { return n.Address == p.Address && n.Transport == p.Transport && n.Name == p.Name }
+				if i := slices.IndexFunc(out, same); i >= 0 {
 					out[i].Realms = append(out[i].Realms, s.Realm.String())
 					continue
 				}
 				out = append(out, api.Node{
 					Peer: p, Realms: []string{s.Realm.String()}, Load: c.assembly.load(now, trunk.Key{Of: trunk.OfNode, Name: p.Address}),
-					Drained: c.assembly.drainedBy(tu.KindNode, p.Address), Bindings: bindings[pbxName+" "+p.Address],
+					Drained: c.assembly.drainedBy(tu.KindNode, p.Address), Bindings: bindings[id],
 				})
 			}
 		}

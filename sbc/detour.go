@@ -16,7 +16,7 @@ import (
 // Route takes it off and goes on to the next one (§16.4). So a request whose node is lost goes by another node of its group,
 // always the same one in a dialog; if there is none, past all of them to the far end itself, where that is one of the PBX's
 // addresses. A dialog without a route set ends at the node: it has no other way.
-func (a *assembly) Detour(_ time.Time, m *message.Message, hop tu.Hop, vain netip.AddrPort) (*message.Message, tu.Hop) {
+func (a *assembly) Detour(now time.Time, m *message.Message, hop tu.Hop, vain netip.AddrPort) (*message.Message, tu.Hop) {
 	routes, err := m.NameAddrs("Route")
 	if err != nil || len(routes) == 0 {
 		return m, hop
@@ -24,8 +24,9 @@ func (a *assembly) Detour(_ time.Time, m *message.Message, hop tu.Hop, vain neti
 	if _, loose := routes[0].URI.Param("lr"); !loose {
 		return m, hop // a strict router: the Request-URI is its own (RFC 3261 §12.2.1.1)
 	}
+	a.listen(now) // nobody hears of a node that is found out only when the request leaves
 	at := hop.Flow.Remote
-	sys, lost := a.nodeOf(hop.Peer.Realm, at)
+	sys, lost := a.nodeOf(hop.Peer.Realm, hop.Flow.Transport, at)
 	if lost == nil || at != vain && a.book.Lives(lost.ID) {
 		return m, hop
 	}
@@ -46,25 +47,26 @@ func (a *assembly) Detour(_ time.Time, m *message.Message, hop tu.Hop, vain neti
 	direct := hop
 	direct.Flow = hop.Toward(next)
 	to := direct.Flow.Remote
-	if _, node := a.nodeOf(hop.Peer.Realm, to); to == at || to == vain || node != nil && !a.book.Lives(node.ID) {
+	if _, node := a.nodeOf(hop.Peer.Realm, direct.Flow.Transport, to); to == at || to == vain || node != nil && !a.book.Lives(node.ID) {
 		return m, hop
 	}
 	return withRoutes(m, past), direct
 }
 
-// nodeOf finds the node at an address; nil: none is there.
-func (a *assembly) nodeOf(realm nat.Realm, at netip.AddrPort) (in *trunk.System, node *trunk.Hop) {
-	for s := range a.book.Systems {
-		if s.Kind != tu.KindNode || s.Realm != realm {
+// nodeOf finds the node at an address; nil: none is there. What leaves by a transport that the configuration does not have for it
+// counts by another that it has.
+func (a *assembly) nodeOf(realm nat.Realm, t nat.Transport, at netip.AddrPort) (in *trunk.System, node *trunk.Hop) {
+	for s := range a.book.Nodes {
+		if s.Realm != realm {
 			continue
 		}
 		for i := range s.Hops {
-			if s.Hops[i].Flow.Remote == at {
-				return s, &s.Hops[i]
+			if s.Hops[i].Flow.Remote == at && (node == nil || s.Hops[i].Flow.Transport == t) {
+				in, node = s, &s.Hops[i]
 			}
 		}
 	}
-	return nil, nil
+	return in, node
 }
 
 // rerouted is a copy of a request whose routes by one node lead by another. A node may have more than one, one for each of its

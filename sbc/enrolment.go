@@ -58,7 +58,7 @@ func (e *enrolments) put(snap *config.Snapshot) *config.Snapshot {
 		}
 		with := *r
 		with.Seen, with.Realm = said.Seen, said.Realm
-		if said.State == tu.Registered {
+		if !said.Until.IsZero() { // a refresh that failed takes nothing away while the binding counts
 			with.Hop, with.Routes = said.Hop, said.Routes
 		}
 		trunks[i].Registration = &with
@@ -73,7 +73,7 @@ func (e *enrolments) put(snap *config.Snapshot) *config.Snapshot {
 
 // changes reports whether two states of a registration make two different worlds.
 func changes(a, b *tu.Registration) bool {
-	on := func(r *tu.Registration) bool { return r.State == tu.Registered }
+	on := func(r *tu.Registration) bool { return !r.Until.IsZero() }
 	return a.Seen != b.Seen || a.Realm != b.Realm || on(a) != on(b) || on(b) && (a.Hop != b.Hop || !slices.Equal(a.Routes, b.Routes))
 }
 
@@ -83,6 +83,7 @@ type registering struct {
 	again time.Time // then
 	reg   *trunk.Registration
 	told  []string  // what has been complained of since it was well
+	doubt []string  // what it was told of our address and nobody believes
 	since time.Time // when that began; zero: it is well
 }
 
@@ -106,8 +107,9 @@ func (a *assembly) startRegistrations(now time.Time) {
 		r := a.registering[name]
 		switch {
 		case r != nil && r.user != 0:
-			r.reg.Configure(cfg)
-			a.sbc.core.Tell(r.user, tu.Tick{})
+			if r.reg.Configure(cfg) {
+				a.sbc.core.Tell(r.user, tu.Tick{})
+			}
 			continue
 		case r == nil:
 			r = &registering{}
@@ -131,12 +133,15 @@ const restartEvery = 30 * time.Second
 // unregistered hears that a user is gone, and reports whether it was a registration.
 func (a *assembly) unregistered(id tu.UserID, u tu.User) bool {
 	gone, is := u.(*trunk.Registration)
+	if !is {
+		return false
+	}
 	for _, r := range a.registering {
-		if is && r.user == id && r.reg == gone {
+		if r.user == id && r.reg == gone {
 			r.user, r.again = 0, a.sbc.now().Add(restartEvery)
 		}
 	}
-	return is
+	return true
 }
 
 // resumeRegistrations begins those anew that failed.
@@ -177,7 +182,7 @@ func (a *assembly) Registered(now time.Time, is tu.Registration) {
 		}
 		return
 	}
-	if r == nil {
+	if r == nil || r.user != 0 && !r.reg.Of(&is) { // nobody's, or the one before it that takes its leave
 		return
 	}
 	was, _ := a.sbc.enrolments.of(is.Trunk)
@@ -191,6 +196,11 @@ func (a *assembly) Registered(now time.Time, is tu.Registration) {
 // tellRegistration logs alarm and recovery, once each: not what repeats itself with every attempt.
 func (a *assembly) tellRegistration(now time.Time, r *registering, was, is *tu.Registration) {
 	fields := []zap.Field{zap.String("trunk", is.Trunk), zap.String("node", is.Hop)}
+	if d := is.Doubt; d != "" && len(r.doubt) < toldMost && !slices.Contains(r.doubt, d) {
+		r.doubt = append(r.doubt, d)
+		a.sbc.log.Warn("it says that it sees us as "+d+"; that is not believed\n"+
+			"  hint: if it is right, write it as trunks["+is.Trunk+"].external_address", fields...)
+	}
 	switch is.State {
 	case tu.Registered:
 		switch {
@@ -218,6 +228,7 @@ func (a *assembly) tellRegistration(now time.Time, r *registering, was, is *tu.R
 			text += "; the last one counts until " + is.Until.Local().Format(time.TimeOnly)
 		}
 		a.sbc.log.Warn(text+"; tried again at "+is.Next.Local().Format(time.TimeOnly)+"\n  hint: "+registrationHint(is), fields...)
+	case tu.Unregistered, tu.Registering: // nothing has come of it yet
 	}
 }
 
@@ -248,18 +259,17 @@ func (a *assembly) lostRegistrar(f nat.Flow) {
 
 // registrarAnswers hears that an address answers.
 func (a *assembly) registrarAnswers(hop string) {
-	for _, r := range a.registering {
-		if r.user != 0 && r.reg.Recovered(hop) {
-			a.sbc.core.Tell(r.user, tu.Tick{})
-		}
+	if r := a.registering[a.book.Trunk(hop)]; r != nil && r.user != 0 && r.reg.Recovered(hop) {
+		a.sbc.core.Tell(r.user, tu.Tick{})
 	}
 }
 
 // enrolment is how the administrator is told of it.
 func (s *SBC) enrolment(trunk string) *api.TrunkRegistration {
 	is, _ := s.enrolments.of(trunk)
+	address, transport, _ := strings.Cut(strings.TrimPrefix(is.Hop, trunk+" "), "/")
 	out := &api.TrunkRegistration{
-		State: is.State.String(), Address: strings.TrimPrefix(is.Hop, trunk+" "), Until: is.Until, Next: is.Next, Realm: is.Realm, Routes: is.Routes,
+		State: is.State.String(), Address: address, Transport: transport, Until: is.Until, Next: is.Next, Realm: is.Realm, Routes: is.Routes,
 		Answer: is.Answer, Fails: is.Failed,
 	}
 	if is.Seen.IsValid() {
@@ -273,9 +283,7 @@ func (a *assembly) sighted(h *tu.Health) {
 	if !h.Seen.IsValid() {
 		return
 	}
-	for _, r := range a.registering {
-		if r.user != 0 && r.reg.Sighted(h.Peer, h.Seen) {
-			a.sbc.core.Tell(r.user, tu.Tick{})
-		}
+	if r := a.registering[a.book.Trunk(h.Peer)]; r != nil && r.user != 0 && r.reg.Sighted(h.Peer, h.Seen) {
+		a.sbc.core.Tell(r.user, tu.Tick{})
 	}
 }

@@ -56,7 +56,6 @@ type office struct {
 	used      map[string]int              // nonces, and their highest count
 	bound     map[string]message.NameAddr // by Contact, where we can be called
 	visits    []string                    // each REGISTER: its Contacts, Expires and what became of it
-	calls     bool                        // INVITEs are challenged, too
 }
 
 func newOffice() *office {
@@ -303,6 +302,9 @@ func TestATrunkRegisters(t *testing.T) {
 				}
 				if !strings.Contains(string(invite.Body), "c=IN IP4 "+gateBox.String()) {
 					t.Errorf("audio would go to\n%s", invite.Body)
+				}
+				for _, e := range s.logs.FilterLevelExact(zapcore.WarnLevel).All() {
+					t.Errorf("a warning while all is well: %s", e.Message)
 				}
 				s.stopGate()
 				s.gateGone.Wait()

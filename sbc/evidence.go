@@ -44,8 +44,8 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 	if len(n.Text) > noteTextMost {
 		n.Text = strings.ToValidUTF8(n.Text[:noteTextMost], "") + "…"
 	}
-	if !s.notes.add(now, n) || !s.told.AllowN(now, 1) {
-		return
+	if !s.notes.add(now, n) || n.Realm == nat.Trunks && n.Method == "REGISTER" && n.Code/100 == 2 || !s.told.AllowN(now, 1) {
+		return // that a trunk is registered is no warning; the assembly has a line for it
 	}
 	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
 		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),

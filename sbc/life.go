@@ -264,23 +264,26 @@ func (a *assembly) forget() {
 // stillNeeded are the peers of which some call has a leg and that the configuration does not name; a peer of an
 // interface that was handed over counts at its new realm. Their answers are heard; a new call of theirs is a stranger's.
 func (a *assembly) stillNeeded(was []policy.Peer) []policy.Peer {
-	legs := map[string]bool{} // side and name of the peer
 	a.handed = slices.DeleteFunc(a.handed, func(id uint16) bool { return !a.used(id) })
-	for _, c := range a.calls {
-		for _, l := range c.View().Legs {
-			legs[l.Side.String()+" "+l.Peer] = true
-		}
+	type name struct {
+		side nat.Side
+		name string
 	}
-	now := a.world.guardPeers()
+	type source struct {
+		prefix netip.Prefix
+		side   nat.Side
+		realm  nat.Realm
+	}
+	known := map[source]bool{}
+	for _, p := range a.world.guardPeers() {
+		known[source{p.Prefix, p.Side, p.Realm}] = true
+	}
 	var need []policy.Peer
-	for _, p := range was {
-		if !legs[p.Side.String()+" "+p.Name] {
-			continue
-		}
+	for _, p := range was { // each at every realm where it may be heard and is not known
 		add := func(realm nat.Realm) {
-			p.Realm = realm
-			same := func(o policy.Peer) bool { return o.Prefix == p.Prefix && o.Side == p.Side && o.Realm == p.Realm }
-			if !slices.ContainsFunc(now, same) && !slices.ContainsFunc(need, same) {
+			if at := (source{p.Prefix, p.Side, realm}); !known[at] {
+				known[at] = true
+				p.Realm = realm
 				need = append(need, p)
 			}
 		}
@@ -291,7 +294,16 @@ func (a *assembly) stillNeeded(was []policy.Peer) []policy.Peer {
 			}
 		}
 	}
-	return need
+	if len(need) == 0 {
+		return nil // nothing is gone: the calls need not be asked
+	}
+	legs := map[name]bool{}
+	for _, c := range a.calls {
+		for p := range c.Peers {
+			legs[name{p.Side, p.Name}] = true
+		}
+	}
+	return slices.DeleteFunc(need, func(p policy.Peer) bool { return !legs[name{p.Side, p.Name}] })
 }
 
 // used reports whether calls, subscriptions or bindings need an interface. The PBX was told of the inside one with each

@@ -72,8 +72,13 @@ func (f figures) shut() string {
 // Collect fills a scrape.
 func (f figures) Collect(ctx context.Context, s *metrics.Scrape) {
 	s.Add(metrics.Build, 1, f.opt.Version, runtime.Version())
-	err := f.core.Do(ctx, func(time.Time) { f.assembly.figures(s) })
+	var peers peerFigures
+	err := f.core.Do(ctx, func(time.Time) {
+		f.assembly.figures(s)
+		peers = f.assembly.peers()
+	})
 	if s.Flag(metrics.CoreUp, err == nil); err == nil {
+		peers.tell(s)
 		g := f.Gauges()
 		for _, l := range append((control{SBC: f.SBC}).limits(&g), f.naming.limits()...) {
 			table(s, l.Name, l.Level, l.High, l.Cap)
@@ -87,14 +92,14 @@ func (f figures) Collect(ctx context.Context, s *metrics.Scrape) {
 	f.ofFiles(s)
 }
 
-// figures are those that only the core knows. They run in its turn, so they copy numbers and ask nobody.
+// figures are those that only the core knows. They run in its turn, so they copy numbers, look through nothing
+// that grows with the phones, and ask nobody.
 func (a *assembly) figures(s *metrics.Scrape) {
 	s.Add(metrics.Calls, float64(len(a.calls)))
 	s.Add(metrics.CallsHighest, float64(a.high))
 	s.Add(metrics.CallsStarted, float64(a.total))
 	s.Flag(metrics.Draining, a.draining)
 	s.Add(metrics.Subscriptions, float64(len(a.phones.watching)))
-	a.peerFigures(s)
 	a.phoneFigures(s)
 	for _, l := range a.tollLevels() {
 		table(s, l.Name, l.Level, l.High, l.Cap)

@@ -96,8 +96,14 @@ func (n *naming) notice(w resolve.Want, before, after resolve.State) {
 	place := n.places[w.Key()]
 	n.mu.Unlock()
 	what := place + ": " + w.Host
-	if was != is {
+	switch {
+	case slices.Equal(before.Endpoints, after.Endpoints):
+	case was != is:
 		n.log.Info(what+" leads to "+is, zap.String("node", w.Host))
+	default:
+		n.log.Info(what+" leads to the same addresses otherwise (order, weights, transports or further ones)", zap.String("node", w.Host))
+	}
+	if !slices.Equal(before.Endpoints, after.Endpoints) || before.By != after.By {
 		n.dirty.Store(true)
 		n.news()
 	}
@@ -198,7 +204,7 @@ func (s *SBC) remake(ctx context.Context) {
 		s.rebuild() // the core was full: in a moment then; or it has ended
 		return
 	}
-	s.proofs.Store(newProofs(w.snap, s.read))
+	s.prove(newProofs(w.snap, s.read))
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 }

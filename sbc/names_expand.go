@@ -84,7 +84,8 @@ func newExpander(snap *config.Snapshot) *expander {
 	return &expander{out: &out, inner: nat.NewRanges(snap.Internal...)}
 }
 
-func (x *expander) run() {
+// ours puts our own names in.
+func (x *expander) ours() {
 	x.interfaces()
 	x.media()
 	for i := range x.out.Trunks {
@@ -92,6 +93,16 @@ func (x *expander) run() {
 		x.external(&x.out.Trunks[i])
 	}
 	x.rules = (&world{snap: x.out}).destinations() // what is our own is known by now
+}
+
+// answers are the places of a name that may be used. Whoever looks it up has judged them; but he may not have known yet what is our
+// own, where that is a name, too, or what the configuration calls inside now.
+func (x *expander) answers(w resolve.Want) []resolve.Endpoint {
+	return slices.DeleteFunc(slices.Clone(x.see(w)), func(e resolve.Endpoint) bool { return w.Refuse(e.Address) != "" })
+}
+
+func (x *expander) run() {
+	x.ours()
 	x.nodes()
 	for i := range x.out.Trunks {
 		x.trunk(i)
@@ -202,7 +213,7 @@ func (x *expander) plainly(side nat.Side, names []string) (out []netip.Prefix) {
 		w := resolve.Want{
 			Target: resolve.Target{Host: name, Plain: true, V4: v4, V6: v6}, Role: roleOf(side), Refuse: x.acceptable(side),
 		}
-		for _, e := range x.see(w) {
+		for _, e := range x.answers(w) {
 			out = append(out, netip.PrefixFrom(e.Address.Addr(), e.Address.Addr().BitLen()))
 		}
 	}
@@ -237,7 +248,7 @@ func (x *expander) leads(side nat.Side, realms [2]bool, i int, at netip.AddrPort
 	if name.IsZero() {
 		return []spot{{i, at, tr, rank{entry: priority}, weight}}
 	}
-	list := x.see(x.want(side, realms, name, tr))
+	list := x.answers(x.want(side, realms, name, tr))
 	tier, from := 0, 0
 	for j := range list {
 		if list[j].Priority != list[from].Priority {

@@ -251,6 +251,7 @@ func TestAnswersFile(t *testing.T) {
 	}
 	n := newNaming(&Options{StateDir: dir, Now: time.Now, Log: zap.NewNop(), DNS: deadDNS{}}, func() {})
 	kept := map[string]resolve.Kept{"peer a.example;4": {At: time.Unix(1e9, 0).UTC(), Endpoints: []resolve.Endpoint{to("203.0.113.20:5060", 1, 2)}}}
+	kept["peer a.example;4"].Endpoints[0].Host, kept["peer a.example;4"].Endpoints[0].Transport = "a.example", nat.TLS
 	n.watcher.Restore(kept)
 	n.watcher.Set([]resolve.Want{{Target: resolve.Target{Host: "a.example", Plain: true, V4: true}, Role: rolePeer}})
 	n.dirty.Store(true)

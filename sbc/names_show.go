@@ -2,6 +2,7 @@ package sbc
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,9 +24,9 @@ type namedEntry struct {
 
 // named tells of a system's addresses which names they come from, and adds the names that lead nowhere.
 func (c control) named(s *trunk.System, list []api.Peer) []api.Peer {
-	x := newExpander(c.snap.Load())
+	x := c.expander()
 	for _, e := range x.entriesOf(s) {
-		state := c.naming.watcher.State(x.want(s.Side, e.realms, e.name, e.transport))
+		state := x.state(c.naming, x.want(s.Side, e.realms, e.name, e.transport))
 		from := api.Resolved{Name: e.name.String(), NameAt: state.At, NameError: troubles(&state)}
 		for i := range list {
 			for _, at := range state.Endpoints {
@@ -39,6 +40,28 @@ func (c control) named(s *trunk.System, list []api.Peer) []api.Peer {
 		}
 	}
 	return list
+}
+
+// expander knows what is our own in the configuration in force.
+func (c control) expander() *expander {
+	x := newExpander(c.snap.Load())
+	x.see = c.naming.see
+	x.ours()
+	return x
+}
+
+// state is how a name stands, without the answers that are not used.
+func (x *expander) state(n *naming, w resolve.Want) resolve.State {
+	s := n.watcher.State(w)
+	s.Refused = slices.Clip(s.Refused)
+	s.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(e resolve.Endpoint) bool {
+		why := w.Refuse(e.Address)
+		if why != "" {
+			s.Refused = append(s.Refused, addressText(e.Address)+" "+why)
+		}
+		return why != ""
+	})
+	return s
 }
 
 // entriesOf are the entries of a system that are names.
@@ -98,13 +121,13 @@ func (c control) nowhere(r *tu.CDR) (text string) {
 	if r.Reason != reason.NoRoute && r.Reason != reason.NoPBX {
 		return ""
 	}
-	x := newExpander(c.snap.Load())
+	x := c.expander()
 	for _, s := range []trunk.System{
 		{Name: r.Trunk, Kind: tu.KindTrunk, Side: nat.Outside}, {Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Trunks},
 		{Kind: tu.KindNode, Side: nat.Inside, Realm: nat.Phones},
 	} {
 		for _, e := range x.entriesOf(&s) {
-			state := c.naming.watcher.State(x.want(s.Side, e.realms, e.name, e.transport))
+			state := x.state(c.naming, x.want(s.Side, e.realms, e.name, e.transport))
 			line := "name    " + e.name.String() + " has no address yet: " + troubles(&state) + "\n"
 			if len(state.Endpoints) == 0 && !strings.Contains(text, line) {
 				text += line

@@ -35,7 +35,7 @@ func (s *SBC) firstWorld(snap *config.Snapshot) (w *world, err error) {
 	if s.read, err = loadProofs(snap); err != nil {
 		return nil, err
 	}
-	s.proofs.Store(newProofs(w.snap, s.read))
+	s.prove(newProofs(w.snap, s.read))
 	return w, nil
 }
 

@@ -14,7 +14,7 @@ type pacing struct {
 	rate  config.Rate          // that their paces are of
 	paid  map[tu.UserID]string // REGISTERs that were counted when they got their way, and the node that it leads to
 	look  int                  // how often somebody has looked
-	twice bool                 // the PBX asks for passwords: who moves comes twice
+	asked time.Time            // when the PBX asked for a password last: who moves comes twice
 }
 
 // comeback is what is known of a node.
@@ -46,10 +46,7 @@ func (a *assembly) watchNodes(now time.Time) {
 	if began {
 		p.nodes = map[string]*comeback{}
 	}
-	for s := range a.book.Systems {
-		if s.Kind != tu.KindNode {
-			continue
-		}
+	for s := range a.book.Nodes {
 		for i := range s.Hops {
 			a.watchNode(now, s.Hops[i].ID, began)
 		}
@@ -88,22 +85,31 @@ func (a *assembly) watchNode(now time.Time, id string, began bool) {
 	c.usable, c.drained = usable, drained
 }
 
+// asksLong is how long a PBX that asked for a password is taken to ask again.
+const asksLong = 24 * time.Hour
+
 // each is how many REGISTERs a phone that moves will be.
-func (p *pacing) each() int {
-	if p.twice {
+func (p *pacing) each(now time.Time) int {
+	if !p.asked.IsZero() && now.Sub(p.asked) < asksLong {
 		return 2
 	}
 	return 1
 }
 
-// move counts a phone that moves to a node. Where it may not, it says when it might.
-func (a *assembly) move(now time.Time, id string) (ok bool, wait time.Duration) {
-	c := a.pacing.nodes[id]
-	if c == nil || c.pace == nil || c.pace.Take(now, a.pacing.each()) {
+// move counts a phone that moves to a node. Where it may not, it says when it might. Anybody can send a stranger's REGISTER: they
+// take neither the half that is kept for phones that are known, nor a place in their line.
+func (a *assembly) move(now time.Time, id string, stranger bool) (ok bool, wait time.Duration) {
+	c, n := a.pacing.nodes[id], a.pacing.each(now)
+	switch {
+	case c == nil || c.pace == nil:
+		return true, 0
+	case stranger && c.pace.Spare(now, n), !stranger && c.pace.Take(now, n):
 		return true, 0
 	}
-	c.busy = now
-	return false, c.pace.Wait(now, a.pacing.each())
+	if c.busy = now; stranger {
+		return false, c.pace.Later()
+	}
+	return false, c.pace.Wait(now, n)
 }
 
 // stay counts a phone that is at a node already. It is never kept away; those who move get what it leaves, half at least.
@@ -130,6 +136,6 @@ func (a *assembly) mayRegister(now time.Time, user tu.UserID, id string) bool {
 		delete(a.pacing.paid, user)
 		return true
 	}
-	ok, _ := a.move(now, id)
+	ok, _ := a.move(now, id, false)
 	return ok
 }

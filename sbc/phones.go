@@ -92,7 +92,7 @@ func (w *world) addPhones() {
 	s := w.snap
 	w.phone = tu.Peer{
 		Kind: tu.KindPhone, Side: nat.Outside, Realm: nat.Phones, Host: s.PBX.Domain, Domain: s.PBX.Domain, Symmetric: true,
-		Never: w.listeners(), Trusted: s.Phones.Trusted,
+		Never: w.sockets, Trusted: s.Phones.Trusted,
 		Media:          tu.MediaPolicy{Latch: s.Phones.Latch, Timeout: s.Media.Timeout, Hold: s.Media.Hold, SRTP: s.Phones.SRTP, DTMF: s.Phones.DTMF},
 		AttemptTimeout: s.PBX.AttemptTimeout, RingTimeout: s.Phones.RingTimeout, TimerC: timerC, Rules: s.Phones.Rules,
 		Codecs: s.Phones.Codecs, SessionTimer: s.Phones.SessionTimer, MaxCall: s.Phones.MaxCall,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 
 	"sallyport/nat"
 	"sallyport/policy"
@@ -17,6 +18,7 @@ import (
 type proofs struct {
 	towards map[netip.AddrPort]*transport.Identity // of connections that we make
 	clients []client                               // in file order
+	clashes []string                               // what trunks want of one address and cannot all have
 }
 
 // client is a trunk that is known by its certificate, wherever it comes from.
@@ -59,17 +61,20 @@ func loadProofs(snap *config.Snapshot) (map[string]*transport.Identity, error) {
 
 // newProofs are those of a configuration whose names have been replaced. A peer that is called by a name must prove that name,
 // not where DNS says that it is (RFC 5922 §4: the domain that the request was meant for).
+//
+// Trunks that lead to one address share the connections to it. What an operator has written of it counts before what DNS has led
+// there: the first trunk with a tls section, else an address that stands as such, else whichever of the names is proven. So the
+// owner of one provider's name neither makes another provider unreachable nor lowers what that one has to prove.
 func newProofs(snap *config.Snapshot, read map[string]*transport.Identity) *proofs {
 	p := &proofs{towards: map[netip.AddrPort]*transport.Identity{}}
+	demands := map[netip.AddrPort]*demand{}
 	for i := range snap.Trunks {
 		t := &snap.Trunks[i]
 		own := read[t.Name]
 		add := func(list []config.Peer) {
 			for _, at := range list {
-				if _, taken := p.towards[at.Address]; at.Transport == nat.TLS && !taken {
-					if who := meant(own, at.Name.Host); who != nil {
-						p.towards[at.Address] = who
-					}
+				if at.Transport == nat.TLS {
+					p.share(demands, at.Address, &demand{t, own != nil, at.Name.Host == "", meant(own, at.Name.Host)})
 				}
 			}
 		}
@@ -84,7 +89,50 @@ func newProofs(snap *config.Snapshot, read map[string]*transport.Identity) *proo
 			})
 		}
 	}
+	for at, d := range demands {
+		if d.who != nil {
+			p.towards[at] = d.who
+		}
+	}
 	return p
+}
+
+// demand is who an address must prove to be, and whose demand that is.
+type demand struct {
+	trunk   *config.Trunk
+	own     bool // by a tls section
+	literal bool // the address stands in the configuration
+	who     *transport.Identity
+}
+
+// share settles what counts of an address that several trunks lead to.
+func (p *proofs) share(demands map[netip.AddrPort]*demand, at netip.AddrPort, d *demand) {
+	old := demands[at]
+	switch {
+	case old == nil:
+		demands[at] = d
+	case old.own && d.own:
+		if old.trunk != d.trunk && !old.trunk.TLS.Same(&d.trunk.TLS) {
+			p.clashes = append(p.clashes, fmt.Sprintf("trunks %s and %s both lead to %s by TLS and differ in tls: what %s says counts for both"+
+				"\n  hint: connections to an address are shared; give both the same tls, or ask the provider for another port", old.trunk.Name, d.trunk.Name, at, old.trunk.Name))
+		}
+	case d.own, !old.own && d.literal:
+		demands[at] = d
+	case !old.own && !old.literal:
+		who := *old.who
+		who.Names = append(slices.Clip(who.Names), d.who.Names...)
+		demands[at] = &demand{old.trunk, false, false, &who}
+	}
+}
+
+// prove lets proofs count from now on, and says once what they cannot do.
+func (s *SBC) prove(p *proofs) {
+	before := s.proofs.Swap(p)
+	for _, text := range p.clashes {
+		if before == nil || !slices.Contains(before.clashes, text) {
+			s.log.Warn(text)
+		}
+	}
 }
 
 // meant is who an address of a trunk must prove to be; nil: the address.

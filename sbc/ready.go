@@ -46,7 +46,7 @@ func (s *SBC) makeReady(ctx context.Context, snap *config.Snapshot) (r ready, er
 func (s *SBC) inForce(snap *config.Snapshot, w *world, r ready) {
 	s.read = r.proofs
 	s.certified(r.certificate)
-	s.proofs.Store(newProofs(w.snap, r.proofs))
+	s.prove(newProofs(w.snap, r.proofs))
 	s.sources.use(r.found)
 	s.guard.SetRules(s.now(), r.rules)
 	s.guard.SetInterfaces(w.faces())

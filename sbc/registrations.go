@@ -17,28 +17,15 @@ import (
 
 // gauge counts the bindings. It runs in the core's turn.
 func (p *phones) gauge() api.PhoneGauge {
-	g := api.PhoneGauge{Now: p.book.Len(), High: p.book.High(), Most: bindingsMost}
-	for b := range p.book.All {
-		if b.Lost {
-			g.Lost++
-		}
-		if _, held := p.book.Held(b.Token); held {
-			g.Held++
-		}
-	}
+	c := p.book.Census()
+	g := api.PhoneGauge{Now: p.book.Len(), High: p.book.High(), Most: bindingsMost, Lost: c.Lost, Held: c.Held}
 	f := p.book.Figures()
 	g.Throttled, g.Local, g.Passed = p.registrar.Inside > 0, f.Local, f.Passed
 	return g
 }
 
 // byNode counts the bindings by the node that accepted them last. It runs in the core's turn.
-func (p *phones) byNode() map[string]int {
-	out := map[string]int{}
-	for b := range p.book.All {
-		out[b.Node]++
-	}
-	return out
-}
+func (p *phones) byNode() map[string]int { return p.book.Census().Nodes }
 
 // Registrations are the bindings of phones, of one address-of-record or of all, in its order.
 func (c control) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {

@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -146,11 +147,23 @@ func (a *assembly) inbound(trunk string, called, calling route.Dialled) (rule in
 	for _, g := range groups {
 		hops = append(hops, a.book.PlanIn(pbxName, nat.Inside, g)...)
 	}
-	a.book.ByHealth(hops)
+	// Another group may well not know the number: it is asked where nobody of the first lives, not where one of it is slow.
+	slices.SortStableFunc(hops, func(x, y tu.Hop) int { return cmp.Compare(a.vain(x.ID), a.vain(y.ID)) })
 	for i := range hops {
 		if p := a.world.renumbered[rule][hops[i].Peer]; p != nil {
 			hops[i].Peer = p
 		}
 	}
 	return rule, hops
+}
+
+// vain is how little is to be hoped of a node at all: it lives, is down, or is drained.
+func (a *assembly) vain(id string) int {
+	switch {
+	case a.book.Usable(id):
+		return 0
+	case a.book.State(id) == trunk.Down:
+		return 1
+	}
+	return 2
 }

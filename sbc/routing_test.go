@@ -113,6 +113,53 @@ func TestCallsInGoToTheirGroup(t *testing.T) {
 	})
 }
 
+// TestADegradedGroupKeepsItsCalls: another group, which may not know the number, is asked where nobody of the first one lives; that a
+// node has said 503 twice, and is degraded, sends nobody there.
+func TestADegradedGroupKeepsItsCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, routedConfig, natlab.Options{Seed: 1})
+		defer l.close()
+		var asked []string
+		busy := true
+		for _, a := range []*demo.Agent{l.pbx, l.other} {
+			a.Do(func() {
+				a.Incoming = func(*message.Message) demo.Script {
+					asked = append(asked, a.Name)
+					if busy && a == l.pbx {
+						return demo.Script{Refuse: 503}
+					}
+					return demo.Script{Answer: 10 * time.Millisecond, SDP: sdpAt(a.Addr.Addr(), 4002)}
+				}
+			})
+		}
+		l.provider.Do(func() { l.provider.Number = "0172123" })
+		call := func() string {
+			asked = nil
+			l.call(l.provider, trunkSocket, "+4940555", demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: time.Second})
+			synctest.Wait()
+			return strings.Join(asked, ", ")
+		}
+		both := l.pbx.Name + ", " + l.other.Name
+		for range 2 {
+			if got := call(); got != both {
+				t.Errorf("asked %s, want %s", got, both)
+			}
+		}
+		busy = false
+		if got := call(); got != l.pbx.Name {
+			t.Errorf("asked %s, with the first group %s", got, l.states())
+		}
+		l.net.Host(pbxAt.Addr()).Down(true)
+		for range 3 {
+			call()
+		}
+		if got := call(); got != l.other.Name || l.states() != "down unknown" {
+			t.Errorf("asked %s, with the groups %s", got, l.states())
+		}
+		l.net.Host(pbxAt.Addr()).Down(false)
+	})
+}
+
 func TestCallsOutInTheFormOfTheTrunk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _, seen := routed(t, routedConfig)

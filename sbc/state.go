@@ -14,6 +14,8 @@ import (
 	"sallyport/nat"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/store"
+	"sallyport/sbc/trunk"
+	"sallyport/sbc/tu"
 )
 
 // State keeps what outlives the program: the bindings of phones, or the bans. Its methods may wait for a disk; they are called
@@ -138,6 +140,25 @@ func decodeBinding(faces []nat.Interface, value []byte) (b registrar.Binding, ok
 	return b, false
 }
 
+// nodeID is the name in health of a node that an earlier program named by its address alone, whatever it was reached by.
+func (w *world) nodeID(kept string) string {
+	other := kept
+	for i := range w.systems {
+		if w.systems[i].Kind != tu.KindNode {
+			continue
+		}
+		for j := range w.systems[i].Hops {
+			switch h := &w.systems[i].Hops[j]; kept {
+			case h.ID:
+				return kept
+			case trunk.HopID(pbxName, h.Flow.Remote, nat.UDP):
+				other = h.ID
+			}
+		}
+	}
+	return other
+}
+
 // restore brings the bindings of the run before back, alive at once.
 func (s *SBC) restore(w *world) error {
 	if s.opt.State == nil {
@@ -148,6 +169,7 @@ func (s *SBC) restore(w *world) error {
 	err := s.opt.State.Load(func(key string, value []byte) {
 		gone[key] = nil
 		if b, ok := decodeBinding(w.snap.Interfaces, value); ok && b.Token == key {
+			b.Node = w.nodeID(b.Node)
 			list = append(list, b)
 		}
 	})

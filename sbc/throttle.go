@@ -3,7 +3,6 @@ package sbc
 import (
 	"time"
 
-	"sallyport/nat"
 	"sallyport/sbc/core"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
@@ -34,8 +33,8 @@ func (a *assembly) refreshedHere(now time.Time, ev *tu.Arrived) (core.Answer, bo
 func (a *assembly) moves(b *registrar.Binding) bool {
 	usable := a.book.Usable(b.Node)
 	stays := false
-	for s := range a.book.Systems {
-		if s.Name != pbxPhones || s.Side != nat.Inside {
+	for s := range a.book.Nodes {
+		if s.Name != pbxPhones {
 			continue
 		}
 		for i := range s.Hops {

@@ -21,7 +21,7 @@ type crowd struct {
 	next    []time.Time
 	cseq    []int
 
-	sent, answered    int
+	sent              int
 	registers, worst  atomic.Int64 // that reach the PBX, in all and in the second that had the most
 	second, inSecond  int64
 	refused, unlawful atomic.Int64

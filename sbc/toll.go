@@ -58,7 +58,7 @@ func (w *world) setTolls(snap *config.Snapshot) (err error) {
 // and who may be called by a trunk is the PBX's affair unless a rule names that trunk.
 func (a *assembly) calling(ev *tu.Arrived) (toll.Call, bool) {
 	m, p := ev.Msg, ev.Peer
-	c := toll.Call{Source: ev.Flow.Remote.Addr(), Number: m.URI.User}
+	c := toll.Call{Source: ev.Flow.Remote.Addr(), Number: m.URI.User, Reads: a.world.table.Country().Readings(m.URI)}
 	switch {
 	case p.Kind == tu.KindPhone && p.Name != "":
 		c.Kind, c.AoR = toll.Phone, p.Name

@@ -1,11 +1,9 @@
 package sbc
 
 import (
-	"slices"
 	"time"
 
 	"sallyport/nat"
-	"sallyport/policy/toll"
 	"sallyport/sbc/call"
 	"sallyport/sbc/tu"
 )
@@ -34,7 +32,7 @@ func (a *assembly) judgeAnew(now time.Time, r *tu.Route) (tu.Routed, bool) {
 	if r.By != nil {
 		asked.Trunk = r.By.Peer.Name
 	}
-	if a.emergency(ev) || slices.Contains(a.world.snap.Policy.Emergency, toll.Number(r.Msg.To.URI.User)) {
+	if a.emergency(ev) || r.By != nil && a.leases.calls[r.User].free {
 		return tu.Routed{}, true // wherever a provider has an emergency number answered
 	}
 	key, f := uint64(r.User), (*further)(nil)

@@ -20,6 +20,8 @@ import (
 // another, and calls keep the one they began with for what is their own.
 type world struct {
 	snap          *config.Snapshot
+	trunks        map[string]int   // a trunk's place in snap.Trunks, by name
+	sockets       []netip.AddrPort // our own, see listeners
 	interfaces    map[uint16]*nat.Interface
 	internal      nat.Ranges
 	systems       []trunk.System
@@ -30,6 +32,7 @@ type world struct {
 	leaks         *header.Guard
 	probes        map[string]trunk.ProbeConfig        // by hop id
 	registrations map[string]trunk.RegistrationConfig // by trunk
+	claims        claims                              // whose addresses are known
 	phone         tu.Peer                             // what all phones have in common
 	loop          tu.Hop                              // leads from one call into another
 }
@@ -52,11 +55,20 @@ func newWorld(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey) *world 
 	for i := range snap.Interfaces {
 		w.interfaces[snap.Interfaces[i].ID] = &snap.Interfaces[i]
 	}
+	w.trunks = make(map[string]int, len(snap.Trunks))
+	for i := range snap.Trunks {
+		if _, twice := w.trunks[snap.Trunks[i].Name]; !twice {
+			w.trunks[snap.Trunks[i].Name] = i
+		}
+	}
+	w.sockets = w.listeners()
+	w.claims = newClaims(w)
+	w.doubt()
 	w.addPBX(pbxName, nat.Trunks)
 	w.addPBX(pbxPhones, nat.Phones)
 	w.addPhones()
-	for i := range snap.Trunks {
-		w.addTrunk(&snap.Trunks[i])
+	for i := range w.snap.Trunks {
+		w.addTrunk(&w.snap.Trunks[i])
 	}
 	w.addRoutes()
 	w.calls = &call.Settings{Tags: tags, Names: names, Internal: w.internal, Destinations: w.destinations()}
@@ -77,7 +89,7 @@ func (w *world) addPBX(name string, realm nat.Realm) {
 	peer := tu.Peer{
 		Kind: tu.KindNode, Side: nat.Inside, Realm: realm, Host: p.Domain, Reach: reach,
 		Media:          tu.MediaPolicy{Latch: tu.LatchOff, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold, SRTP: p.SRTP},
-		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.listeners(), SessionTimer: p.SessionTimer,
+		AttemptTimeout: p.AttemptTimeout, TimerC: timerC, Never: w.sockets, SessionTimer: p.SessionTimer,
 	}
 	if realm == nat.Phones {
 		peer.Domain = p.Domain
@@ -105,7 +117,7 @@ func (w *world) addTrunk(t *config.Trunk) {
 		reach = append(reach, netip.PrefixFrom(p.Address.Addr(), p.Address.Addr().BitLen()))
 	}
 	peer := tu.Peer{
-		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach, Never: w.listeners(),
+		Kind: tu.KindTrunk, Name: t.Name, Side: nat.Outside, Realm: nat.Trunks, Symmetric: t.Symmetric, Reach: reach, Never: w.never(t),
 		Media: tu.MediaPolicy{
 			Latch: tu.LatchOff, Sources: t.MediaSources, Timeout: w.snap.Media.Timeout, Hold: w.snap.Media.Hold,
 			SRTP: t.SRTP, DTMF: t.DTMF,
@@ -146,8 +158,8 @@ func (w *world) key(h *tu.Hop) string {
 		}
 		return "pbx.nodes"
 	}
-	i := slices.IndexFunc(w.snap.Trunks, func(t config.Trunk) bool { return t.Name == h.Peer.Name })
-	if i < 0 {
+	i, known := w.trunks[h.Peer.Name]
+	if !known {
 		return "trunks"
 	}
 	for _, p := range w.snap.Trunks[i].Peers {
@@ -189,10 +201,12 @@ func (w *world) addHop(
 		return // the configuration has been checked: no socket of that family, no hop
 	}
 	hop := tu.Hop{
-		ID: hopName(sys) + " " + at.String(), Peer: peer, Here: w.local(iface, at.Addr(), external),
+		ID: trunk.HopID(hopName(sys), at, tr), Peer: peer, Here: w.local(iface, at.Addr(), external),
 		Flow: nat.Flow{Interface: iface.ID, Transport: tr, Remote: at},
 	}
-	sys.Hops = append(sys.Hops, trunk.Hop{Hop: hop, Priority: priority, Weight: weight})
+	sys.Hops = append(sys.Hops, trunk.Hop{
+		Hop: hop, Priority: priority, Weight: weight, Failures: probe.Failures, Successes: probe.Successes,
+	})
 	if _, probed := w.probes[hop.ID]; probe.Interval > 0 && !probed {
 		w.probes[hop.ID] = trunk.ProbeConfig{
 			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes, CRLF: probe.CRLF,
@@ -267,10 +281,16 @@ func (w *world) mediaAddress(side nat.Side, like netip.Addr) (bind, told netip.A
 	return like, like
 }
 
-// own are our addresses on each side, bound and advertised, for signalling and media.
+// own are our addresses on each side, bound and advertised, for signalling and media: as the configuration has them. Where a
+// registrar says that it sees us counts for that trunk alone.
 func (w *world) own() (own [2][]netip.Addr) {
+	var known [2]map[netip.Addr]bool
 	add := func(side nat.Side, a netip.Addr) {
-		if a.IsValid() && !slices.Contains(own[side], a) {
+		if known[side] == nil {
+			known[side] = map[netip.Addr]bool{}
+		}
+		if a.IsValid() && !known[side][a] {
+			known[side][a] = true
 			own[side] = append(own[side], a)
 		}
 	}
@@ -286,9 +306,6 @@ func (w *world) own() (own [2][]netip.Addr) {
 	}
 	for i := range w.snap.Trunks {
 		add(nat.Outside, w.snap.Trunks[i].External)
-	}
-	for _, at := range w.seenAs() {
-		add(nat.Outside, at.Addr())
 	}
 	return own
 }
@@ -307,10 +324,11 @@ func (w *world) destinations() (rules [2]nat.DestinationRules) {
 // listeners are our own sockets, as bound and as advertised: a request is never sent there.
 func (w *world) listeners() []netip.AddrPort {
 	var out []netip.AddrPort
-	for _, f := range w.interfaces {
+	for i := range w.snap.Interfaces {
+		f := &w.snap.Interfaces[i]
 		out = append(out, f.Bind, f.Advertised)
 	}
-	return append(out, w.seenAs()...)
+	return slices.Clip(out)
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

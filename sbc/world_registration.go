@@ -50,6 +50,7 @@ func (w *world) addRegistration(t *config.Trunk, sys *trunk.System, peer tu.Peer
 	}
 	cfg := trunk.RegistrationConfig{
 		Trunk: t.Name, Domain: r.Domain, User: r.Username, Contact: r.ContactUser, Account: r.Account, Expires: r.Expires, GIN: r.GIN,
+		Refuse: func(at netip.AddrPort) string { return w.implausible(t, at.Addr()) },
 	}
 	for _, p := range r.Targets {
 		at := peer
@@ -94,22 +95,22 @@ func (w *world) hopTo(sys *trunk.System, peer *tu.Peer, at netip.AddrPort, tr na
 		return tu.Hop{}, false
 	}
 	return tu.Hop{
-		ID: hopName(sys) + " " + at.String(), Peer: peer, Here: w.seenBy(t, w.local(face, at.Addr(), t.External)),
+		ID: trunk.HopID(hopName(sys), at, tr), Peer: peer, Here: w.seenBy(t, w.local(face, at.Addr(), t.External)),
 		Flow: nat.Flow{Interface: face.ID, Transport: tr, Remote: at},
 	}, true
 }
 
 // here is an interface as a peer sees it.
 func (w *world) here(f *nat.Interface, remote netip.Addr, p *tu.Peer) tu.Local {
-	l := w.local(f, remote, w.external(p))
 	if p == nil || p.Kind != tu.KindTrunk {
-		return l
+		return w.local(f, remote, netip.Addr{})
 	}
-	i := slices.IndexFunc(w.snap.Trunks, func(t config.Trunk) bool { return t.Name == p.Name })
-	if i < 0 {
-		return l
+	i, known := w.trunks[p.Name]
+	if !known {
+		return w.local(f, remote, netip.Addr{})
 	}
-	return w.seenBy(&w.snap.Trunks[i], l)
+	t := &w.snap.Trunks[i]
+	return w.seenBy(t, w.local(f, remote, t.External))
 }
 
 // seenBy puts the address in by which a trunk's registrar sees us: through it calls come back, whatever the firewall lets in. Its
@@ -128,14 +129,4 @@ func (w *world) seenBy(t *config.Trunk, l tu.Local) tu.Local {
 	}
 	l.Signal = netip.AddrPortFrom(r.Seen.Addr(), port)
 	return l
-}
-
-// seenAs are the addresses by which registrars see us.
-func (w *world) seenAs() (out []netip.AddrPort) {
-	for i := range w.snap.Trunks {
-		if r := w.snap.Trunks[i].Registration; r != nil && r.Seen.IsValid() {
-			out = append(out, r.Seen)
-		}
-	}
-	return out
 }

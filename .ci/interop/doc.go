@@ -33,8 +33,13 @@
 // every combination, blind and after a consultation; each says its name in its audio, so that who hears whom is counted.
 // TestTransfersOfTelephones has baresip and linphone do so, TestTransfersOfAPBX a PBX that answers 481 to ids it does not know.
 //
+// The provider's side of a trunk that registers is Kamailio too, with digest, on one machine or on two that a name leads to
+// (TestRegisteringTrunk behind a router in which nothing is open, TestTrunkSRVFailover with dnsmasq, TestTrunkChallenges); what
+// registrars say that it does not is said by user agents of the test's own (TestScriptedRegistrar). TestProviderInName is a stranger
+// who writes the provider's address into his messages.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
-// linphone-cli and nftables, those with attackers sipvicious as well; `make interop` brings what is missing. Every test makes
-// a world of its own and removes it, and what it leaves (configuration, logs, message files, captures) is kept when it fails.
-// Those that mostly wait run beside one another at the end.
+// linphone-cli and nftables, those with attackers sipvicious as well, those with names dnsmasq; `make interop` brings what is
+// missing. Every test makes a world of its own and removes it, and what it leaves (configuration, logs, message files, captures)
+// is kept when it fails. Those that mostly wait run beside one another at the end.
 package interop

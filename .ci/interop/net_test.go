@@ -134,6 +134,7 @@ func removeNamespaces(match func(string) bool) {
 				}
 			}
 			_ = exec.Command("ip", "netns", "delete", name).Run()
+			_ = os.RemoveAll(filepath.Join("/etc/netns", name)) // the files that it had of its own
 		}
 	}
 }

@@ -32,6 +32,7 @@ type agentUser struct {
 	said    map[string]string         // what it has answered, for requests that come again
 	sources map[string]netip.AddrPort // where requests came from
 	conduct map[string]string         // what its telephones do by number: "", or one of those below
+	desk    *registrarDesk            // where REGISTERs go; nil: each is accepted
 	serial  int
 	faults  []string
 }

@@ -32,6 +32,9 @@ func (u *agentUser) requested(m message) {
 		if l != nil {
 			l.media.towards(m.body())
 		}
+	case m.method() == "REGISTER" && u.desk != nil:
+		status, fields := u.desk.asked(m)
+		u.answer(m, status, contact, "", fields...)
 	case m.method() == "REGISTER": // at a PBX
 		u.answer(m, "200 OK", contact, "", "Expires: 60")
 	case m.method() == "OPTIONS":

@@ -20,8 +20,9 @@ type Ledger struct {
 	levels
 	told   map[toldKey]time.Time
 	swept  time.Time
-	turn   int           // the rule that evict looked at last
-	prefix map[int32]int // scratch of match
+	turn   int               // the rule that evict looked at last
+	prefix map[int32]int     // scratch of match: of one number
+	found  map[int32]matched // of all numbers of a call
 }
 
 // book is what a rule keeps; it survives reloads by the rule's name.
@@ -75,7 +76,7 @@ type charge struct {
 
 // NewLedger is an empty ledger.
 func NewLedger(now time.Time, r *Rules) *Ledger {
-	l := &Ledger{birth: now, swept: now, open: map[uint64]*entry{}, told: map[toldKey]time.Time{}, prefix: map[int32]int{}}
+	l := &Ledger{birth: now, swept: now, open: map[uint64]*entry{}, told: map[toldKey]time.Time{}, prefix: map[int32]int{}, found: map[int32]matched{}}
 	l.SetRules(now, r)
 	return l
 }
@@ -134,32 +135,61 @@ func (l *Ledger) Begin(now time.Time, id uint64, c Call) Verdict {
 // Counts reports whether a call under an id uses somebody's budget, and has not ended.
 func (l *Ledger) Counts(id uint64) bool { return l.open[id] != nil && len(l.open[id].charges) > 0 }
 
-// match calls yield with each rule that concerns a call, in the order of the file, until it returns false. prefix is the
-// part of the number that a rule names.
-func (l *Ledger) match(c *Call, yield func(b *book, prefix string) bool) {
-	number := Number(c.Number)
-	clear(l.prefix)
-	l.rules.numbers.walk(number, l.prefix)
+// readsMost bounds the numbers that one call is judged by, beside the one that was dialled.
+const readsMost = 7
+
+// matched is what a rule has of a call: by which of its numbers (a bit each, the dialled one first), and the longest prefix.
+type matched struct {
+	by     uint8
+	prefix string
+}
+
+// match calls yield with each rule that concerns a call, in the order of the file, until it returns false.
+func (l *Ledger) match(c *Call, yield func(*book, matched) bool) {
+	clear(l.found)
+	all := uint8(1)
+	l.matchOne(0, Number(c.Number))
+	for i, read := range c.Reads[:min(len(c.Reads), readsMost)] {
+		all |= 2 << i
+		l.matchOne(i+1, Number(read))
+	}
 	for i := range l.books {
 		b := l.books[i]
-		n := l.prefix[int32(i)]
-		if (b.rule.any || n > 0) && b.rule.concerns(c) && !yield(b, number[:n]) {
+		m := l.found[int32(i)]
+		if b.rule.any {
+			m.by = all
+		}
+		if m.by != 0 && b.rule.concerns(c) && !yield(b, m) {
 			return
 		}
 	}
 }
 
+func (l *Ledger) matchOne(i int, number string) {
+	clear(l.prefix)
+	l.rules.numbers.walk(number, l.prefix)
+	for rule, n := range l.prefix {
+		m := l.found[rule]
+		if m.by |= 1 << i; n > len(m.prefix) {
+			m.prefix = number[:n]
+		}
+		l.found[rule] = m
+	}
+}
+
 // judge fills in what a call would use. A refusal leaves nothing behind but its count.
 func (l *Ledger) judge(now time.Time, e *entry) (v Verdict) {
-	decided := false // by a destination rule
-	l.match(&e.call, func(b *book, prefix string) bool {
+	var decided uint8 // which of the call's numbers a destination rule has decided on
+	l.match(&e.call, func(b *book, m matched) bool {
 		r := b.rule
 		if r.Per == "" {
-			if decided {
+			if m.by&^decided == 0 {
 				return true
 			}
-			decided = !r.Shadow
-			return !l.broken(now, e, &v, finding{b, "", whole(prefix), time.Time{}})
+			if !r.Shadow {
+				decided |= m.by
+			}
+			return !l.broken(now, e, &v, finding{b, "", whole(m.prefix), time.Time{}})
 		}
 		k, ok := r.subject(&e.call)
 		if !ok {

@@ -402,3 +402,41 @@ func TestARefusalLeavesNothingBehind(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatANumberIsTakenFor: what refuses one of the numbers that a call may reach refuses the call, whatever a rule above lets pass
+// of another; a budget is used once.
+func TestWhatANumberIsTakenFor(t *testing.T) {
+	b := newBench(t,
+		Rule{Name: "ours", Numbers: []string{"+11", "030"}, Action: "alarm"},
+		Rule{Name: "premium", Numbers: []string{"+3719", "+53"}},
+		Rule{Name: "abroad", Numbers: []string{"+371", "+11"}, Per: "aor", Concurrent: 2},
+	)
+	for _, tt := range []struct {
+		number string
+		reads  []string
+		rule   string
+		figure string
+	}{
+		{"90123456", nil, "", ""},
+		{"90123456", []string{"+37190123456"}, "premium", "the number begins with +3719"},
+		{"001137190123456", []string{"+37190123456"}, "premium", "the number begins with +3719"}, // "00" is no prefix in Australia
+		{"0301234", []string{"+49301234", "+530301234"}, "premium", "the number begins with +53"},
+		{"0301234", []string{"+49301234"}, "", ""},
+		{"1", []string{"2", "3", "4", "5", "6", "7", "8", "+53"}, "", ""}, // bounded
+	} {
+		c := phone(anna, tt.number)
+		c.Reads = tt.reads
+		id, v := b.begin(c)
+		if v.Rule != tt.rule || v.Refuse != (tt.rule != "") || v.Figure != tt.figure {
+			t.Errorf("%s %v: %+v, want rule %q", tt.number, tt.reads, v, tt.rule)
+		}
+		b.l.End(b.now, id)
+	}
+	for i, refuse := range []bool{false, false, true} {
+		c := phone(bert, "001137112345678")
+		c.Reads = []string{"+37112345678"}
+		if _, v := b.begin(c); v.Refuse != refuse {
+			t.Errorf("call %d: %+v", i, v)
+		}
+	}
+}

@@ -6,9 +6,6 @@ import "strings"
 // parameters and visual separators (RFC 3966 §5.1.1), escapes resolved, and + in the place of a leading 00. Whatever is left
 // when that is done is returned as it is: a name has digits nowhere, or the digits that it begins with count.
 func Number(user string) string {
-	if len(user) > numberMost {
-		user = user[:numberMost]
-	}
 	for _, scheme := range [...]string{"tel:", "sip:", "sips:"} {
 		if len(user) > len(scheme) && strings.EqualFold(user[:len(scheme)], scheme) {
 			user = user[len(scheme):]
@@ -16,10 +13,10 @@ func Number(user string) string {
 		}
 	}
 	if plain(user) {
-		return international(user)
+		return international(user[:min(len(user), numberMost)])
 	}
-	out := make([]byte, 0, len(user))
-	for i := 0; i < len(user); i++ {
+	out := make([]byte, 0, min(len(user), numberMost))
+	for i := 0; i < len(user) && len(out) < numberMost; i++ {
 		c := user[i]
 		if c == '%' && i+2 < len(user) {
 			// RFC 3261 §19.1.4: an escaped character is the character. "%30" is a zero to whoever dials it.
@@ -38,7 +35,7 @@ func Number(user string) string {
 	return international(string(out))
 }
 
-// numberMost bounds what is looked at; no prefix is that long.
+// numberMost bounds what is left, for no prefix is that long; what stands there for the eye does not count, however much it is.
 const numberMost = 128
 
 // plain reports whether there is nothing to do but for a leading 00.

@@ -32,6 +32,9 @@ type Call struct {
 	Trunk  string     // that the call comes from or goes to first; empty: none
 	Source netip.Addr // of who calls from outside; of the PBX not looked at
 	Number string     // the user that is called, as it stands in the Request-URI
+	// Reads are further numbers that Number may be taken for where it leads, such as +371… of 011371…; those beyond readsMost are
+	// not looked at. A rule concerns the call by any of them, and what refuses one of them refuses the call.
+	Reads []string
 }
 
 // Rules is a compiled Config. It never changes.

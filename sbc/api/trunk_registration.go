@@ -9,15 +9,17 @@ import (
 
 // TrunkRegistration is how our own registration at a trunk's provider stands.
 type TrunkRegistration struct {
-	State   string    `json:"state"`             // unregistered, registering, registered, refused
-	Address string    `json:"address"`           // of the registrar that has it, or was asked last
-	Until   time.Time `json:"until,omitzero"`    // its end, unless it is refreshed; absent: there is none
-	Next    time.Time `json:"next,omitzero"`     // when the next REGISTER is due; absent: one is out
-	SeenAs  string    `json:"seen_as,omitempty"` // where the registrar sees us
-	Realm   string    `json:"realm,omitempty"`   // whose challenge was answered
-	Routes  []string  `json:"routes,omitempty"`  // Service-Route, which calls take
-	Answer  string    `json:"answer,omitempty"`  // to the last REGISTER
-	Fails   int       `json:"fails"`             // attempts in a row that came to nothing
+	State   string `json:"state"`   // unregistered, registering, registered, refused
+	Address string `json:"address"` // of the registrar that has it, or was asked last
+	// Transport is how it is reached; absent: UDP.
+	Transport string    `json:"transport,omitempty"`
+	Until     time.Time `json:"until,omitzero"`    // its end, unless it is refreshed; absent: there is none
+	Next      time.Time `json:"next,omitzero"`     // when the next REGISTER is due; absent: one is out
+	SeenAs    string    `json:"seen_as,omitempty"` // where the registrar sees us
+	Realm     string    `json:"realm,omitempty"`   // whose challenge was answered
+	Routes    []string  `json:"routes,omitempty"`  // Service-Route, which calls take
+	Answer    string    `json:"answer,omitempty"`  // to the last REGISTER
+	Fails     int       `json:"fails"`             // attempts in a row that came to nothing
 }
 
 // row is its line in `sbc trunks`, under that of its trunk.
@@ -32,5 +34,5 @@ func (r *TrunkRegistration) row(zone *time.Location) []string {
 	say(!r.Next.IsZero(), "next %s", clock(r.Next, zone))
 	say(r.SeenAs != "", "seen as %s", r.SeenAs)
 	say(r.Fails > 0, "%d failed", r.Fails)
-	return []string{"", r.State, "", "", "registrar " + cmp.Or(r.Address, "-"), "", "", cmp.Or(printable(r.Answer), "-"), strings.Join(why, ", ")}
+	return []string{"", r.State, "", "", strings.TrimSpace("registrar "+r.Transport) + " " + cmp.Or(r.Address, "-"), "", "", cmp.Or(printable(r.Answer), "-"), strings.Join(why, ", ")}
 }

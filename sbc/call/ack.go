@@ -20,8 +20,9 @@ type sentAck struct {
 	to  int
 }
 
-// maxAcks bounds them; a copy comes within 64·T1 of its first.
-const maxAcks = 8
+// maxAcks bounds them. A copy comes within 64·T1 of its first, and the oldest is let go for a new one: as many as all forks of an
+// INVITE can have, and twice that for what comes after them.
+const maxAcks = 3 * maxPairs
 
 // sendAck sends an ACK within a leg's dialog and keeps it.
 func (c *Call) sendAck(ref tu.Ref, tag string, to int, hop tu.Hop, m *message.Message, do []tu.Action) []tu.Action {

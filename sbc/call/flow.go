@@ -162,6 +162,7 @@ func (c *Call) followMedia(l int, do []tu.Action) []tu.Action {
 	if err != nil {
 		return do
 	}
+	aims = aims[:min(len(aims), len(m.aims))] // ports that have come since are for what has been offered since
 	m.keepSeals(aims)
 	m.epoch++
 	for i := range aims {

@@ -39,7 +39,8 @@ func (s *stage) flowing(x *client) {
 		return
 	}
 	told, now := parsed(far.out), parsed(sdpOf(x.msg))
-	if told == nil || now == nil || !now.SameStreams(told) {
+	said := parsed(far.in)
+	if told == nil || now == nil || said == nil || !now.SameStreams(told) || said.Len() != now.Len() { // what answers with other streams than it was offered is asked
 		return
 	}
 	for i := range now.Len() {

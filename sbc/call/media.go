@@ -304,6 +304,9 @@ func (c *Call) aim(from, i int, line *sdp.Media, checked bool) (tu.Aim, error) {
 
 // forbidden judges a media address that a leg's peer named.
 func (s *Settings) forbidden(l *leg, addr netip.Addr) (why string, bad bool) {
+	if here := &l.hop.Here; l.peer.Side == nat.Outside && !addr.IsLoopback() && (addr == here.Media || addr == here.Signal.Addr()) {
+		return "our own address", true // by which this peer alone may know us
+	}
 	return nat.ForbiddenDestination(addr, s.Destinations[l.peer.Side])
 }
 

@@ -62,7 +62,8 @@ func (c *Call) glare(from, i int, m *message.Message) int {
 	}
 	switch {
 	case c.acked:
-	case m.Method == "UPDATE" && c.pairs[i].complete(from): // RFC 3311 §5.1: then it need not wait for the ACK
+	case m.Method == "UPDATE" && c.pairs[i].complete(from) && (!c.final || c.pairs[i].complete(1-from)):
+		// RFC 3311 §5.1: then it need not wait for the ACK, in neither leg: a 2xx may be lost that is all the answer the other one has.
 	case m.Method == "UPDATE" && !c.final:
 		return c.earlyGlare(from, i)
 	case from == callee:

@@ -260,6 +260,7 @@ func (g *game) wander(l int, ev *tu.Arrived) {
 		ev.Flow = g.otherPort(ev.Flow)
 		p.Name, p.AoRs, p.Token, p.Stranger = "", nil, "", true
 		g.servers[ev.Tx].foreign = !sameHost(ev.Flow, g.c.legs[l].hop.Flow) // it has left that address for good
+		g.servers[ev.Tx].behind = len(g.c.waiting) > 0
 	case 2:
 		ev.Flow.Remote = netip.AddrPortFrom(elsewhere.Addr().Next(), uint16(1024+g.pick(3)))
 		g.flows[ev.Flow] = true

@@ -102,6 +102,7 @@ type server struct {
 	final     int  // its final answer
 	acked     bool // Acked or NotAcked was told
 	foreign   bool // it came from where a phone's leg is not: no answer
+	behind    bool // it has to wait for what is before it, by which a phone's leg may move: whether it is foreign is not known yet
 	cancelled bool
 	sent      *message.Message
 }
@@ -264,7 +265,7 @@ func (s *stage) farewell() {
 		s.errorf("2xx without ACK: %s", key)
 	}
 	for _, tx := range s.order {
-		if x := s.servers[tx]; x.final == 0 && !x.foreign {
+		if x := s.servers[tx]; x.final == 0 && !x.foreign && !x.behind {
 			s.errorf("no final answer to %s of %s", x.msg.Method, legNames[x.leg])
 		}
 	}
@@ -282,7 +283,7 @@ func (s *stage) responded(a tu.Respond) {
 		s.errorf("response to no request: %v", a.Msg.Status)
 		return
 	}
-	if x.foreign && a.Msg.Status != 481 { // that is for ids which nobody has
+	if x.foreign && !x.behind && a.Msg.Status != 481 { // that is for ids which nobody has
 		s.errorf("%d to a forged %s", a.Msg.Status, x.msg.Method)
 	}
 	if x.final != 0 {
@@ -386,9 +387,12 @@ func (s *stage) offers(x *client) {
 			s.errorf("two open offers towards the %s", legNames[x.leg])
 		}
 	}
+	if won := s.c.won; x.msg.Method == "UPDATE" && won >= 0 && s.c.pairs[won].complete(x.leg) {
+		return // it needs no ACK to be allowed (RFC 3311 §5.1)
+	}
 	for _, tx := range s.order {
 		o := s.servers[tx]
-		if o.leg == x.leg && o.msg.Method == "INVITE" && o.final/100 == 2 && !o.acked {
+		if o.leg == x.leg && o.msg.CallID == x.msg.CallID && o.msg.Method == "INVITE" && o.final/100 == 2 && !o.acked { // of one that is gone it does not count
 			s.errorf("an INVITE towards the %s while its own awaits an ACK", legNames[x.leg])
 		}
 	}

@@ -47,7 +47,9 @@ func (c *Call) Way(r *tu.CDR) {
 	if b := &c.legs[callee]; b.peer != nil && !c.loops(callee) {
 		r.Transports[callee] = b.hop.Flow.Transport.String()
 	}
-	r.Tries = slices.Clone(c.cdr.Tries)
+	if r.Tries = c.cdr.Tries; c.phase != ending {
+		r.Tries = slices.Clone(r.Tries) // what is known of them changes still
+	}
 	switch {
 	case !c.cdr.Ringing.IsZero():
 		r.PostDial = c.cdr.Ringing.Sub(c.cdr.Start).Seconds()

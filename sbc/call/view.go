@@ -79,6 +79,15 @@ func (c *Call) View() View {
 	return v
 }
 
+// Peers yields who stands at its legs.
+func (c *Call) Peers(yield func(*tu.Peer) bool) {
+	for i := range c.legs {
+		if p := c.legs[i].peer; p != nil && !yield(p) {
+			return
+		}
+	}
+}
+
 func (c *Call) dialogState(leg int) string {
 	if c.won >= 0 {
 		return c.pairs[c.won].dlg[leg].State.String()

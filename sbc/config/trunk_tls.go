@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"sallyport/nat"
@@ -26,6 +27,11 @@ type TrunkTLS struct {
 
 // Given reports whether the trunk has a TLS of its own.
 func (t *TrunkTLS) Given() bool { return t.Certificate != "" || t.CA != "" || len(t.Names) > 0 }
+
+// Same reports whether two trunks want the same.
+func (t *TrunkTLS) Same(o *TrunkTLS) bool {
+	return t.Certificate == o.Certificate && t.Key == o.Key && t.CA == o.CA && slices.Equal(t.Names, o.Names)
+}
 
 func buildTrunkTLS(s *TrunkTLSSection) TrunkTLS {
 	return TrunkTLS{Certificate: s.Certificate, Key: s.Key, CA: s.CA, Names: s.Names}

@@ -13,6 +13,7 @@ func (c *Core) cancel(now time.Time, u *user, a tu.Cancel) {
 	if a.Quiet { // "no 1xx within attempt_timeout"
 		c.cfg.Assembly.Attempted(now, u.id, a.Ref, 0)
 	}
+	c.answered(u.id, a.Ref) // who has given up wants no other node to be asked
 	why := ""
 	if a.Reason != "" {
 		m := message.Message{Method: "CANCEL", Headers: []message.Header{{Name: "Reason", Value: a.Reason}}}

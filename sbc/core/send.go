@@ -87,7 +87,7 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	}
 	wanted := a
 	a.Msg, a.Hop = c.detour(now, a.Msg, a.Hop)
-	if !c.leaves(now, u.id, &a) {
+	if !c.mayLeave(now, u.id, &a) {
 		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 503, Why: reason.NoCapacity})
 		return
 	}
@@ -106,7 +106,7 @@ func (c *Core) send(now time.Time, u *user, a tu.Send) {
 	}
 	switch {
 	case err == nil:
-		c.left(now, u, wanted, a.Hop.Flow.Remote, false)
+		c.left(now, u, wanted, &a, false)
 	case errors.Is(err, transaction.ErrFull):
 		c.gauges.Overload.Add(1)
 		c.tell(u.id, tu.Failed{Ref: a.Ref, Code: 503, Why: reason.Overload})

@@ -14,8 +14,10 @@ import (
 // Ways is what the program knows of the nodes that requests are sent to: whether they live, and which ones stand in for
 // one that does not. Its methods run in the core's turn.
 type Ways interface {
-	// Leaves hears that a request is about to leave. It reports false for one that may not: its node has had enough.
-	Leaves(now time.Time, id tu.UserID, a *tu.Send) bool
+	// MayLeave reports whether a request may leave: its node may have had enough.
+	MayLeave(now time.Time, id tu.UserID, a *tu.Send) bool
+	// Left hears that a request has left.
+	Left(now time.Time, a *tu.Send)
 	// Heard hears that a response with a status code came from a flow.
 	Heard(now time.Time, from nat.Flow, code int)
 	// Unreached hears that what was sent to a flow did not arrive there.
@@ -49,19 +51,24 @@ func (c *Core) detour(now time.Time, m *message.Message, hop tu.Hop) (*message.M
 	return c.cfg.Ways.Detour(now, m, hop, vain)
 }
 
-// leaves asks whether a request may leave.
-func (c *Core) leaves(now time.Time, id tu.UserID, a *tu.Send) bool {
-	return c.cfg.Ways == nil || c.cfg.Ways.Leaves(now, id, a)
+// mayLeave asks whether a request may leave.
+func (c *Core) mayLeave(now time.Time, id tu.UserID, a *tu.Send) bool {
+	return c.cfg.Ways == nil || c.cfg.Ways.MayLeave(now, id, a)
 }
 
-// left keeps what is needed to ask another node. What a user wanted is kept; what went out is the table's.
-func (c *Core) left(now time.Time, u *user, wanted tu.Send, to netip.AddrPort, again bool) {
+// left hears that the table has taken a request, and keeps what is needed to ask another node. What a user wanted is kept;
+// what went out is the table's.
+func (c *Core) left(now time.Time, u *user, wanted tu.Send, sent *tu.Send, again bool) {
+	if c.cfg.Ways == nil {
+		return
+	}
+	c.cfg.Ways.Left(now, sent)
 	m := wanted.Msg
-	if c.cfg.Ways == nil || m.To.Tag == "" || wanted.Hop.Peer.Kind != tu.KindNode {
+	if m.To.Tag == "" || wanted.Hop.Peer.Kind != tu.KindNode {
 		return
 	}
 	_, routed := m.Get("Route")
-	u.ways = append(u.ways, way{send: wanted, to: to, at: now, again: again, routed: routed})
+	u.ways = append(u.ways, way{send: wanted, to: sent.Hop.Flow.Remote, at: now, again: again, routed: routed})
 }
 
 // answered hears that a request has its final answer, or gets none.
@@ -104,7 +111,7 @@ func (c *Core) askAgain(now time.Time, e *transaction.Effect) bool {
 	}
 	sent := w.send
 	sent.Msg, sent.Hop = out, hop
-	if !c.leaves(now, id, &sent) {
+	if !c.mayLeave(now, id, &sent) {
 		return false
 	}
 	out.Via = []message.Via{c.via(hop.Here)}
@@ -112,7 +119,7 @@ func (c *Core) askAgain(now time.Time, e *transaction.Effect) bool {
 	if c.effects = effects; err != nil {
 		return false
 	}
-	c.left(now, c.users[id], w.send, hop.Flow.Remote, true)
+	c.left(now, c.users[id], w.send, &sent, true)
 	return true
 }
 

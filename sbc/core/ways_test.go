@@ -8,6 +8,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/message"
+	"sallyport/sbc/transaction"
 	"sallyport/sbc/tu"
 )
 
@@ -23,9 +24,12 @@ type fakeWays struct {
 	stays     string // method of requests that may not leave
 }
 
-func (w *fakeWays) Leaves(_ time.Time, _ tu.UserID, a *tu.Send) bool {
-	w.left = append(w.left, a.Msg.Method+" "+a.Hop.Flow.Remote.Addr().String())
+func (w *fakeWays) MayLeave(_ time.Time, _ tu.UserID, a *tu.Send) bool {
 	return a.Msg.Method != w.stays
+}
+
+func (w *fakeWays) Left(_ time.Time, a *tu.Send) {
+	w.left = append(w.left, a.Msg.Method+" "+a.Hop.Flow.Remote.Addr().String())
 }
 
 func (w *fakeWays) Heard(now time.Time, from nat.Flow, code int) {
@@ -244,6 +248,61 @@ func TestARequestThatMayNotLeave(t *testing.T) {
 	}
 	r.over()
 	r.zero()
+}
+
+// TestWhatNeverLeft: nobody owes a word to a request that finds no place, that no room is left for or that cannot be written.
+func TestWhatNeverLeft(t *testing.T) {
+	broken := outgoing("MESSAGE", "e", "x", 1)
+	broken.Add("X", "a\r\nb")
+	for name, tt := range map[string]struct {
+		send  tu.Send
+		most  int // transactions
+		full  bool
+		heard string
+	}{
+		"no place":          {sends(1, outgoing("INVITE", "e", "x", 1)), 0, true, "Failed 503 no-capacity"},
+		"our table is full": {sends(1, within("INFO", 5)), 1, false, "Failed 503 overload"},
+		"not to be written": {sends(1, broken), 0, false, "Failed 500 internal"},
+	} {
+		r, w, do := wayRig(t)
+		if r.full = tt.full; tt.most > 0 {
+			r.Core.table = transaction.NewTable(transaction.Config{Max: tt.most})
+			do(sends(9, outgoing("MESSAGE", "f", "z", 1)))
+			w.left = nil
+		}
+		do(tt.send)
+		if got := r.users[0].kinds(); !strings.HasSuffix(got, tt.heard) || len(w.left) != 0 || len(r.Core.users[r.users[0].id].ways) != 0 {
+			t.Errorf("%s: heard %s, left %v", name, got, w.left)
+		}
+	}
+}
+
+// TestAReinviteThatWasGivenUp is asked of no other node when its own one stays silent or is abandoned: nobody waits for it.
+func TestAReinviteThatWasGivenUp(t *testing.T) {
+	for _, how := range []string{"silent", "abandoned", "unreachable"} {
+		r, w, do := wayRig(t)
+		do(sends(1, within("INVITE", 5)))
+		do(tu.Cancel{Ref: 1, Side: nat.Inside})
+		switch how {
+		case "silent":
+			r.pass(3 * time.Minute)
+		case "abandoned":
+			w.down[inner.Remote] = true
+			r.Abandon(r.now, inner)
+			r.settle(r.now)
+		default:
+			r.unreachable(r.now, inner)
+		}
+		r.pass(time.Second)
+		if got := r.lines(); strings.Contains(got, standIn.Remote.String()) {
+			t.Errorf("%s: it sent %s", how, got)
+		}
+		if got := r.users[0].kinds(); strings.Count(got, "Failed") != 1 || len(r.Core.users[r.users[0].id].ways) != 0 {
+			t.Errorf("%s: the user heard %s", how, got)
+		}
+		r.over()
+		r.zero()
+	}
 }
 
 // TestALateAnswerOfAReinvite: the 2xx of a re-INVITE that went to another node meanwhile is acknowledged, and ends no call.

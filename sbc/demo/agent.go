@@ -3,7 +3,9 @@ package demo
 import (
 	"container/heap"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/fnv"
 	"net"
 	"net/netip"
 	"slices"
@@ -69,11 +71,16 @@ type Agent struct {
 	until time.Time // the read deadline
 }
 
-// NewAgent makes an agent on a connection. Run starts it.
+// NewAgent makes an agent on a connection. Run starts it. Its identifiers are a function of its name and seed: thousands of phones
+// behind NATs share a few private addresses, and a Call-ID is "a globally unique identifier over space and time" (RFC 3261 §8.1.1.4).
 func NewAgent(name string, addr netip.AddrPort, conn PacketConn, seed byte) *Agent {
 	key := [16]byte{seed, 1}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(name))
+	own := tu.Seed{seed, 2}
+	binary.BigEndian.PutUint64(own[8:], h.Sum64())
 	a := &Agent{
-		Name: name, Addr: addr, table: newTable(), ids: tu.NewIDs(tu.Seed{seed, 2}, tu.NewTagKey(key)),
+		Name: name, Addr: addr, table: newTable(), ids: tu.NewIDs(own, tu.NewTagKey(key)),
 		calls: map[uint64]*Call{}, asks: map[uint64]func(*message.Message){}, tags: map[string]*Call{}, wake: make(chan struct{}, 1),
 	}
 	a.take(conn)

@@ -178,6 +178,19 @@ func TestTwoAgentsEndEveryWay(t *testing.T) {
 	}
 }
 
+// TestAgentsShareNoIDs: two agents at one private address, of one seed, are two callers.
+func TestAgentsShareNoIDs(t *testing.T) {
+	at := netip.MustParseAddrPort("192.168.1.10:5060")
+	x, y, again := NewAgent("phone 1", at, nil, 7), NewAgent("phone 2", at, nil, 7), NewAgent("phone 1", at, nil, 7)
+	id := x.ids.CallID()
+	if id == y.ids.CallID() || x.ids.Tag() == y.ids.Tag() || x.ids.Branch() == y.ids.Branch() {
+		t.Error("two agents have the same identifiers")
+	}
+	if id != again.ids.CallID() {
+		t.Error("an agent's identifiers are not the same in each run")
+	}
+}
+
 func TestTwoAgentsSurviveLoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDuo(t, natlab.Link{Loss: 0.2, Duplicate: 0.1, Delay: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, Reorder: true})

@@ -282,3 +282,12 @@ func TestTwoAuthorities(t *testing.T) {
 		t.Errorf("what was refused is offered again: %v", m.Headers)
 	}
 }
+
+// TestAnAlgorithmIsAToken: what only Unicode takes for the letters of a known one is unknown, and is not written back.
+func TestAnAlgorithmIsAToken(t *testing.T) {
+	for name, want := range map[string]kind{"": md5Kind, "md5": md5Kind, "Sha-256-Sess": sha256Kind, "ſha-256": 0, "md5-ſeſſ": 0, "sha-1": 0} {
+		if got, _ := algorithm(name); got != want {
+			t.Errorf("%q is %d, want %d", name, got, want)
+		}
+	}
+}

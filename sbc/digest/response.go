@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"unicode"
 
 	"sallyport/sbc/message"
 )
@@ -25,17 +26,27 @@ const (
 // algorithm reads the name of one. None is MD5 (RFC 7616 §3.3). SHA-512-256 is SHA-512/256 of FIPS 180-4, which has a beginning of its
 // own, and not SHA-512 cut short (RFC 7616, erratum 4897).
 func algorithm(name string) (k kind, sess bool) {
-	name = strings.ToUpper(name)
-	name, sess = strings.CutSuffix(name, "-SESS")
-	switch name {
-	case "", "MD5":
+	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
+		return 0, false // ſ is an S to ToUpper, and no part of a token
+	}
+	if at := len(name) - len("-sess"); at >= 0 && sameToken(name[at:], "-sess") {
+		name, sess = name[:at], true
+	}
+	switch {
+	case name == "" || sameToken(name, "MD5"):
 		k = md5Kind
-	case "SHA-256":
+	case sameToken(name, "SHA-256"):
 		k = sha256Kind
-	case "SHA-512-256":
+	case sameToken(name, "SHA-512-256"):
 		k = sha512t256Kind
 	}
 	return k, sess
+}
+
+// sameToken compares tokens, in which case does not count (RFC 3261 §7.3.1). They have ASCII alone: the long s that Unicode takes for
+// an s would be written back as it came, and is no token.
+func sameToken(x, token string) bool {
+	return len(x) == len(token) && strings.EqualFold(x, token) // such letters have two bytes or more
 }
 
 func (k kind) new() hash.Hash {

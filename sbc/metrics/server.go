@@ -76,7 +76,7 @@ func (f failures) Println(v ...any) { f(errors.New(strings.TrimSpace(fmt.Sprintl
 func (s *Server) Serve(l net.Listener) (stop func()) {
 	h := &http.Server{
 		Handler: s.Handler(l.Addr()), ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: transferTime,
-		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
+		IdleTimeout: idleTime, MaxHeaderBytes: maxHeader, ConnState: new(idlers).changed,
 	}
 	done := make(chan struct{})
 	go func() {

@@ -33,6 +33,7 @@ type Book struct {
 	busy    map[string]int // REGISTERs of an address-of-record with bindings that are on their way to the PBX
 	least   uint32         // seconds that the PBX has asked for by a 423
 	figures Figures
+	census  census
 
 	spare, outside time.Duration // see Hold
 	outage         outage
@@ -55,6 +56,7 @@ type entry struct {
 	asking int       // refreshes of this phone that are on their way to the PBX
 	held   bool      // an outage is to blame if its time runs out
 	kept   time.Time // until when it is kept beyond its time; zero: no longer
+	told   bool      // the census has it among those that are held
 }
 
 // ids are those of a REGISTER towards the PBX, and what they are a function of besides its Call-ID.
@@ -72,7 +74,7 @@ func (e *entry) place() *int { return &e.index }
 func NewBook() *Book {
 	return &Book{
 		tokens: map[string]*entry{}, aors: map[string][]*Binding{}, flows: map[nat.Flow][]*Binding{}, at: map[seen]int{},
-		sources: map[netip.Addr]int{},
+		sources: map[netip.Addr]int{}, census: census{nodes: map[string]int{}},
 	}
 }
 
@@ -147,6 +149,7 @@ func (b *Book) Expire(now time.Time) {
 		}
 		if kept := b.until(now, e); !kept.IsZero() {
 			e.kept = kept
+			b.countHeld(e)
 			b.clock.set(e)
 			continue
 		}
@@ -208,6 +211,8 @@ func (b *Book) restore(e *entry) {
 	b.tokens[x.Token] = e
 	b.aors[x.AoR] = append(b.aors[x.AoR], x)
 	b.attach(x)
+	b.census.add(x)
+	b.countHeld(e)
 	b.clock.set(e)
 	b.high = max(b.high, len(b.tokens))
 }
@@ -218,7 +223,10 @@ func (b *Book) remove(e *entry) {
 	delete(b.tokens, x.Token)
 	drop(b.aors, x.AoR, x)
 	b.detach(x)
+	b.census.drop(x)
 	b.clock.drop(e)
+	e.free()
+	b.countHeld(e)
 	b.changes = append(b.changes, Change{Old: x})
 }
 
@@ -226,6 +234,9 @@ func (b *Book) remove(e *entry) {
 func (b *Book) swap(e *entry, x *Binding) {
 	old := e.b
 	e.b = x
+	b.census.drop(old)
+	b.census.add(x)
+	b.countHeld(e)
 	list := b.aors[x.AoR]
 	list[slices.Index(list, old)] = x
 	if old.Flow == x.Flow && old.Lost == x.Lost {

@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -16,8 +17,16 @@ func consistent(t judge, b *Book) {
 	t.Helper()
 	n := 0
 	at, source := map[seen]int{}, 0
+	want := Census{Nodes: map[string]int{}}
 	for x := range b.All {
 		n++
+		want.Nodes[x.Node]++
+		if x.Lost {
+			want.Lost++
+		}
+		if _, held := b.Held(x.Token); held {
+			want.Held++
+		}
 		if b.Token(x.Token) != x || !slices.Contains(b.AoR(x.AoR), x) {
 			t.Fatalf("%s is not where it belongs", x.Token)
 		}
@@ -31,6 +40,9 @@ func consistent(t judge, b *Book) {
 		if e := b.tokens[x.Token]; e.index < 0 || b.clock.heap[e.index].x != e || !b.clock.heap[e.index].due.Equal(e.due()) {
 			t.Fatalf("%s has lost its alarm", x.Token)
 		}
+	}
+	if got := b.Census(); got.Lost != want.Lost || got.Held != want.Held || !maps.Equal(got.Nodes, want.Nodes) {
+		t.Fatalf("counted %+v, there are %+v", got, want)
 	}
 	for key, n := range at {
 		if b.At(key.iface, key.addr) != n {

@@ -102,6 +102,7 @@ func (b *Book) Held(token string) (until time.Time, ok bool) {
 func (r *Register) vouch() {
 	if r.mine != nil && r.set.Book.tokens[r.mine.b.Token] == r.mine {
 		r.mine.held = true
+		r.set.Book.countHeld(r.mine)
 	}
 }
 
@@ -111,5 +112,6 @@ func (r *Register) disown() {
 		return
 	}
 	r.mine.free()
+	r.set.Book.countHeld(r.mine)
 	r.set.Book.clock.set(r.mine)
 }

@@ -1,6 +1,8 @@
 package registrar
 
 import (
+	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -213,5 +215,21 @@ func (r *Register) delist() {
 	less(r.set.Book.busy, r.aor)
 	if r.mine != nil {
 		r.mine.asking--
+	}
+	if c := r.said.code; r.said.node != "" && c >= 400 && (c != 401 && c != 407 || r.authorised()) {
+		r.unvouched()
+	}
+}
+
+// unvouched notes of the phone's bindings that the PBX has refused it, so that a restart does not forget it: what a node was told is
+// as good as unknown then, and the phone's next REGISTER goes there.
+func (r *Register) unvouched() {
+	book := r.set.Book
+	for _, b := range slices.Clone(book.aors[r.aor]) {
+		if e := book.tokens[b.Token]; e.owed && b.Flow == r.flow && b.CallID == r.msg.CallID && b.Told.IsValid() {
+			next := *b
+			next.Told = netip.AddrPort{}
+			book.swap(e, &next)
+		}
 	}
 }

@@ -402,3 +402,47 @@ func TestRefreshesCostLittle(t *testing.T) {
 		t.Errorf("%v allocations for a stranger", n)
 	}
 }
+
+// TestARefusalOutlivesARestart: the program that comes after answers nothing in the place of a PBX that has refused the phone.
+func TestARefusalOutlivesARestart(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		answer int
+		signed bool
+		stands bool
+	}{
+		{"never refused", 0, false, true},
+		{"refused", 403, false, false},
+		{"a wrong password", 401, true, false},
+		{"a challenge, which the phone answers", 401, false, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := throttled(t)
+			p := s.phones["a"]
+			b := s.enter(p, nil)
+			if m := p.request(); tt.answer != 0 {
+				if tt.signed {
+					m.Add("Authorization", `Digest username="204", realm="x", nonce="n", uri="sip:example.com", response="0"`)
+				}
+				refused(s, p, m, tu.Answered{Ref: 1, Msg: message.Reply(m, tt.answer, "")})
+			}
+			kept := *s.set.Book.Token(b.Token)
+			raw, err := kept.MarshalBinary()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var read Binding
+			if err := read.UnmarshalBinary(raw); err != nil {
+				t.Fatal(err)
+			}
+			s.set.Book = NewBook()
+			s.set.Book.Restore([]Binding{read}, s.now)
+			m := p.request()
+			m.CSeq += 3
+			if _, ok := s.local(p, m); ok != tt.stands {
+				t.Errorf("answered here: %v", ok)
+			}
+			consistent(t, s.set.Book)
+		})
+	}
+}

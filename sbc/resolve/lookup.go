@@ -17,7 +17,12 @@ import (
 // Lookup finds where a target leads to (RFC 3263 §4). The error says why nowhere: a *NoRecordError where name servers say so,
 // else that nobody could tell.
 func (r *Resolver) Lookup(ctx context.Context, t Target) (Answer, error) {
-	l := lookup{r: r, ctx: ctx, t: t, ttl: ttlMost}
+	return r.lookup(ctx, t, memory{})
+}
+
+// lookup is Lookup by somebody who remembers what the target led to before: what cannot be asked now is as it was.
+func (r *Resolver) lookup(ctx context.Context, t Target, before memory) (Answer, error) {
+	l := lookup{r: r, ctx: ctx, t: t, ttl: ttlMost, before: before}
 	if !isHost(t.Host) {
 		return Answer{}, errors.New(t.Host + " is not a host name")
 	}
@@ -43,8 +48,14 @@ type lookup struct {
 	r       *Resolver
 	ctx     context.Context
 	t       Target
+	before  memory
 	asked   int
 	out     []Endpoint
+	by      Source
+	fresh   bool // a name server has told an acceptable address
+	lowered bool
+	refused []string
+	refusal error
 	ttl     time.Duration
 	trouble error // the first thing that could not be asked
 	none    error // the last thing that is not there
@@ -53,11 +64,14 @@ type lookup struct {
 func (l *lookup) answer() (Answer, error) {
 	slices.SortFunc(l.out, Endpoint.compare)
 	l.out = slices.Compact(l.out)
-	a := Answer{Endpoints: l.out, TTL: min(max(l.ttl, ttlLeast), ttlMost), Trouble: l.trouble}
-	if len(a.Endpoints) > 0 {
+	a := Answer{
+		Endpoints: l.out, By: l.by, TTL: min(max(l.ttl, ttlLeast), ttlMost), Trouble: l.trouble, Refused: l.refused, lowered: l.lowered,
+	}
+	if l.fresh {
 		return a, nil
 	}
-	return a, cmp.Or(l.trouble, l.none, error(&NoRecordError{Name: l.t.Host, Type: "usable"}))
+	a.Endpoints = nil // all that there is has been known before
+	return a, cmp.Or(l.trouble, l.refusal, l.none, error(&NoRecordError{Name: l.t.Host, Type: "usable"}))
 }
 
 func (e Endpoint) compare(o Endpoint) int {
@@ -68,6 +82,7 @@ func (e Endpoint) compare(o Endpoint) int {
 // records asks one question of the lookup. It reports false where there is nothing to read; sure: a name server says that.
 func (l *lookup) records(name string, qtype uint16) (records []dns.RR, ok, sure bool) {
 	if l.asked++; l.asked > questionMost || len(name) > 253 {
+		l.doubt(errors.New(l.t.Host + " takes too many questions, or a name of it is too long"))
 		return nil, false, false
 	}
 	f, err := l.r.records(l.ctx, dns.Fqdn(name), qtype)
@@ -76,7 +91,7 @@ func (l *lookup) records(name string, qtype uint16) (records []dns.RR, ok, sure 
 		return nil, false, true
 	}
 	if err != nil {
-		l.trouble = cmp.Or(l.trouble, err)
+		l.doubt(err)
 		return nil, false, false
 	}
 	l.trouble, l.ttl = cmp.Or(l.trouble, f.trouble), min(l.ttl, f.ttl)
@@ -86,15 +101,18 @@ func (l *lookup) records(name string, qtype uint16) (records []dns.RR, ok, sure 
 // anyTransport lets the domain say by which transport it is reached (RFC 3263 §4.1).
 func (l *lookup) anyTransport() {
 	records, ok, sure := l.records(l.t.Host, dns.TypeNAPTR)
-	if ok {
-		if services := l.services(records); len(services) > 0 {
-			for i, s := range services {
-				l.servers(s.name, s.transport, i)
+	if services := l.services(records); len(services) > 0 {
+		l.by = ByNAPTR
+		for i, s := range services {
+			if !l.servers(s.name, s.transport, i) && l.knew(s.transport) && l.lower(BySRV) {
+				l.revive(only(s.transport), i)
 			}
-			return
 		}
-	} else if !sure {
-		return // whoever cannot say which transports there are says nothing of the rest either
+		return
+	}
+	if !ok && !sure || l.lower(ByNAPTR) {
+		l.reviveAll() // whoever cannot say which transports there are says nothing of the rest either
+		return
 	}
 	// "If no NAPTR records are found, the client constructs SRV queries for those transport protocols it supports, and does a query
 	// for each."
@@ -156,8 +174,12 @@ func transportOf(service string) (nat.Transport, bool) {
 func (l *lookup) servers(name string, t nat.Transport, tier int) bool {
 	records, ok, sure := l.records(name, dns.TypeSRV)
 	if !ok {
+		if !sure {
+			l.revive(only(t), tier)
+		}
 		return !sure
 	}
+	l.by = max(l.by, BySRV)
 	var list []*dns.SRV
 	for _, rr := range records {
 		if s, is := rr.(*dns.SRV); is {
@@ -184,25 +206,44 @@ func (l *lookup) servers(name string, t nat.Transport, tier int) bool {
 
 // bare adds the host's own addresses, at the standard port: "If no SRV records were found, the client performs an A or AAAA
 // record lookup of the domain name" (RFC 3263 §4.2).
-func (l *lookup) bare(t nat.Transport) { l.addresses(l.t.Host, defaultPort(t), t, 0, 0) }
+func (l *lookup) bare(t nat.Transport) {
+	if l.lower(BySRV) {
+		l.reviveAll()
+		return
+	}
+	l.addresses(l.t.Host, defaultPort(t), t, 0, 0)
+}
 
 // weightScale lets the addresses of one host share its weight: a host has no more calls for having more addresses.
 const weightScale = 240 // divisible by most numbers of addresses
 
-// addresses adds a host's addresses.
+// addresses adds a host's addresses; where the name server does not say which, those that it had before.
 func (l *lookup) addresses(host string, port uint16, t nat.Transport, priority, weight int) {
 	var list []netip.Addr
-	for _, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
+	var doubtful [2]bool // IPv4, IPv6
+	var why error
+	for i, qtype := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		if qtype == dns.TypeA && !l.t.V4 || qtype == dns.TypeAAAA && !l.t.V6 {
 			continue
 		}
-		records, _, _ := l.records(host, qtype)
+		records, ok, sure := l.records(host, qtype)
+		if doubtful[i] = !ok && !sure; sure {
+			why = cmp.Or(why, l.none)
+		}
 		for _, rr := range records {
-			if a, ok := addressOf(rr); ok && !slices.Contains(list, a) {
-				list = append(list, a)
+			a, ok := addressOf(rr)
+			if !ok || slices.Contains(list, a) {
+				continue
 			}
+			if refused := l.refuses(netip.AddrPortFrom(a, port)); refused != nil {
+				why = refused
+				continue
+			}
+			list = append(list, a)
 		}
 	}
+	l.fresh = l.fresh || len(list) > 0
+	list = l.remember(host, list, doubtful, why)
 	slices.SortFunc(list, netip.Addr.Compare) // round robin at the name server is no news
 	list = list[:min(len(list), addressMost, max(endpointMost-len(l.out), 0))]
 	for _, a := range list {

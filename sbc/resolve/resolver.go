@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,12 +21,12 @@ type Exchanger interface {
 
 // The bounds.
 const (
-	cacheMost    = 1024 // names and types
-	aliasesMost  = 8    // CNAME records from a name to its address
-	questionMost = 64   // of one Lookup
-	serversMost  = 32   // SRV records of one name
-	addressMost  = 16   // of one host
-	endpointMost = 64   // of one Lookup
+	cacheMost    = 16_384 // names and types: a few questions of each name that is watched
+	aliasesMost  = 8      // CNAME records from a name to its address
+	questionMost = 64     // of one Lookup
+	serversMost  = 32     // SRV records of one name
+	addressMost  = 16     // of one host
+	endpointMost = 64     // of one Lookup
 
 	ttlLeast    = 5 * time.Second
 	ttlMost     = time.Hour
@@ -234,7 +236,7 @@ func rcodeText(code int) string {
 	return fmt.Sprintf("RCODE %d", code)
 }
 
-// keep remembers what was said. A full cache gives up what is over longest.
+// keep remembers what was said. A full cache gives up a part of it that is over longest.
 func (r *Resolver) keep(q question, k *known, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -242,14 +244,10 @@ func (r *Resolver) keep(q question, k *known, now time.Time) {
 		return // another lookup has found more meanwhile
 	}
 	if _, there := r.cache[q]; !there && len(r.cache) >= cacheMost {
-		var oldest question
-		var at time.Time
-		for o, x := range r.cache {
-			if at.IsZero() || x.until.Before(at) {
-				oldest, at = o, x.until
-			}
+		list := slices.SortedFunc(maps.Keys(r.cache), func(a, b question) int { return r.cache[a].until.Compare(r.cache[b].until) })
+		for _, o := range list[:cacheMost/16] {
+			delete(r.cache, o)
 		}
-		delete(r.cache, oldest)
 	}
 	r.cache[q] = k
 }

@@ -77,10 +77,14 @@ type Endpoint struct {
 
 // Answer is what a name leads to at the moment.
 type Answer struct {
-	Endpoints []Endpoint    // sorted, the same for the same records; never empty without an error
+	Endpoints []Endpoint // sorted, the same for the same records; never empty without an error
+	By        Source
 	TTL       time.Duration // for how long, within the bounds
-	// Trouble is what went wrong although there is an answer: some records are older than they should be. nil: nothing.
+	// Trouble is what went wrong although there is an answer: some of it is older than it should be. nil: nothing.
 	Trouble error
+	Refused []string // addresses that are not acceptable, each with its reason
+
+	lowered bool // records of a higher source are missing
 }
 
 // defaultPort is that of a host without SRV records (RFC 3263 §4.2).
@@ -98,6 +102,7 @@ func service(t nat.Transport, host string) string {
 		return "_sips._tcp." + host
 	case nat.TCP:
 		return "_sip._tcp." + host
+	case nat.UDP, nat.WSS: // of which nothing is looked up
 	}
 	return "_sip._udp." + host
 }

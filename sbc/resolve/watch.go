@@ -25,6 +25,7 @@ func (w *Want) Key() string { return w.Role + " " + w.Target.String() }
 // State is how a name stands.
 type State struct {
 	Endpoints []Endpoint // the last good answer, without what is refused; nobody changes it
+	By        Source     // how it was found
 	At        time.Time  // when a name server last said so; zero: never
 	Err       error      // of the last look; nil: it went well
 	Refused   []string   // addresses of the last answer that are not acceptable, each with its reason
@@ -35,6 +36,7 @@ type State struct {
 type Kept struct {
 	At        time.Time
 	Endpoints []Endpoint
+	By        Source
 }
 
 // Watcher keeps names fresh. Its methods may be called by many goroutines.
@@ -50,15 +52,18 @@ type Watcher struct {
 }
 
 type watched struct {
-	want   Want
-	state  State
-	failed int // in a row
+	want    Want
+	state   State
+	failed  int       // in a row
+	busy    bool      // somebody asks for it
+	lowered time.Time // since when records of a higher source are missing; zero: they are not
 }
 
 // How often and how long is asked.
 const (
-	lookTime    = 10 * time.Second // for one name
-	looksMost   = 16               // names at a time
+	lookTime    = 10 * time.Second  // for one name
+	looksMost   = 16                // names at a time
+	failingMost = looksMost * 3 / 4 // of them such as had no answer the last time: a dead zone keeps nobody else waiting
 	retryFirst  = 5 * time.Second
 	retryMost   = time.Minute // whoever repairs a name server waits no longer for us
 	watchedMost = 4096
@@ -75,6 +80,7 @@ func (w *Watcher) Restore(list map[string]Kept) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for key, k := range list {
+		k.Endpoints = slices.DeleteFunc(k.Endpoints, func(e Endpoint) bool { return !e.Address.IsValid() || !isHost(e.Host) })
 		if len(w.kept) < watchedMost && len(k.Endpoints) > 0 && len(k.Endpoints) <= endpointMost {
 			w.kept[key] = k
 		}
@@ -88,7 +94,7 @@ func (w *Watcher) Kept() map[string]Kept {
 	out := map[string]Kept{}
 	for key, n := range w.names {
 		if len(n.state.Endpoints) > 0 {
-			out[key] = Kept{n.state.At, n.state.Endpoints}
+			out[key] = Kept{n.state.At, n.state.Endpoints, n.state.By}
 		}
 	}
 	return out
@@ -102,6 +108,7 @@ func (w *Watcher) Ask(ctx context.Context, wants []Want) {
 	for i := range wants {
 		if n := w.names[wants[i].Key()]; n == nil {
 			if n = w.add(wants[i]); n != nil {
+				n.busy = true
 				fresh = append(fresh, n)
 			}
 		}
@@ -152,7 +159,7 @@ func (w *Watcher) add(want Want) *watched {
 	n := &watched{want: want, state: State{Err: errUnasked}}
 	if k, ok := w.kept[want.Key()]; ok {
 		n.state.Endpoints, _ = want.judge(k.Endpoints)
-		n.state.At = k.At
+		n.state.At, n.state.By = k.At, k.By
 	}
 	w.names[want.Key()] = n
 	return n
@@ -177,6 +184,11 @@ func (w *Watcher) Levels() (level, most int) {
 
 // Run asks for each name again when the time of its answer is over, until the context ends.
 func (w *Watcher) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	var telling sync.Mutex
+	room := looks{all: looksMost, failing: failingMost}
+	done := make(chan bool, looksMost) // whether it was a failing one
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -185,30 +197,75 @@ func (w *Watcher) Run(ctx context.Context) {
 			return
 		case <-t.C:
 		case <-w.wake:
+		case failing := <-done:
+			room.give(failing)
 		}
 		due, wait := w.due()
-		if len(due) > 0 {
-			w.look(ctx, due)
-			_, wait = w.due()
+		for _, n := range due {
+			failing := n.failing
+			if !room.take(failing) {
+				continue
+			}
+			w.begin(n.watched)
+			all.Go(func() {
+				w.lookAt(ctx, n.watched, &telling)
+				done <- failing
+			})
 		}
 		t.Reset(wait)
 	}
 }
 
-// due are the names whose time has come, and how long it is until the next one's.
-func (w *Watcher) due() (due []*watched, wait time.Duration) {
+// looks is how many names more may be asked for at a time.
+type looks struct{ all, failing int }
+
+func (l *looks) take(failing bool) bool {
+	if l.all == 0 || failing && l.failing == 0 {
+		return false // the next that ends makes room
+	}
+	if l.all--; failing {
+		l.failing--
+	}
+	return true
+}
+
+func (l *looks) give(failing bool) {
+	if l.all++; failing {
+		l.failing++
+	}
+}
+
+// waiting is a name whose time has come.
+type waiting struct {
+	*watched
+	next    time.Time
+	failing bool
+}
+
+// due are the names whose time has come, the longest first, and how long it is until the next one's.
+func (w *Watcher) due() (due []waiting, wait time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
 	wait = ttlMost
 	for _, n := range w.names {
-		if left := n.state.Next.Sub(now); left <= 0 {
-			due, wait = append(due, n), 0
-		} else {
+		switch left := n.state.Next.Sub(now); {
+		case n.busy:
+		case left <= 0:
+			due = append(due, waiting{n, n.state.Next, n.failed > 0})
+		default:
 			wait = min(wait, left)
 		}
 	}
+	slices.SortFunc(due, func(a, b waiting) int { return a.next.Compare(b.next) })
 	return due, wait
+}
+
+// begin notes that a name is being asked for.
+func (w *Watcher) begin(n *watched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n.busy = true
 }
 
 // look asks for names, some at a time, and waits for all.
@@ -220,19 +277,31 @@ func (w *Watcher) look(ctx context.Context, list []*watched) {
 		slots <- struct{}{}
 		all.Go(func() {
 			defer func() { <-slots }()
-			one, cancel := context.WithTimeout(ctx, lookTime)
-			defer cancel()
-			w.mu.Lock()
-			target := n.want.Target
-			w.mu.Unlock()
-			answer, err := w.r.Lookup(one, target)
-			want, before, after := w.take(n, answer, err)
-			telling.Lock()
-			defer telling.Unlock()
-			w.notice(want, before, after)
+			w.lookAt(ctx, n, &telling)
 		})
 	}
 	all.Wait()
+}
+
+func (w *Watcher) lookAt(ctx context.Context, n *watched, telling *sync.Mutex) {
+	one, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	w.mu.Lock()
+	target, before := n.want.Target, w.memory(n)
+	w.mu.Unlock()
+	answer, err := w.r.lookup(one, target, before)
+	want, was, is := w.take(n, answer, err)
+	telling.Lock()
+	defer telling.Unlock()
+	w.notice(want, was, is)
+}
+
+// memory is what a look at a name begins with. The caller holds mu.
+func (w *Watcher) memory(n *watched) memory {
+	return memory{
+		endpoints: n.state.Endpoints, by: n.state.By, refuse: n.want.Refuse,
+		lower: !n.lowered.IsZero() && w.now().Sub(n.lowered) >= lowerAfter,
+	}
 }
 
 // take takes what came of a look. The last good answer stays until there is a better one.
@@ -240,14 +309,21 @@ func (w *Watcher) take(n *watched, a Answer, err error) (want Want, before, afte
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
+	n.busy = false
 	before, s := n.state, &n.state
-	good, refused := n.want.judge(a.Endpoints)
-	s.Refused = refused
+	good, refused := n.want.judge(a.Endpoints) // by what is acceptable now
+	s.Refused = append(a.Refused, refused...)
+	switch {
+	case a.lowered && n.lowered.IsZero():
+		n.lowered = now
+	case !a.lowered && err == nil && a.Trouble == nil:
+		n.lowered = time.Time{}
+	}
 	switch {
 	case err != nil:
 		s.Err = err
 	case len(good) == 0:
-		s.Err = fmt.Errorf("every address of the answer is refused: %s", refused[0])
+		s.Err = fmt.Errorf("every address of the answer is refused: %s", s.Refused[0])
 	default:
 		if s.Err, s.Next, n.failed = a.Trouble, now.Add(a.TTL), 0; a.Trouble == nil || s.At.IsZero() {
 			s.At = now // else some of it is as old as it was
@@ -255,6 +331,7 @@ func (w *Watcher) take(n *watched, a Answer, err error) (want Want, before, afte
 		if !slices.Equal(s.Endpoints, good) {
 			s.Endpoints = good
 		}
+		s.By = a.By
 		return n.want, before, *s
 	}
 	wait := min(retryFirst<<min(n.failed, 10), retryMost)

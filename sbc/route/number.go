@@ -1,6 +1,7 @@
 package route
 
 import (
+	"slices"
 	"strings"
 
 	"sallyport/sbc/message"
@@ -153,6 +154,39 @@ func (c *Country) Read(uri message.URI) Dialled {
 		c = countryOf(CallingCode(context))
 	}
 	return Dialled{Text: n, E164: c.international(n)}
+}
+
+// Readings are the numbers of the public network that whoever is sent a URI may take it for, for those who judge what may be
+// called: as Read reads it and, where it is local to a part of the network, as it would be without that, and with the digits of
+// the part put before it too, as some do whatever RFC 3966 says of it.
+func (c *Country) Readings(uri message.URI) (out []string) {
+	d := c.Read(uri)
+	add := func(n string) {
+		if n != "" && !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
+	add(d.E164)
+	add(c.international(d.Text)) // by who does not read phone-context
+	_, params := split(uri)
+	for _, list := range [...]string{params, uri.Params} { // behind the host it has no meaning, and is understood by some
+		if context := partOf(list); context != "" && allDigits(d.Text) {
+			add("+" + context + d.Text)
+			add("+" + context + strings.TrimLeft(d.Text, "0"))
+			add(countryOf(CallingCode(context)).international(d.Text))
+		}
+	}
+	return out
+}
+
+// partOf is the part of the public network that a number with these parameters is local to, by its first digits, however they are
+// escaped; empty: none.
+func partOf(params string) string {
+	context, _ := digits(param(params, "phone-context"))
+	if part, global := strings.CutPrefix(context, "+"); global && allDigits(part) {
+		return part
+	}
+	return ""
 }
 
 // international is a dialled number of the public network with "+" and calling code; empty: it is none.

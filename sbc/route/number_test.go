@@ -148,3 +148,33 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// TestReadings: whoever judges numbers sees all that the one that is sent a URI may make of it.
+func TestReadings(t *testing.T) {
+	for _, tt := range []struct{ country, user, params, want string }{
+		{"", "alice", "", ""},
+		{"", "90123456", "", ""},
+		{"", "+37190123456", "", "+37190123456"},
+		{"", "+49 (0)30", "", ""},
+		{"DE", "030123456", "", "+4930123456"},
+		{"DE", "112", "", ""},
+		{"US", "01137190123456", "", "+37190123456"},
+		{"JP", "01037190123456", "", "+37190123456"},
+		{"AU", "001137190123456", "", "+37190123456"},
+		{"", "90123456;phone-context=+371", "", "+37190123456"},
+		{"DE", "90123456;phone-context=%2B371", "", "+37190123456"},
+		{"DE", "90123456", ";phone-context=+371;user=phone", "+37190123456"},
+		{"DE", "0301234;phone-context=+53", "", "+53301234 +49301234 +530301234"},
+		{"DE", "5551;phone-context=+882-16", "", "+882165551"}, // no country: nobody knows how it dials
+		{"DE", "2345678;phone-context=+1-212", "", "+12122345678"},
+		{"DE", "030123456;phone-context=example.com", "", "+4930123456"},
+		{"DE", "030123456;phone-context=+", "", "+4930123456"},
+		{"DE", "*21;phone-context=+371", "", ""},
+	} {
+		c, _ := CountryOf(tt.country)
+		got := c.Readings(message.URI{Scheme: "sip", User: tt.user, Host: "x.example", Params: tt.params})
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%s %s%s: %v, want %s", tt.country, tt.user, tt.params, got, tt.want)
+		}
+	}
+}

@@ -89,6 +89,16 @@ func (b *Book) tell(list []int, t Telling) (int, By) {
 	return list[0], by
 }
 
+// Takes reports whether a trunk may be called by a number: it is one of those that it takes (inbound.match), or it takes any.
+func (b *Book) Takes(name string, d route.Dialled) bool {
+	i, known := b.places[place{name, nat.Outside}]
+	if !known || b.systems[i].Numbers.Len() == 0 {
+		return true
+	}
+	n, _ := b.systems[i].Numbers.Match(d)
+	return n >= 0
+}
+
 // speaker is who a source of a system is: the hop that has that address, else the system itself.
 func (b *Book) speaker(i int, source netip.Addr) *tu.Peer {
 	s := &b.systems[i]

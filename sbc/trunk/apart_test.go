@@ -101,6 +101,23 @@ func TestChoose(t *testing.T) {
 	}
 }
 
+func TestTakes(t *testing.T) {
+	b := NewBook([]System{
+		shared("some", "line-1", []string{`\+4930555.*`, "204"}, nat.UDP), shared("any", "line-2", nil, nat.UDP),
+	}, nil)
+	for _, tt := range []struct {
+		trunk, number string
+		want          bool
+	}{
+		{"some", "03055512", true}, {"some", "+493055512", true}, {"some", "204", true}, {"some", "205", false}, {"some", "112", false},
+		{"any", "112", true}, {"nobody", "112", true},
+	} {
+		if got := b.Takes(tt.trunk, called(tt.number)); got != tt.want {
+			t.Errorf("%s takes %s: %v", tt.trunk, tt.number, got)
+		}
+	}
+}
+
 // TestChooseAgreesWithIdentify: where one trunk alone has a source, or nothing tells them apart, it is whom Identify names; and a
 // stranger stays one, whatever he writes.
 func TestChooseAgreesWithIdentify(t *testing.T) {

@@ -35,9 +35,20 @@ type Hop struct {
 	Failures, Successes int
 }
 
+// HopID names an address of a system in health. Each transport there has a health of its own: providers' names lead to one address
+// and port by several, and a firewall may shut one of them.
+func HopID(system string, at netip.AddrPort, t nat.Transport) string {
+	id := system + " " + at.String()
+	if t != nat.UDP { // without one it is UDP's: so bindings that were kept have it
+		id += "/" + t.Param()
+	}
+	return id
+}
+
 // Book is all systems. It belongs to whoever has the core's turn.
 type Book struct {
 	systems []System
+	nodes   []int         // in systems: those of the PBX
 	places  map[place]int // of a system in systems
 	hops    map[string]*record
 	drains  map[drain]bool
@@ -58,6 +69,9 @@ func NewBook(systems []System, before *Book) *Book {
 	}
 	for i := range systems {
 		s := &systems[i]
+		if s.Kind == tu.KindNode {
+			b.nodes = append(b.nodes, i)
+		}
 		if _, twice := b.places[place{s.Name, s.Side}]; !twice {
 			b.places[place{s.Name, s.Side}] = i
 		}
@@ -187,6 +201,15 @@ func (b *Book) Any(name string, side nat.Side) *tu.Peer {
 		return nil
 	}
 	return b.systems[i].Any
+}
+
+// Nodes yields the systems of the PBX, however many trunks there are.
+func (b *Book) Nodes(yield func(*System) bool) {
+	for _, i := range b.nodes {
+		if !yield(&b.systems[i]) {
+			return
+		}
+	}
 }
 
 // Systems yields the systems in file order.

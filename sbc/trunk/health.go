@@ -348,3 +348,11 @@ func (b *Book) Kind(id string) (kind tu.Kind, known bool) {
 	}
 	return 0, false
 }
+
+// Trunk is the trunk that an address is of; "": of none.
+func (b *Book) Trunk(id string) string {
+	if r := b.hops[id]; r != nil && r.kind == tu.KindTrunk {
+		return r.name
+	}
+	return ""
+}

@@ -54,6 +54,12 @@ func (p *Pace) Count(now time.Time) {
 	}
 }
 
+// Spare is Take for somebody whom nobody knows: he gets nothing of the half that is kept for those who are known.
+func (p *Pace) Spare(now time.Time, n int) bool {
+	last := p.slots[(p.next+len(p.slots)/2)%len(p.slots)]
+	return (last.IsZero() || !last.Add(p.window).After(now)) && p.Take(now, n)
+}
+
 // Free reports whether a request may pass.
 func (p *Pace) Free(now time.Time) bool {
 	oldest := p.slots[p.next]
@@ -70,7 +76,12 @@ func (p *Pace) Wait(now time.Time, n int) time.Duration {
 		p.line = due
 		return max(due.Sub(now), time.Second)
 	}
-	// The line is full: they are spread over the second half of it, each as far as may be from those before (golden section).
+	return p.Later() // the line is full
+}
+
+// Later is what somebody is told who has no place in the line: those are spread over the second half of it, each as far as may be
+// from those before (golden section).
+func (p *Pace) Later() time.Duration {
 	p.turned++
 	_, part := math.Modf(float64(p.turned) * (math.Phi - 1))
 	return waitMost/2 + time.Duration(part*float64(waitMost/2))

@@ -69,6 +69,10 @@ func (p *Probe) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 		}
 	case tu.Tick:
 		return p.tick(now, do)
+	case tu.Doubted:
+		if p.ref == 0 && !p.retired && !p.cfg.CRLF && !p.next.IsZero() { // else it has just asked, or never does
+			return p.ask(now, do)
+		}
 	case tu.Answered:
 		if ev.Ref == p.ref && ev.Msg.Status >= 200 {
 			// "A peer is alive on any final response but 408 and 503."

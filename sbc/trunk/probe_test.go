@@ -180,6 +180,21 @@ func TestProbeTimelines(t *testing.T) {
 			l.step(status(2, 200))
 			l.until(15 * s)
 		}, "ask 1, ask 2, up"},
+		{"in doubt: it asks at once, and goes on from there", Up, func(l *timeline) {
+			l.until(4 * s)
+			l.step(status(1, 200))
+			l.step(tu.Doubted{})
+			l.step(tu.Doubted{}) // it has just asked
+			l.until(7 * s)
+			l.step(status(2, 200))
+			l.until(13 * s)
+		}, "ask 1, ask 2"},
+		{"in doubt before it began, and after", Up, func(l *timeline) {
+			l.p.next = time.Time{}
+			l.step(tu.Doubted{})
+			l.p.retired = true
+			l.step(tu.Doubted{})
+		}, ""},
 		{"retired while waiting", Up, func(l *timeline) {
 			l.answer = func(n int, _ time.Duration) tu.Event { return status(tu.Ref(n), 200) }
 			l.until(5 * s)

@@ -23,6 +23,8 @@ type RegistrationConfig struct {
 	Account *tu.Account // nil: challenges are not answered. Without realms: those of whichever realm asks
 	Expires time.Duration
 	GIN     bool // one registration for all numbers of the account (RFC 6140)
+	// Refuse says why we cannot be where an answer shows us; "": we may. Nil: whatever is said is believed.
+	Refuse func(netip.AddrPort) string
 }
 
 // Same reports whether two configurations are of one binding: one registration goes on with either.
@@ -64,12 +66,15 @@ type Registration struct {
 	routes []string
 	realm  string
 	seen   sight
+	maybe  glimpse // where an answer shows us that does not count yet
+	doubt  string
 
 	next   time.Time // when the next round is due
 	soon   bool      // something has changed: a round at once
 	hasty  int       // rounds in a row that came before their time
 	fails  int       // rounds in a row that came to nothing
 	wrong  bool      // the password is
+	proven bool      // it was accepted once
 	answer string
 	rests  map[string]time.Time // Retry-After, by hop ID
 
@@ -82,6 +87,12 @@ type Registration struct {
 type sight struct {
 	face uint16
 	at   netip.AddrPort
+}
+
+// glimpse is a sight that counts once the registrar, asked with it as our Contact, has accepted us.
+type glimpse struct {
+	sight
+	hop string // who shows it
 }
 
 // The times of a registration.
@@ -102,16 +113,22 @@ func NewRegistration(cfg RegistrationConfig, seed tu.Seed, key *tu.TagKey) *Regi
 	r := &Registration{ids: tu.NewIDs(seed, key), rests: map[string]time.Time{}}
 	// "All registrations from a UAC SHOULD use the same Call-ID header field value" (RFC 3261 §10.2).
 	r.callID, r.tag = r.ids.CallID(), r.ids.Tag()
-	r.Configure(cfg)
+	r.Configure(cfg) // its first Tick comes by itself
 	r.soon = false
 	return r
 }
 
-// Configure gives a registration that goes on (Same) other hops, credentials or times. What is out, and the binding, stay; a Tick
-// must follow. With what it has it does nothing.
-func (r *Registration) Configure(cfg RegistrationConfig) {
+// Configure gives a registration that goes on (Same) other hops, credentials or times. What is out, and the binding, stay. With what
+// it has it does nothing. If that is news, a Tick must follow.
+func (r *Registration) Configure(cfg RegistrationConfig) (news bool) {
 	before := r.cfg
 	r.cfg = cfg
+	if r.refused(r.seen.at) != "" {
+		r.seen = sight{}
+	}
+	if r.refused(r.maybe.at) != "" {
+		r.maybe = glimpse{}
+	}
 	if !sameHops(before.Hops, cfg.Hops) {
 		r.order = r.shuffled(cfg.Hops)
 		r.soon = r.soon || before.Hops == nil || r.taken != "" && !r.knows(r.taken)
@@ -130,15 +147,21 @@ func (r *Registration) Configure(cfg RegistrationConfig) {
 		r.asks = cfg.Expires
 	}
 	if !sameAccount(before.Account, cfg.Account) {
-		r.login, r.wrong, r.fails, r.soon = digest.Client{}, false, 0, true
+		r.login, r.wrong, r.proven, r.fails, r.soon = digest.Client{}, false, false, 0, true
 	}
 	if i := r.index(r.taken); i >= 0 && r.bound.Host != "" && r.contact(&r.order[i]) != r.bound {
 		r.soon = true
 	}
+	return r.soon
 }
 
 // Same reports whether a configuration is of the binding that a registration keeps.
 func (r *Registration) Same(cfg *RegistrationConfig) bool { return r.cfg.Same(cfg) }
+
+// Of reports whether a report may be of this registration: one of another account is not, though it has the same trunk.
+func (r *Registration) Of(is *tu.Registration) bool {
+	return is.Trunk == r.cfg.Trunk && is.User == r.cfg.User+"@"+r.cfg.Domain
+}
 
 func sameHops(a, b []Hop) bool {
 	return slices.EqualFunc(a, b, func(x, y Hop) bool {
@@ -297,15 +320,15 @@ func (r *Registration) end(do []tu.Action) []tu.Action {
 // report is how it stands.
 func (r *Registration) report() tu.Registration {
 	out := tu.Registration{
-		Trunk: r.cfg.Trunk, State: r.state, Hop: cmp.Or(r.taken, r.at.ID), Until: r.until, Routes: r.routes, Realm: r.realm,
-		Seen: r.seen.at, Answer: r.answer, Failed: r.fails,
+		Trunk: r.cfg.Trunk, User: r.cfg.User + "@" + r.cfg.Domain, State: r.state, Hop: cmp.Or(r.taken, r.at.ID), Until: r.until, Routes: r.routes, Realm: r.realm,
+		Seen: r.seen.at, Doubt: r.doubt, Answer: r.answer, Failed: r.fails,
 	}
 	if r.ref == 0 {
 		out.Next = r.next
 	} else if r.state != tu.Registered && r.fails == 0 {
 		out.State = tu.Registering
 	}
-	if r.state != tu.Registered {
+	if r.until.IsZero() {
 		out.Hop = r.at.ID
 	}
 	return out
@@ -329,7 +352,7 @@ func (r *Registration) tell(do []tu.Action) []tu.Action {
 
 func same(a, b *tu.Registration) bool {
 	return a.State == b.State && a.Hop == b.Hop && a.Until.Equal(b.Until) && a.Next.Equal(b.Next) && slices.Equal(a.Routes, b.Routes) &&
-		a.Realm == b.Realm && a.Seen == b.Seen && a.Answer == b.Answer && a.Failed == b.Failed
+		a.Realm == b.Realm && a.Seen == b.Seen && a.Doubt == b.Doubt && a.Answer == b.Answer && a.Failed == b.Failed
 }
 
 var _ tu.User = (*Registration)(nil)

@@ -35,8 +35,11 @@ func (r *Registration) judge(now time.Time, m *message.Message, do []tu.Action) 
 		r.alone = true // it may be two Contacts that it cannot bear; the old one ends by itself
 		return r.ask(now, do)
 	case (m.Status == 403 || m.Status == 404) && r.signed():
-		r.wrong = true
 		r.login = digest.Client{}
+		if r.proven && r.fails == 0 {
+			return r.failed(now, said, do) // of what it accepted last time: some say so while they are under repair
+		}
+		r.wrong = true
 		return r.failed(now, said+" (password refused?)", do)
 	case m.Status == 420 && r.cfg.GIN:
 		return r.failed(now, said+" (no gin there?)", do)
@@ -94,6 +97,15 @@ func (r *Registration) raise(m *message.Message) bool {
 	return true
 }
 
+// unraise takes back what a 423 has raised beyond an hour: a registrar may answer so "if and only if the expiration
+// interval is greater than zero AND smaller than one hour AND less than a registrar-configured minimum" (RFC 3261 §10.3 item 7). A registrar that means it says so again; of one answer that was
+// forged, or a mistake, nothing stays.
+func (r *Registration) unraise() {
+	if r.asks > time.Hour {
+		r.asks = r.cfg.Expires
+	}
+}
+
 // longestExpiry is what a registrar may want us to ask for at most.
 const longestExpiry = 7 * 24 * time.Hour
 
@@ -103,10 +115,14 @@ func (r *Registration) accepted(now time.Time, m *message.Message, do []tu.Actio
 	if granted <= 0 {
 		return r.failed(now, answerText(m)+" (without a binding)", do)
 	}
+	if r.maybe.at.IsValid() {
+		r.seen, r.maybe = r.maybe.sight, glimpse{}
+	}
 	r.login.Heard(m)
 	if realms := r.login.Realms(); len(realms) > 0 && r.signed() {
 		r.realm = realms[0]
 	}
+	r.proven = r.proven || r.signed()
 	if r.taken != r.at.ID {
 		r.taken, r.came = r.at.ID, now
 	}
@@ -231,23 +247,46 @@ func (r *Registration) note(state tu.Enrolment) tu.Note {
 	return n
 }
 
-// look notes where the registrar sees us.
+// look notes where the registrar sees us. Its challenge shows it as well as its 2xx; what else it may answer, and anybody on the way
+// to it may have, says nothing that counts.
 func (r *Registration) look(m *message.Message) {
-	if at := sightOf(m, &r.at.Here); at.IsValid() {
-		r.seen = sight{face: r.at.Here.Interface, at: at}
+	if m.Status >= 300 && m.Status != 401 && m.Status != 407 {
+		return
+	}
+	if at := sightOf(m, &r.at.Here); r.plausible(at) {
+		r.maybe = glimpse{sight{face: r.at.Here.Interface, at: at}, r.at.ID}
 	}
 }
 
-// Sighted hears where a hop has seen us since: a NAT may have given us another port. If that is news, a Tick must
-// follow.
+// Sighted hears where a hop has seen us since: a NAT may have given us another port. It is asked to register us from there, and
+// believed when it does. If that is news, a Tick must follow.
 func (r *Registration) Sighted(id string, at netip.AddrPort) (news bool) {
 	i := r.index(id)
 	if i < 0 || id != r.taken || r.state != tu.Registered || !at.IsValid() || at == r.seen.at {
 		return false
 	}
-	r.seen = sight{face: r.order[i].Here.Interface, at: at}
+	if before := r.doubt; !r.plausible(at) {
+		return r.doubt != before
+	}
+	r.maybe = glimpse{sight{face: r.order[i].Here.Interface, at: at}, id}
 	r.soon = r.soon || r.contact(&r.order[i]) != r.bound
 	return r.soon
+}
+
+// plausible reports whether we may be where an answer shows us, and notes why not.
+func (r *Registration) plausible(at netip.AddrPort) bool {
+	why := r.refused(at)
+	if why != "" {
+		r.doubt = at.String() + ", which " + why
+	}
+	return at.IsValid() && why == ""
+}
+
+func (r *Registration) refused(at netip.AddrPort) string {
+	if !at.IsValid() || r.cfg.Refuse == nil {
+		return ""
+	}
+	return r.cfg.Refuse(at)
 }
 
 // sightOf is where an answer shows us: "received" and "rport" of our Via (RFC 3261 §18.2.1, RFC 3581 §4); invalid: it says nothing

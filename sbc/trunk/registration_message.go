@@ -14,7 +14,7 @@ import (
 // ask sends a REGISTER to the hop that is asked now.
 func (r *Registration) ask(now time.Time, do []tu.Action) []tu.Action {
 	r.offer = r.contact(&r.at)
-	m := r.request(&r.at)
+	m := r.request()
 	r.login.Sign(m)
 	r.seq, r.sent = m.CSeq, m
 	r.ref, r.out = tu.Ref(m.CSeq), now
@@ -22,7 +22,7 @@ func (r *Registration) ask(now time.Time, do []tu.Action) []tu.Action {
 }
 
 // request is the REGISTER, without credentials (RFC 3261 §10.2).
-func (r *Registration) request(hop *tu.Hop) *message.Message {
+func (r *Registration) request() *message.Message {
 	us := message.URI{Scheme: "sip", User: r.cfg.User, Host: r.cfg.Domain}
 	m := &message.Message{
 		// "The 'userinfo' and '@' components of the SIP URI MUST NOT be present" in the Request-URI, which is the domain's.
@@ -64,8 +64,12 @@ func (r *Registration) request(hop *tu.Hop) *message.Message {
 // contact is where a hop of the registrar finds us: at the address that it has told us, else at the one that we know.
 func (r *Registration) contact(hop *tu.Hop) message.URI {
 	at := hop.Here.Signal
-	if r.seen.at.IsValid() && r.seen.face == hop.Here.Interface && r.seen.at.Addr().Is4() == at.Addr().Is4() {
-		at = r.seen.at
+	seen := r.seen
+	if r.maybe.hop == hop.ID {
+		seen = r.maybe.sight
+	}
+	if seen.at.IsValid() && seen.face == hop.Here.Interface && seen.at.Addr().Is4() == at.Addr().Is4() {
+		at = seen.at
 	}
 	u := message.URI{Scheme: "sip", User: r.cfg.Contact, Host: at.Addr().String(), Port: at.Port()}
 	if u.User == "" {

@@ -84,6 +84,10 @@ func (r *Registration) nextHop(now time.Time, said string, do []tu.Action) []tu.
 		}
 		delete(r.rests, hop.ID)
 		r.at, r.tries, r.raised = hop, 0, false
+		r.unraise()
+		if r.maybe.hop != hop.ID {
+			r.maybe = glimpse{} // somebody else's
+		}
 		return r.ask(now, do)
 	}
 	return r.failed(now, cmp.Or(said, r.answer), do)
@@ -109,7 +113,7 @@ func (r *Registration) unanswered(now time.Time, ev tu.Failed, do []tu.Action) [
 // failed ends a round that came to nothing.
 func (r *Registration) failed(now time.Time, said string, do []tu.Action) []tu.Action {
 	r.fails++
-	r.state, r.answer, r.round = tu.Refused, said, nil
+	r.state, r.answer, r.round, r.maybe = tu.Refused, said, nil, glimpse{}
 	r.next = now.Add(r.backOff())
 	var rested time.Time // when the first of them may be asked again
 	for i := range r.order {

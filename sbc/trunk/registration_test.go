@@ -47,7 +47,6 @@ type play struct {
 	// answer says what becomes of a REGISTER, at once; nil, or no function, is silence.
 	answer func(m *message.Message, hop string) tu.Event
 	ended  bool
-	rounds []time.Time
 }
 
 func newPlay(t *testing.T, cfg RegistrationConfig) *play {

@@ -80,6 +80,17 @@ func TestRegistrationWays(t *testing.T) {
 			}
 			return accept(m, 3600)
 		}, 5 * s, "REGISTER 1 to 203.0.113.20:5060 expires 600\nREGISTER 2 to 203.0.113.20:5060 expires 3600\nregistered, 200 OK", "", [2]time.Duration{2880 * s, 3242 * s}},
+		{"423 that wants days is forgotten", registrationConfig(), func() func(m *message.Message, hop string) tu.Event {
+			foolish := true
+			return func(m *message.Message, hop string) tu.Event {
+				if v, _ := m.Get("Expires"); v == "600" && foolish {
+					foolish = false
+					return reply(m, 423, "", "Min-Expires: 86400")
+				}
+				return accept(m, 60)
+			}
+		}(), 55 * s, "REGISTER 1 to 203.0.113.20:5060 expires 600\nREGISTER 2 to 203.0.113.20:5060 expires 86400\nregistered, 200 OK\n" +
+			"REGISTER 3 to 203.0.113.20:5060 expires 600", "", [2]time.Duration{48 * s, 110 * s}},
 		{"423 that wants ever more", registrationConfig(), refuse(423, "Min-Expires: 3600"), 20 * s,
 			"REGISTER 1 to 203.0.113.20:5060 expires 600\nREGISTER 2 to 203.0.113.20:5060 expires 3600\nrefused, 423 Interval Too Brief", "", [2]time.Duration{30 * s, 62 * s}},
 		{"423 that says nothing", registrationConfig(), refuse(423), 20 * s, "REGISTER 1 to 203.0.113.20:5060 expires 600\nrefused, 423 Interval Too Brief", "", [2]time.Duration{30 * s, 62 * s}},

@@ -12,13 +12,8 @@ type Account struct {
 // Answers reports whether a realm may have credentials of this account. A nil account has none.
 func (a *Account) Answers(realm string) bool { return a != nil && slices.Contains(a.Realms, realm) }
 
-// String is the account without its password.
-func (a *Account) String() string {
-	if a == nil {
-		return "no account"
-	}
-	return a.Username
-}
+// String is the account without its password, of a value as well as of a pointer.
+func (a Account) String() string { return a.Username }
 
 // GoString keeps the password out of %#v.
-func (a *Account) GoString() string { return a.String() }
+func (a Account) GoString() string { return a.Username }

@@ -100,6 +100,9 @@ type Hangup struct {
 	Why  reason.Reason
 }
 
+// Doubted says to a probe that its address is in doubt: others have heard nothing there. It asks at once.
+type Doubted struct{}
+
 // Tick is the user's deadline.
 type Tick struct{}
 
@@ -117,4 +120,5 @@ func (MediaRefused) isEvent() {}
 func (DigitHeard) isEvent()   {}
 func (Moved) isEvent()        {}
 func (Hangup) isEvent()       {}
+func (Doubted) isEvent()      {}
 func (Tick) isEvent()         {}

@@ -8,6 +8,7 @@ import (
 // Registration says how our own registration at a trunk's registrar stands (RFC 3261 §10.2). It is sent when that is news.
 type Registration struct {
 	Trunk  string
+	User   string // of the address-of-record
 	State  Enrolment
 	Hop    string         // Hop.ID of the one that has it, or was asked last
 	Until  time.Time      // when it ends, unless it is refreshed; zero: there is none
@@ -15,6 +16,7 @@ type Registration struct {
 	Routes []string       // Service-Route (RFC 3608), in order
 	Realm  string         // whose challenge was answered and accepted; empty: nobody challenged
 	Seen   netip.AddrPort // where the registrar sees us (received and rport of our Via); invalid: it does not say
+	Doubt  string         // what it last said of that and nobody believes, and why; empty: nothing
 	Answer string         // to the last REGISTER: "200 OK", "no answer", "403 Forbidden"; short, the phrase is the peer's
 	Failed int            // attempts in a row that came to nothing
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/subtle"
-	"strings"
 )
 
 // Veils hide ids of the inside from phones, each from each: an id becomes a word that only the same phone can have turned back
@@ -34,9 +33,10 @@ func NewVeils(names *NameKey) *Veils {
 	return &Veils{names: names, block: b}
 }
 
-// mark is the keyed hash of phone and id, good until the next use of the key.
+// mark is the keyed hash of phone and id, good until the next use of the key. The phone is named by its canonical address-of-record:
+// users whose names differ in case alone are two (RFC 3261 §19.1.4), and the host is written in one way.
 func (v *Veils) mark(aor, id string) []byte {
-	v.parts = [2]string{strings.ToLower(aor), id}
+	v.parts = [2]string{aor, id}
 	return v.names.of(veilKind, v.parts[:])[:veilMark]
 }
 
