@@ -132,11 +132,16 @@ func TestANodeFoundOutInPassing(t *testing.T) {
 		}
 		l.net.Host(by.at.Addr()).Down(true)
 		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond)))
-		for range 2 { // one of them goes there
-			itsp.send(trunkSocket, withBody(itsp.request("INVITE", trunkSocket, "+4930124"), sdpAt(providerAt.Addr(), 4000)))
+		phone := l.wire(phoneAt)
+		for i := range 8 { // some of them go there
+			phone.send(phoneSocket, phone.registers(number(i), "<sip:"+number(i)+"@"+phoneAt.String()+">"))
 		}
-		other.reply(skipping(other, "INVITE"), 486, nil)
-		time.Sleep(1600 * time.Millisecond) // pbx.attempt_timeout is 1.5 s, and what is overdue is looked for each full second
+		// A REGISTER has 4 s, and what is overdue is looked for each full second.
+		for until := time.Now().Add(4400 * time.Millisecond); time.Now().Before(until); {
+			if m := other.next(time.Until(until)); m != nil && m.Method == "REGISTER" {
+				other.reply(m, 200, nil, echo(t, m, 3600)...)
+			}
+		}
 		itsp.send(trunkSocket, caller.within("BYE", 0))
 		sent := time.Now()
 		path(t, skipping(other, "BYE"), other.at)
