@@ -123,6 +123,9 @@ func openSoak(t *testing.T, backend, pairs int) *soak {
 	t.Helper()
 	b, settle, pid := soakBackends[backend].open(t)
 	first := uint16(21000 + 1000*backend)
+	if pairs == narrowPairs {
+		first += 2 * widePairs // a process of the range before may still be about to end
+	}
 	cfg := media.Config{Addresses: [2]netip.Addr{own(3), own(4)}, First: first, Last: first + uint16(2*pairs) - 1, Workers: 2}
 	plane, err := media.New(cfg, b, 7)
 	if err != nil {
