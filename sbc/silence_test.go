@@ -29,7 +29,9 @@ func TestAFullNodeIsNotSilent(t *testing.T) {
 		}
 		time.Sleep(40 * time.Second)
 		for range 2 {
-			go l.call(itsp, trunkSocket, "204", demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: 70 * time.Second})
+			itsp.Do(func() {
+				itsp.Call("204", trunkSocket, demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: 70 * time.Second})
+			})
 		}
 		time.Sleep(35 * time.Second)
 		for range 4 {

@@ -33,6 +33,7 @@ func (i *idlers) note(c net.Conn, state http.ConnState) (oldest net.Conn) {
 		i.idle = append(i.idle, c)
 	case http.StateClosed, http.StateHijacked:
 		i.open--
+	case http.StateActive: // it asks something
 	}
 	if i.open >= maxConnections && len(i.idle) > 0 {
 		oldest, i.idle = i.idle[0], i.idle[1:]
