@@ -38,6 +38,9 @@
 // registrars say that it does not is said by user agents of the test's own (TestScriptedRegistrar). TestProviderInName is a stranger
 // who writes the provider's address into his messages.
 //
+// TestExamples starts what stands under deploy/examples, three gates on one machine and one alone, and has everybody call everybody: the
+// provider, phones behind a NAT, phones in the house; the PBX may have to do with nobody but the gates.
+//
 // The tests carry the build tag "interop" and need root, sipp, iproute2 and tshark, those with phones Kamailio, baresip,
 // linphone-cli and nftables, those with attackers sipvicious as well, those with names dnsmasq; `make interop` brings what is
 // missing. Every test makes a world of its own and removes it, and what it leaves (configuration, logs, message files, captures)
