@@ -264,6 +264,7 @@ func TestNewCallsLeaveADeadNode(t *testing.T) {
 					time.Sleep(20 * time.Millisecond) // 50 a second
 				}
 				time.Sleep(10 * time.Second)
+				synctest.Wait() // what the provider wrote is read now
 				late, last := 0, time.Time{}
 				for i := range calls {
 					c := &calls[i]

@@ -115,9 +115,10 @@ func TestADrainedNode(t *testing.T) {
 		first, other := channelsOf(l, pbxAt, otherPBXAt)
 		place := func(want *channels) {
 			t.Helper()
-			before := want.all
-			if r := l.call(l.provider, trunkSocket, "100", demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: time.Second}); r.Code != 200 || want.all != before+1 {
-				t.Errorf("heard %d; %d calls at the first node, %d at the other", r.Code, first.all, other.all)
+			_, before, _, _ := want.seen()
+			r := l.call(l.provider, trunkSocket, "100", demo.Script{SDP: sdpAt(providerAt.Addr(), 4000), Hangup: time.Second})
+			if _, all, _, _ := want.seen(); r.Code != 200 || all != before+1 {
+				t.Errorf("heard %d; %d calls at %s, %d before", r.Code, all, want.at, before)
 			}
 		}
 		drain := func(name string, on bool) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,6 +37,13 @@ type channels struct {
 	all   int
 	begun []time.Time
 	stops int // answers that would stop the whole trunk
+}
+
+// seen is what has been counted so far.
+func (x *channels) seen() (most, all, stops int, begun []time.Time) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.most, x.all, x.stops, slices.Clone(x.begun)
 }
 
 // channelsOf counts at two peers; a network has one observer.
@@ -131,18 +139,20 @@ func TestCapacityHolds(t *testing.T) {
 					from.Do(func() { from.Call(fmt.Sprintf("+49%05d", i), to, s) })
 					time.Sleep(5 * time.Millisecond)
 				}
-				stood := full.most
+				stood, _, _, _ := full.seen()
 				if tt.way == "in" {
 					if r := l.call(backup, to, "+4930", demo.Script{SDP: sdpAt(farAt.Addr(), 4000), Hangup: time.Second}); r.Code != 200 {
 						t.Errorf("the other trunk hears %d", r.Code)
 					}
 				}
 				l.empty()
+				_, all, stops, _ := full.seen()
+				mostBeside, allBeside, _, _ := rest.seen()
 				most, beside := 30, 0
 				code := "486"
 				switch tt.way {
 				case "out":
-					code, beside = "503", rest.most
+					code, beside = "503", mostBeside
 				case "alone":
 					code = "503"
 				case "nodes":
@@ -151,18 +161,18 @@ func TestCapacityHolds(t *testing.T) {
 				if strings.Contains(tt.name, "another code") {
 					code = "480"
 				}
-				if stood != most || rest.most != beside {
-					t.Errorf("%d calls at a time, want %d; beside them %d, want %d", stood, most, rest.most, beside)
+				if stood != most || mostBeside != beside {
+					t.Errorf("%d calls at a time, want %d; beside them %d, want %d", stood, most, mostBeside, beside)
 				}
-				refused := 1000 - full.all - rest.all
+				refused := 1000 - all - allBeside
 				if tt.way == "in" {
 					refused++ // that of the other trunk
 				}
-				if heard[code] != refused || heard["200"] != 1000-refused || tt.way == "out" && (refused != 0 || rest.all < 500) {
-					t.Errorf("heard %v; %d and %d calls", heard, full.all, rest.all)
+				if heard[code] != refused || heard["200"] != 1000-refused || tt.way == "out" && (refused != 0 || allBeside < 500) {
+					t.Errorf("heard %v; %d and %d calls", heard, all, allBeside)
 				}
 				l.refusals(code)
-				if full.stops > 0 {
+				if stops > 0 {
 					t.Error("somebody is told to stop")
 				}
 			})
@@ -200,11 +210,12 @@ func TestCallsPerSecondHold(t *testing.T) {
 					time.Sleep(5 * time.Millisecond)
 				}
 				l.empty()
-				if at.all != 100 || ended.Load() != 2000 {
-					t.Errorf("%d calls within ten seconds, want 100; %d ended", at.all, ended.Load())
+				_, all, _, begun := at.seen()
+				if all != 100 || ended.Load() != 2000 {
+					t.Errorf("%d calls within ten seconds, want 100; %d ended", all, ended.Load())
 				}
-				for i := 10; i < len(at.begun); i++ {
-					if d := at.begun[i].Sub(at.begun[i-10]); d < time.Second {
+				for i := 10; i < len(begun); i++ {
+					if d := begun[i].Sub(begun[i-10]); d < time.Second {
 						t.Fatalf("eleven calls within %v", d)
 					}
 				}
