@@ -268,14 +268,7 @@ func (c *Call) unanswered(who, keys string) string {
 	if c.creds == nil || c.creds.why == nil || c.givenUp() {
 		return ""
 	}
-	switch why := c.creds.why; {
-	case errors.Is(why, digest.ErrRefused):
-		return who + " refuses user name or password of " + keys + ": " + why.Error()
-	case errors.Is(why, digest.ErrForeign):
-		return who + " got no password: " + why.Error() + "; if that is a name of its own, write it into realm of " + keys
-	default:
-		return who + " asks for a password in a way that we do not know: " + why.Error()
-	}
+	return digest.Complaint(c.creds.why, who, keys)
 }
 
 // givenUp reports whether the challenge at hand came to a request that had been given up.

@@ -10,6 +10,7 @@
 //	func (c *Client) Realms() []string                                      // whose challenges have been answered
 //	func Copy(from, to *message.Message)                                    // an ACK has what its INVITE had
 //	func Realms(challenge *message.Message) []string                        // who challenges, for an account without a realm yet
+//	func Complaint(why error, who, keys string) string                      // the same in a sentence for the administrator
 //	ErrForeign, ErrRefused, ErrUnknown                                      // why there is no answer; errors.Is
 //
 // A request that is challenged goes once more, after Answer has returned nil, with the next CSeq, without Via, and signed:

@@ -1,7 +1,6 @@
 package event
 
 import (
-	"errors"
 	"slices"
 
 	"sallyport/sbc/digest"
@@ -168,14 +167,8 @@ func (s *Subscription) waiterOf(ref tu.Ref) func(ref tu.Ref, m *message.Message)
 // unanswered says what is wrong with the account of a peer whose challenge has no answer; keys names where it is written. Without an
 // account it is otherwise.
 func (s *Subscription) unanswered(who, keys, otherwise string) string {
-	switch {
-	case s.creds == nil || s.creds.why == nil:
+	if s.creds == nil || s.creds.why == nil {
 		return otherwise
-	case errors.Is(s.creds.why, digest.ErrRefused):
-		return who + " refuses user name or password of " + keys + ": " + s.creds.why.Error()
-	case errors.Is(s.creds.why, digest.ErrForeign):
-		return who + " got no password: " + s.creds.why.Error() + "; if that is a name of its own, write it into realm of " + keys
-	default:
-		return who + " asks for a password in a way that we do not know: " + s.creds.why.Error()
 	}
+	return digest.Complaint(s.creds.why, who, keys)
 }

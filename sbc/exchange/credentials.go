@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"errors"
-
 	"sallyport/sbc/digest"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -47,14 +45,8 @@ func (e *Exchange) newRef() tu.Ref {
 // unanswered says what is wrong with the account of a peer whose challenge has no answer; keys names where it is written. Without an
 // account it is otherwise.
 func (e *Exchange) unanswered(who, keys, otherwise string) string {
-	switch {
-	case e.why == nil:
+	if e.why == nil {
 		return otherwise
-	case errors.Is(e.why, digest.ErrRefused):
-		return who + " refuses user name or password of " + keys + ": " + e.why.Error()
-	case errors.Is(e.why, digest.ErrForeign):
-		return who + " got no password: " + e.why.Error() + "; if that is a name of its own, write it into realm of " + keys
-	default:
-		return who + " asks for a password in a way that we do not know: " + e.why.Error()
 	}
+	return digest.Complaint(e.why, who, keys)
 }

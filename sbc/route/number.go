@@ -243,7 +243,7 @@ func (c *Country) fits(national string) bool {
 	}
 	switch {
 	case c.Code == "1" && (national[0] < '2' || national[3] < '2'):
-		return false // NXX NXX-XXXX
+		return false // areas and exchanges of North America begin with 2 to 9
 	case c.trunk == "0" && national[0] == '0':
 		return false
 	}
