@@ -5,9 +5,10 @@
 // engine and send. Between a datagram's arrival and its departure lie two system calls and no allocation, lock or channel.
 // Calls are shared among the threads by pair number: both legs of one have the same thread.
 //
-// Sockets stay unconnected, even towards a locked peer: a connected socket would save a tenth of the send, but the
-// kernel would answer strangers with ICMP errors, rejected datagrams could not be counted, and a NAT that rebinds would
-// never be heard again.
+// A port whose destination has stayed the same for some packets gets a second socket, connected to that peer (link): the
+// kernel then keeps the route, a seventh of what relaying costs. The port's own socket stays unconnected beside it, so
+// whoever else sends is heard as before: strangers are counted and not told that somebody is here, and a NAT that rebinds is
+// followed. What the second socket receives is judged by its source like everything else; nothing depends on it but speed.
 //
 // Within the program's own process (Options.Process false) the wait is an ordinary system call, so that the scheduler
 // and the collector are not held up. In a process that does nothing but media it is a raw one: media/process sees to
@@ -19,6 +20,7 @@ package epoll
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 	"time"
@@ -45,6 +47,7 @@ type Backend struct {
 	engine  *media.Engine
 	workers []*worker
 	fds     []int32 // by leg, then by leg in the other family where a side has both; -1: not ours
+	links   []link  // likewise, each of its worker's; nil: none are made
 	running sync.WaitGroup
 	keying  *dtls.Table
 	drain   *media.Drain
@@ -66,7 +69,8 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if layout.Dual() {
 		sockets *= 2
 	}
-	if err := checkLimit(sockets); err != nil {
+	spare, err := checkLimit(sockets)
+	if err != nil {
 		return nil, err
 	}
 	// Time zero of the engine means "never", so its clock starts a second ahead.
@@ -90,8 +94,13 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 		return nil, err
 	}
 	b.drain = media.NewDrain(b.engine, hears)
+	if b.options.Process && spare > 0 { // elsewhere the rest of the program needs the files
+		b.links = make([]link, sockets)
+	}
 	for range max(1, layout.Workers) {
-		b.workers = append(b.workers, newWorker(len(b.workers), b, hears))
+		w := newWorker(len(b.workers), b, hears)
+		w.room = spare / max(1, layout.Workers)
+		b.workers = append(b.workers, w)
 	}
 	if err := b.bind(); err != nil {
 		b.shut()
@@ -171,6 +180,11 @@ func (b *Backend) shut() {
 	for _, w := range b.workers {
 		closeAll(int32(w.pollFD), int32(w.wakeFD))
 	}
+	for i := range b.links {
+		if fd, ok := b.links[i].socket(); ok {
+			closeAll(fd)
+		}
+	}
 	closeAll(b.fds...)
 }
 
@@ -185,13 +199,15 @@ func closeAll(fds ...int32) {
 // spareFiles are left for the rest of the program when the limit of descriptors is judged.
 const spareFiles = 128
 
-func checkLimit(sockets int) error {
+// checkLimit says how many files may be opened besides the ports.
+func checkLimit(sockets int) (spare int, err error) {
 	var lim unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
-		return fmt.Errorf("media/epoll: limit of open files: %w", err)
+		return 0, fmt.Errorf("media/epoll: limit of open files: %w", err)
 	}
-	if need := uint64(sockets + spareFiles); lim.Cur < need {
-		return fmt.Errorf("media/epoll: the port range needs %d open files, the limit is %d: raise LimitNOFILE or narrow media.ports", need, lim.Cur)
+	need := uint64(sockets + spareFiles)
+	if lim.Cur < need {
+		return 0, fmt.Errorf("media/epoll: the port range needs %d open files, the limit is %d: raise LimitNOFILE or narrow media.ports", need, lim.Cur)
 	}
-	return nil
+	return int(min(lim.Cur-need, math.MaxInt32)), nil
 }

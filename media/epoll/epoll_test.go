@@ -161,7 +161,7 @@ func TestLimitOfFiles(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &lim); err != nil {
 		t.Fatal(err)
 	}
-	if err := checkLimit(int(min(lim.Cur, 1<<40))); err == nil || !strings.Contains(err.Error(), "LimitNOFILE") {
+	if _, err := checkLimit(int(min(lim.Cur, 1<<40))); err == nil || !strings.Contains(err.Error(), "LimitNOFILE") {
 		t.Errorf("beyond the limit: %v", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 		if _, err := a.WriteToUDPAddrPort(packet, local[nat.Outside]); err != nil {
 			t.Fatal(err)
 		}
-		w.relay(int64(time.Second), leg)
+		w.relay(int64(time.Second), leg, w.fds[leg])
 	}); n != 0 {
 		t.Errorf("%v allocations for a relayed packet", n)
 	}
@@ -316,7 +316,7 @@ func TestGathering(t *testing.T) {
 	}
 	take := func(n int) {
 		for i := range n {
-			w.relay(int64(time.Second), w.events[i].Fd)
+			w.relay(int64(time.Second), w.events[i].Fd, w.fds[w.events[i].Fd])
 		}
 	}
 	gathered := func() int {

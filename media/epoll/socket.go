@@ -62,7 +62,7 @@ func (b *Backend) openPair(leg int) (held []int, err error) {
 		if !ok {
 			continue
 		}
-		fd, err := bind(at, b.layout)
+		fd, err := bind(at, b.layout, false)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
 			if own := i % b.layout.Legs(); !slices.Contains(held, own) {
@@ -99,8 +99,10 @@ func (b *Backend) at(i int) (netip.AddrPort, bool) {
 	return b.layout.Local(i), true
 }
 
-func (w *worker) watch(fd int, index int32) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: index}
+func (w *worker) watch(fd int, index int32) error { return w.watchAs(fd, index, 0) }
+
+func (w *worker) watchAs(fd int, index, as int32) error {
+	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: index, Pad: as}
 	if err := unix.EpollCtl(w.pollFD, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
 		return fmt.Errorf("media/epoll: watching a socket: %w", err)
 	}
@@ -124,13 +126,11 @@ func cut(fd int, send func() unix.Errno) unix.Errno {
 }
 
 // bind opens one socket. The kernel's defaults stay but for the buffer, the mark, the discovery of the path's MTU and, on IPv6,
-// the family's own ports.
-func bind(at netip.AddrPort, layout media.Layout) (fd int, err error) {
+// the family's own ports. beside: where another socket of ours is that allows it.
+func bind(at netip.AddrPort, layout media.Layout, beside bool) (fd int, err error) {
 	family, level, mark := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TOS
-	var local unix.Sockaddr = &unix.SockaddrInet4{Port: int(at.Port()), Addr: as4(at.Addr())}
 	if !at.Addr().Is4() {
 		family, level, mark = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_TCLASS
-		local = &unix.SockaddrInet6{Port: int(at.Port()), Addr: at.Addr().As16()}
 	}
 	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -149,19 +149,15 @@ func bind(at netip.AddrPort, layout media.Layout) (fd int, err error) {
 	set(unix.SOL_SOCKET, unix.SO_RCVBUF, layout.ReceiveBuffer)
 	set(level, mark, layout.DSCP<<2) // RFC 2474 §3: the upper six bits
 	set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	if beside {
+		set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+	}
 	if err == nil {
-		err = unix.Bind(fd, local)
+		err = unix.Bind(fd, sockaddr(at))
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		return -1, fmt.Errorf("media/epoll: binding %v: %w", at, err)
 	}
 	return fd, nil
-}
-
-func as4(a netip.Addr) (b [4]byte) {
-	if a.Is4() {
-		b = a.As4()
-	}
-	return b
 }

@@ -40,19 +40,19 @@ func (s *sampler) due() bool {
 	return true
 }
 
-// receive takes the next datagram off a socket, which stands where leg says. arrived is the wall time at which the kernel had it, 0 unless it is
+// receive takes the next datagram off a socket. arrived is the wall time at which the kernel had it, 0 unless it is
 // one of the sample.
-func (w *worker) receive(leg int32) (n int, arrived int64, ok bool) {
+func (w *worker) receive(fd int32) (n int, arrived int64, ok bool) {
 	if w.sample.due() {
-		return w.sampled(leg)
+		return w.sampled(fd)
 	}
 	w.fromN = uint32(unsafe.Sizeof(w.from))
-	size, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(w.fds[leg]), uintptr(unsafe.Pointer(&w.buf[0])), largest,
+	size, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(&w.buf[0])), largest,
 		unix.MSG_TRUNC, uintptr(unsafe.Pointer(&w.from)), uintptr(unsafe.Pointer(&w.fromN)))
 	return int(size), 0, errno == 0
 }
 
-func (w *worker) sampled(leg int32) (n int, arrived int64, ok bool) {
+func (w *worker) sampled(fd int32) (n int, arrived int64, ok bool) {
 	s := &w.sample
 	s.iov.Base = &w.buf[0]
 	s.iov.SetLen(largest)
@@ -60,7 +60,7 @@ func (w *worker) sampled(leg int32) (n int, arrived int64, ok bool) {
 	s.msg.SetIovlen(1)
 	s.msg.SetControllen(int(unsafe.Sizeof(s.control)))
 	s.control.head.Type = 0
-	size, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(w.fds[leg]), uintptr(unsafe.Pointer(&s.msg)), unix.MSG_TRUNC)
+	size, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&s.msg)), unix.MSG_TRUNC)
 	if errno != 0 {
 		return 0, 0, false
 	}

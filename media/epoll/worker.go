@@ -5,6 +5,7 @@ package epoll
 import (
 	"encoding/binary"
 	"math"
+	"net/netip"
 	"runtime"
 	"time"
 	"unsafe"
@@ -39,8 +40,14 @@ type worker struct {
 	pollFD  int
 	wakeFD  int
 	fds     []int32 // as the back end has them
+	links   []link  // likewise; nil: none are made
+	room    int     // links that may still be made
+	ripe    [ripeAtOnce]int32
+	ripen   int // of ripe
 	legs    int32
 	socket  func(leg int32, v4 bool) int32 // nil: each leg has one
+	local   func(place int) (netip.AddrPort, bool)
+	marked  media.Layout
 	queue   queue.Queue
 	engine  *media.Engine
 	base    time.Time
@@ -62,7 +69,8 @@ func newWorker(number int, b *Backend, hears media.Listener) *worker {
 		number: number, raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
 		fds: b.fds, engine: b.engine, base: b.engine.Board().Base, hinted: hears.Hinted,
 	}
-	w.play, w.legs = w.send, int32(b.layout.Legs())
+	w.play, w.legs, w.links = w.send, int32(b.layout.Legs()), b.links
+	w.local, w.marked = b.at, b.layout
 	if b.layout.Dual() {
 		w.socket = b.socket
 	}
@@ -104,9 +112,18 @@ func (w *worker) serve() (stopped bool) {
 			return true
 		}
 		for i := range n {
-			if leg := w.events[i].Fd; leg != wakeIndex {
-				w.relay(now, leg)
+			switch e := &w.events[i]; {
+			case e.Fd == wakeIndex:
+			case e.Pad == viaLink:
+				if fd, ok := w.links[e.Fd].socket(); ok { // it may have gone since
+					w.relay(now, e.Fd, fd)
+				}
+			default:
+				w.relay(now, e.Fd, w.fds[e.Fd])
 			}
+		}
+		if w.ripen > 0 {
+			w.connect()
 		}
 		if now >= w.engine.Due(w.number) {
 			w.engine.Play(now, w.number, w.play)
@@ -203,6 +220,9 @@ func (w *worker) commands(now int64) (stopped bool) {
 		defer close(settled)
 	}
 	w.engine.ApplyAll(now, list)
+	if w.links != nil {
+		w.unlink(list)
+	}
 	for _, a := range w.queue.Agreements() {
 		w.engine.Agree(now, &a)
 	}
@@ -210,8 +230,8 @@ func (w *worker) commands(now int64) (stopped bool) {
 }
 
 // relay receives one datagram of a socket and sends it on. Level-triggered: what else is queued shows in the next wait.
-func (w *worker) relay(now int64, place int32) {
-	n, arrived, ok := w.receive(place)
+func (w *worker) relay(now int64, place, fd int32) {
+	n, arrived, ok := w.receive(fd)
 	if !ok {
 		return // EAGAIN: a datagram with a wrong checksum woke us
 	}
@@ -244,6 +264,21 @@ func (w *worker) source() media.Endpoint {
 }
 
 func (w *worker) send(v media.Verdict) bool {
+	place := v.Out
+	if w.socket != nil {
+		place = w.socket(place, v.To.Is4())
+	}
+	if w.links != nil {
+		if fd, ok := w.linked(place, v.To); ok && w.sendTo(fd, v.Data, nil, 0) == 0 {
+			return true
+		}
+		// Not by its own socket: an ICMP error was to be told there first, or the packet is too long. The other one has no
+		// such errors (udp(7)), and tells what the matter is.
+	}
+	return w.sendFrom(w.fds[place], v)
+}
+
+func (w *worker) sendFrom(fd int32, v media.Verdict) bool {
 	to, size := unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
 	port, v4 := &w.to6.Port, v.To.Is4()
 	if v4 {
@@ -253,11 +288,6 @@ func (w *worker) send(v media.Verdict) bool {
 		w.to6.Addr = v.To.As16()
 	}
 	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
-	place := v.Out
-	if w.socket != nil {
-		place = w.socket(place, v4)
-	}
-	fd := w.fds[place]
 	errno := w.sendTo(fd, v.Data, to, size)
 	if errno == unix.EMSGSIZE && v4 {
 		errno = cut(int(fd), func() unix.Errno { return w.sendTo(fd, v.Data, to, size) })
