@@ -52,7 +52,7 @@ func TestEverySizeArrives(t *testing.T) {
 		return
 	}
 	f := lay(t)
-	for _, c := range []struct{ relay, phone, pbx string }{{relay4, phone4, pbx4}, {relay6, phone6, pbx6}} {
+	for _, c := range []struct{ relay, phone, pbx string }{{relay4, phone4, pbx4}, {relay6, phone6, pbx6}, {relay4, phone4, beyond4}, {relay6, beyond6, pbx6}} {
 		b := New(Options{})
 		b.limit = unlimited
 		p := planeOn(t, config(30000, c.relay), b)
@@ -121,11 +121,15 @@ func TestNarrowPath(t *testing.T) {
 	}
 	f := lay(t)
 	run(t, "ip", "route", "add", pbx4+"/32", "dev", "near", "mtu", "600")
-	p := plane(t, config(30000, relay4), Options{})
-	conns, at := peersOf(t, f, phone4, pbx4)
-	_, local := opaque(t, p, at)
-	for _, n := range []int{100, 572, 573, 1200, 2000} {
-		pass(t, conns[0], local[0], conns[1], local[1], bytes.Repeat([]byte{0x0f}, n))
+	run(t, "ip", "route", "replace", beyond4+"/32", "via", phone4, "mtu", "600")
+	for _, peer := range []string{pbx4, beyond4} {
+		p := plane(t, config(30000, relay4), Options{})
+		conns, at := peersOf(t, f, phone4, peer)
+		_, local := opaque(t, p, at)
+		for _, n := range []int{100, 572, 573, 1200, 2000} {
+			pass(t, conns[0], local[0], conns[1], local[1], bytes.Repeat([]byte{0x0f}, n))
+		}
+		_ = p.Close()
 	}
 }
 
@@ -232,6 +236,8 @@ func TestMark(t *testing.T) {
 	}{
 		{relay4, phone4, pbx4, unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_RECVTTL, unix.IP_TOS, unix.IP_TTL, 64},
 		{relay6, phone6, pbx6, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT, unix.IPV6_TCLASS, unix.IPV6_HOPLIMIT, 64},
+		{relay4, phone4, beyond4, unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_RECVTTL, unix.IP_TOS, unix.IP_TTL, 64},
+		{relay6, phone6, beyond6, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT, unix.IPV6_TCLASS, unix.IPV6_HOPLIMIT, 64},
 	} {
 		p := plane(t, config(30000, c.relay), Options{})
 		conns, at := peersOf(t, f, c.phone, c.pbx)

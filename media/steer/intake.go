@@ -52,8 +52,12 @@ type intake struct {
 	buf     [batch][headroom + largest + tailroom]byte
 }
 
+// prepare readies the batch, and touches every page of it: a buffer is shorter than a page, so that its ends lie in all of
+// those that it has. Else the first burst that fills the batch meets a page fault for every second datagram, of up to 7 µs on
+// virtual machines, and what the batch takes of memory shows as that of the calls which were up by then.
 func (in *intake) prepare() {
 	for i := range in.msgs {
+		in.buf[i][0], in.buf[i][len(in.buf[i])-1], in.from[i].Family = 0, 0, 0
 		in.iov[i].Base = &in.buf[i][headroom]
 		in.iov[i].SetLen(largest)
 		h := &in.msgs[i].hdr

@@ -18,12 +18,33 @@ const (
 	headerUDP = 8
 )
 
-// outlet is the raw socket that sends for all ports of one address, and a batch of packets. The headers are written in
+// exit is how packets leave an address of ours: two raw sockets, of which each is the cheaper one for some destinations.
+//
+// With a socket that takes whole packets the kernel does the least, where it has the route at hand. For a destination that
+// is not behind a gateway it makes a route for each such packet and throws it away again, since the destination that we
+// write might be another one than that of the call. That costs more than a socket for which the kernel writes the IP
+// header: of 3 µs it saves 0.15 on IPv4 and 0.5 on IPv6, while behind a gateway it loses 0.25. A wrong choice costs no
+// more than that, and a destination always has the same one, so that a stream keeps its order.
+type exit struct {
+	far, near outlet
+	vicinity  vicinity
+}
+
+// to is the outlet for a destination.
+func (e *exit) to(at media.Endpoint) *outlet {
+	if e.vicinity.contains(at) {
+		return &e.near
+	}
+	return &e.far
+}
+
+// outlet is a raw socket that sends for all ports of one address, and a batch of packets. The headers are written in
 // front of each datagram, where it was received.
 type outlet struct {
 	fd       int // -1: none
 	v6       bool
 	n        int
+	header   int           // length of the IP header that we write; 0: the kernel does
 	template [header6]byte // IP header; 20 bytes of it on IPv4
 	base     uint64        // sum of what is the same in all pseudo headers
 
@@ -35,21 +56,27 @@ type outlet struct {
 	payloads [batch][]byte
 }
 
-func (o *outlet) prepare(a netip.Addr, dscp int, ttl byte) {
+// prepare readies an outlet of an address. near: the kernel writes the IP header.
+func (o *outlet) prepare(a netip.Addr, dscp int, ttl byte, near bool) {
 	o.v6 = a.Is6()
 	class := byte(dscp << 2)
 	if o.v6 {
 		// RFC 8200 §3. No flow label: datagrams of one stream are told by their ports.
+		o.header = header6
 		o.template[0], o.template[1] = 6<<4|class>>4, class<<4
 		o.template[6], o.template[7] = unix.IPPROTO_UDP, ttl
 		copy(o.template[8:], a.AsSlice())
 	} else {
 		// RFC 791 §3.1. No identification is needed where fragments are forbidden (RFC 6864 §4.1); the kernel writes the
 		// total length and the checksum.
+		o.header = header4
 		o.template[0], o.template[1] = 4<<4|header4/4, class
 		o.template[6] = 0x40 // don't fragment
 		o.template[8], o.template[9] = ttl, unix.IPPROTO_UDP
 		copy(o.template[12:], a.AsSlice())
+	}
+	if near {
+		o.header = 0
 	}
 	o.base = add(sum(0, a.AsSlice()), unix.IPPROTO_UDP)
 	for i := range o.msgs {
@@ -63,6 +90,8 @@ func (o *outlet) prepare(a netip.Addr, dscp int, ttl byte) {
 			o.to4[i].Family = unix.AF_INET
 			h.Name, h.Namelen = (*byte)(unsafe.Pointer(&o.to4[i])), unix.SizeofSockaddrInet4
 		}
+		// As for the intake's buffers: no page is met for the first time in a burst.
+		o.iov[i], o.verdicts[i], o.payloads[i] = unix.Iovec{}, media.Verdict{}, nil
 	}
 }
 
@@ -70,11 +99,7 @@ func (o *outlet) prepare(a netip.Addr, dscp int, ttl byte) {
 // sent at its end.
 func (o *outlet) put(v media.Verdict, from uint16, buf *[headroom + largest + tailroom]byte, n int) {
 	i := o.n
-	start := headroom - headerUDP - header4
-	if o.v6 {
-		start = headroom - headerUDP - header6
-	}
-	packet := buf[start : headroom+n]
+	packet := buf[headroom-headerUDP-o.header : headroom+n]
 	if o.v6 {
 		o.to6[i].Addr = v.To.As16()
 		o.write6(packet, &o.to6[i].Addr, from, v.To.Port())
@@ -89,26 +114,32 @@ func (o *outlet) put(v media.Verdict, from uint16, buf *[headroom + largest + ta
 }
 
 func (o *outlet) write4(p []byte, to *[4]byte, from, port uint16) {
-	copy(p[:header4], o.template[:header4])
-	binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
-	copy(p[16:header4], to[:])
-	writeUDP(p[header4:], sum(o.base, to[:]), from, port)
+	if o.header != 0 {
+		copy(p[:header4], o.template[:header4])
+		binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+		copy(p[16:header4], to[:])
+		p = p[header4:]
+	}
+	writeUDP(p, sum(o.base, to[:]), from, port)
 }
 
 func (o *outlet) write6(p []byte, to *[16]byte, from, port uint16) {
-	copy(p[:header6], o.template[:header6])
-	binary.BigEndian.PutUint16(p[4:], uint16(len(p)-header6))
-	copy(p[24:header6], to[:])
-	writeUDP(p[header6:], sum(o.base, to[:]), from, port)
+	if o.header != 0 {
+		copy(p[:header6], o.template[:header6])
+		binary.BigEndian.PutUint16(p[4:], uint16(len(p)-header6))
+		copy(p[24:header6], to[:])
+		p = p[header6:]
+	}
+	writeUDP(p, sum(o.base, to[:]), from, port)
 }
 
-// writeUDP writes the UDP header (RFC 768) of a datagram; pseudo is the sum of the pseudo header without the length.
+// writeUDP writes the UDP header (RFC 768) of a datagram; pseudo is the sum of the pseudo header without the length. The
+// header is summed before it is written: to read at once in wide words what was written in narrow ones stops the processor.
 func writeUDP(p []byte, pseudo uint64, from, to uint16) {
-	binary.BigEndian.PutUint16(p, from)
-	binary.BigEndian.PutUint16(p[2:], to)
-	binary.BigEndian.PutUint16(p[4:], uint16(len(p)))
-	p[6], p[7] = 0, 0
-	binary.BigEndian.PutUint16(p[6:], fold(sum(add(pseudo, uint64(len(p))), p)))
+	n := uint64(len(p))
+	header := uint64(from)<<48 | uint64(to)<<32 | n<<16
+	s := sum(add(add(pseudo, n), header), p[headerUDP:])
+	binary.BigEndian.PutUint64(p, header|uint64(fold(s)))
 }
 
 // flush sends the batch. refused is told of each datagram that the kernel did not take, and why.

@@ -29,7 +29,7 @@ func TestHeaders(t *testing.T) {
 	}
 	var o outlet
 	rapid.Check(t, func(t *rapid.T) {
-		v6 := rapid.Bool().Draw(t, "v6")
+		v6, near := rapid.Bool().Draw(t, "v6"), rapid.Bool().Draw(t, "near")
 		local, remote := address(t, v6, "local"), address(t, v6, "remote")
 		for remote.Is4In6() || remote.IsUnspecified() {
 			remote = remote.Unmap().Next()
@@ -42,17 +42,29 @@ func TestHeaders(t *testing.T) {
 		payload := rapid.SliceOfN(rapid.Byte(), 0, largest).Draw(t, "payload")
 		copy(room[headroom:], payload)
 		o = outlet{}
-		o.prepare(local, dscp, 61)
+		o.prepare(local, dscp, 61, near)
 		o.put(media.Verdict{To: media.EndpointOf(netip.AddrPortFrom(remote, to))}, from, &room, len(payload))
 		if !bytes.Equal(room[headroom:headroom+len(payload)], payload) {
 			t.Fatal("the datagram was changed")
 		}
-		read(t, &o, v6, local, remote, from, to, dscp, payload)
+		written := bytes.Clone(unsafeBytes(o.iov[0]))
+		if near {
+			written = append(kernels(v6, local, remote, dscp, len(written)), written...)
+		}
+		read(t, written, v6, local, remote, from, to, dscp, payload)
 	})
 }
 
-func read(t *rapid.T, o *outlet, v6 bool, local, remote netip.Addr, from, to uint16, dscp int, payload []byte) {
-	packet := bytes.Clone(unsafeBytes(o.iov[0]))
+// kernels is the IP header that the kernel writes.
+func kernels(v6 bool, local, remote netip.Addr, dscp, n int) []byte {
+	h := []byte{4<<4 | 5, byte(dscp << 2), byte((header4 + n) >> 8), byte(header4 + n), 0, 0, 0x40, 0, 61, unix.IPPROTO_UDP, 0, 0}
+	if v6 {
+		h = []byte{6<<4 | byte(dscp>>2), byte(dscp << 6), 0, 0, byte(n >> 8), byte(n), unix.IPPROTO_UDP, 61}
+	}
+	return append(append(h, local.AsSlice()...), remote.AsSlice()...)
+}
+
+func read(t *rapid.T, packet []byte, v6 bool, local, remote netip.Addr, from, to uint16, dscp int, payload []byte) {
 	first := gopacket.Decoder(layers.LayerTypeIPv4)
 	if v6 {
 		first = layers.LayerTypeIPv6
@@ -95,16 +107,15 @@ func read(t *rapid.T, o *outlet, v6 bool, local, remote netip.Addr, from, to uin
 // A batch in which the kernel refuses some: each is told once, with its own error, and all others are sent.
 func TestRefusalsWithinABatch(t *testing.T) {
 	need(t)
+	for _, near := range []bool{false, true} {
+		refusals(t, near)
+	}
+}
+
+func refusals(t *testing.T, near bool) {
 	a := netip.MustParseAddr(own(20))
 	receiver, at := listen(t, own(21)+":0")
-	fd, err := openOutlet(a, media.Layout{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = unix.Close(fd) }()
-	var o outlet
-	o.prepare(a, 0, 64)
-	o.fd = fd
+	o := opened(t, a, near)
 	var rooms [batch][headroom + largest + tailroom]byte
 	good, bad := media.EndpointOf(at), media.EndpointOf(netip.MustParseAddrPort("192.0.2.1:9")) // not from loopback
 	for i := range rooms {
@@ -119,11 +130,11 @@ func TestRefusalsWithinABatch(t *testing.T) {
 	o.flush(func(v media.Verdict, payload []byte, why unix.Errno) {
 		refused = append(refused, v.Out)
 		if v.To != bad || why == 0 || len(payload) != 1 || payload[0] != byte(v.Out) {
-			t.Errorf("%+v: %v", v, why)
+			t.Errorf("near %v, %+v: %v", near, v, why)
 		}
 	})
 	if len(refused) != 22 { // 0, 3 … 63
-		t.Errorf("refused %v", refused)
+		t.Errorf("near %v: refused %v", near, refused)
 	}
 	for i := range batch {
 		if i%3 == 0 {
@@ -131,8 +142,45 @@ func TestRefusalsWithinABatch(t *testing.T) {
 		}
 		buf := make([]byte, 8)
 		if n, err := receive(receiver, buf); err != nil || n != 1 || buf[0] != byte(i) {
-			t.Fatalf("%d: %d bytes %v: %v", i, n, buf[0], err)
+			t.Fatalf("near %v, %d: %d bytes %v: %v", near, i, n, buf[0], err)
 		}
 	}
 	o.flush(func(media.Verdict, []byte, unix.Errno) { t.Error("sent again") })
+}
+
+// opened is an outlet of an address, marked as audio is.
+func opened(t testing.TB, a netip.Addr, near bool) *outlet {
+	t.Helper()
+	const dscp = 46
+	fd, err := openOutlet(a, media.Layout{DSCP: dscp}, near)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Close(fd) })
+	o := &outlet{fd: fd}
+	o.prepare(a, dscp, hops(fd, a.Is6()), near)
+	return o
+}
+
+// emit sends one datagram and returns the kernel's refusal.
+func (o *outlet) emit(from uint16, to netip.AddrPort, payload []byte) (why unix.Errno) {
+	var room [headroom + largest + tailroom]byte
+	o.put(media.Verdict{To: media.EndpointOf(to)}, from, &room, copy(room[headroom:], payload))
+	o.flush(func(_ media.Verdict, _ []byte, errno unix.Errno) { why = errno })
+	return why
+}
+
+func BenchmarkPut(b *testing.B) {
+	var room [headroom + largest + tailroom]byte
+	for name, near := range map[string]bool{"near": true, "far": false} {
+		b.Run(name, func(b *testing.B) {
+			o := &outlet{}
+			o.prepare(netip.MustParseAddr("10.0.0.1"), 46, 64, near)
+			v := media.Verdict{To: media.EndpointOf(netip.MustParseAddrPort("10.0.0.2:4000")), Data: room[headroom : headroom+172]}
+			for b.Loop() {
+				o.put(v, 30000, &room, 172)
+				o.n &= batch/2 - 1
+			}
+		})
+	}
 }

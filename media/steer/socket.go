@@ -114,8 +114,8 @@ func (o *options) buffer(force, name, size int) {
 	}
 }
 
-// mark sets the traffic class. On a raw socket the header that we write counts; the option gives the packet its priority
-// in the queues of this machine, as on an ordinary socket.
+// mark sets the traffic class. Where we write the IP header, that counts; the option gives the packet its priority in the
+// queues of this machine, as on an ordinary socket.
 func (o *options) mark(v6 bool, dscp int) {
 	if v6 {
 		o.set(unix.IPPROTO_IPV6, unix.IPV6_TCLASS, dscp<<2) // RFC 2474 §3: the upper six bits
@@ -178,19 +178,23 @@ func dropped(fd int) uint32 {
 }
 
 // openOutlet opens the raw socket that sends for all ports of an address. It is bound to that address, so that routes
-// are chosen by it (ip rule from …), as for an ordinary socket.
-func openOutlet(a netip.Addr, layout media.Layout) (fd int, err error) {
-	// IPPROTO_RAW: whole packets with their IP header, on both families.
-	fd, err = unix.Socket(family(a), unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+// are chosen by it (ip rule from …), as for an ordinary socket. near: the kernel writes the IP header.
+func openOutlet(a netip.Addr, layout media.Layout, near bool) (fd int, err error) {
+	protocol := unix.IPPROTO_RAW // whole packets with their IP header, on both families
+	if near {
+		protocol = unix.IPPROTO_UDP
+	}
+	fd, err = unix.Socket(family(a), unix.SOCK_RAW|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
 		return -1, fmt.Errorf("media/steer: raw socket: %w", err)
 	}
 	o := options{fd: fd}
+	if o.err = keepNothing(fd); near { // of packets of the socket's protocol, which it hears
+		o.deafen()
+		o.whole(a.Is6())
+	}
 	o.buffer(unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, sendBuffer)
 	o.mark(a.Is6(), layout.DSCP)
-	if o.err == nil {
-		o.err = keepNothing(fd) // of packets of protocol 255, which such a socket hears
-	}
 	if o.err == nil {
 		o.err = unix.Bind(fd, sockaddr(netip.AddrPortFrom(a, 0)))
 	}
@@ -199,6 +203,33 @@ func openOutlet(a netip.Addr, layout media.Layout) (fd int, err error) {
 		return -1, fmt.Errorf("media/steer: raw socket on %v: %w", a, o.err)
 	}
 	return fd, nil
+}
+
+// deafen takes a raw socket that is not bound yet off the list of those that hear. The filter has a raw UDP socket keep
+// nothing, but the kernel makes it a copy of every datagram of the machine first. Dissolving an association that was never
+// made has the kernel forget the socket as a listener (raw sockets are not put back by bind): it is given nothing, ICMP
+// errors neither, so that nobody's forgery fails a call of sendmmsg, and sends as before. It is not connected to an address
+// that is silent instead, which has the same effect on what it hears: the queues of a device (tc-fq(8)) take what a
+// connected socket sends for one stream, and its packets carry an identification. Such a socket is not in /proc/net/raw.
+// A kernel that refuses, or keeps it on the list, costs time and nothing else.
+func (o *options) deafen() {
+	device, _ := unix.GetsockoptInt(o.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX)
+	nowhere := unix.RawSockaddr{Family: unix.AF_UNSPEC}
+	_, _, _ = unix.Syscall(unix.SYS_CONNECT, uintptr(o.fd), uintptr(unsafe.Pointer(&nowhere)), unsafe.Sizeof(nowhere))
+	if device > 0 { // that of a VRF, which the kernel forgets as well
+		o.set(unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device)
+	}
+}
+
+// whole has the kernel write what outlet.prepare writes where it is ours to write: nothing is cut in pieces, so that no
+// identification is chosen (RFC 6864 §4.1), and there is no flow label.
+func (o *options) whole(v6 bool) {
+	if v6 {
+		o.set(unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO)
+		o.set(unix.IPPROTO_IPV6, unix.IPV6_AUTOFLOWLABEL, 0)
+		return
+	}
+	o.set(unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO)
 }
 
 // hops is the system's default time to live.

@@ -60,8 +60,10 @@ type far struct{ work chan func() }
 const (
 	relay4, relay4b = "10.99.0.1", "10.99.0.9"
 	phone4, pbx4    = "10.99.0.2", "10.99.0.3"
-	relay6          = "fd99::1"
+	relay6, relay6b = "fd99::1", "fd99::9"
 	phone6, pbx6    = "fd99::2", "fd99::3"
+	beyond4         = "10.98.0.1" // behind a gateway, the phone
+	beyond6         = "fd98::1"
 )
 
 // lay lays a cable of ordinary packet size from this process to a new namespace.
@@ -83,7 +85,7 @@ func lay(t *testing.T) *far {
 		t.Fatal(err)
 	}
 	run(t, "ip", "link", "add", "near", "mtu", "1500", "type", "veth", "peer", "name", "far", "mtu", "1500", "netns", strconv.Itoa(thread))
-	for _, a := range []string{relay4 + "/24", relay4b + "/24", relay6 + "/64"} {
+	for _, a := range []string{relay4 + "/24", relay4b + "/24", relay6 + "/64", relay6b + "/64"} {
 		addAddress(t, a, "near")
 	}
 	run(t, "ip", "link", "set", "near", "up")
@@ -91,9 +93,14 @@ func lay(t *testing.T) *far {
 		for _, a := range []string{phone4 + "/24", pbx4 + "/24", phone6 + "/64", pbx6 + "/64"} {
 			addAddress(t, a, "far")
 		}
+		for _, a := range []string{beyond4 + "/32", beyond6 + "/128"} {
+			addAddress(t, a, "lo")
+		}
 		run(t, "ip", "link", "set", "far", "up")
 		run(t, "ip", "link", "set", "lo", "up")
 	})
+	run(t, "ip", "route", "add", beyond4, "via", phone4)
+	run(t, "ip", "route", "add", beyond6, "via", phone6)
 	return f
 }
 

@@ -5,8 +5,8 @@
 //
 // An eBPF program of type sk_lookup steers every UDP datagram for the relay's addresses and port range to the socket of a
 // worker. The worker, a locked thread, takes up to 64 at a time (recvmmsg), finds the leg by the datagram's destination,
-// asks the engine, writes IP and UDP header in front of what is accepted, and sends the batch through one raw socket for
-// each address (sendmmsg). Between a datagram's arrival and its departure lies no allocation, lock or channel. IPv4 and
+// asks the engine, writes UDP and, for all but neighbours, IP header in front of what is accepted, and sends the batch through
+// raw sockets of the address (sendmmsg). Between a datagram's arrival and its departure lies no allocation, lock or channel. IPv4 and
 // IPv6 are served alike. The program ends with the process: nothing is pinned.
 //
 // Calls are shared among workers, waits are chosen and packets are gathered as media/epoll does it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"runtime"
 	"time"
 	"unsafe"
@@ -42,7 +43,7 @@ type worker struct {
 	events  [4]unix.EpollEvent
 	last    int       // datagrams of the last round
 	intakes [2]intake // by family
-	outlets [2]outlet // by block
+	exits   [2]exit   // by block
 	rest    unix.Timespec
 	sample  sampler
 	refused func(media.Verdict, []byte, unix.Errno)
@@ -58,7 +59,7 @@ func newWorker(number int, b *Backend, hears media.Listener) (w *worker, err err
 		layout: layout, atlas: newAtlas(layout), bound: b.bound, engine: b.engine, base: b.engine.Board().Base,
 	}
 	for i := range w.intakes {
-		w.intakes[i].fd, w.outlets[i].fd = -1, -1
+		w.intakes[i].fd, w.exits[i].far.fd, w.exits[i].near.fd = -1, -1, -1
 	}
 	w.refused, w.play, w.hinted = w.refuse, w.send, hears.Hinted
 	if w.hinted == nil {
@@ -70,8 +71,9 @@ func newWorker(number int, b *Backend, hears media.Listener) (w *worker, err err
 	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		return w, fmt.Errorf("media/steer: event descriptor: %w", err)
 	}
+	known := networks()
 	for block := range layout.Blocks {
-		if err := w.openOutlet(block); err != nil {
+		if err := w.openExit(block, known); err != nil {
 			return w, err
 		}
 	}
@@ -100,15 +102,21 @@ func (w *worker) admit(pair int, s *steering) error {
 	return s.lead(pair, place)
 }
 
-func (w *worker) openOutlet(block int) error {
-	a := w.layout.Addresses[block]
-	fd, err := openOutlet(a, w.layout)
-	if err != nil {
-		return err
+func (w *worker) openExit(block int, known []netip.Prefix) error {
+	a, e := w.layout.Addresses[block], &w.exits[block]
+	e.vicinity = vicinityOf(a, known)
+	for _, o := range []*outlet{&e.far, &e.near} {
+		near := o == &e.near
+		if near && !e.vicinity.known {
+			break
+		}
+		fd, err := openOutlet(a, w.layout, near)
+		if err != nil {
+			return err
+		}
+		o.fd = fd
+		o.prepare(a, w.layout.DSCP, hops(fd, a.Is6()), near)
 	}
-	o := &w.outlets[block]
-	o.fd = fd
-	o.prepare(a, w.layout.DSCP, hops(fd, a.Is6()))
 	return nil
 }
 
@@ -122,7 +130,9 @@ func (w *worker) watch(fd int, index int32) error {
 
 // shut closes every descriptor. The thread has ended, or never began.
 func (w *worker) shut() {
-	for _, fd := range []int{w.intakes[0].fd, w.intakes[1].fd, w.outlets[0].fd, w.outlets[1].fd, w.pollFD, w.wakeFD} {
+	for _, fd := range []int{
+		w.intakes[0].fd, w.intakes[1].fd, w.exits[0].far.fd, w.exits[0].near.fd, w.exits[1].far.fd, w.exits[1].near.fd, w.pollFD, w.wakeFD,
+	} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
@@ -267,9 +277,13 @@ func (w *worker) relay(now int64, in *intake) {
 
 // flush sends what is queued.
 func (w *worker) flush() {
-	for block := range w.outlets {
-		if o := &w.outlets[block]; o.n > 0 {
-			o.flush(w.refused)
+	for block := range w.exits {
+		e := &w.exits[block]
+		if e.far.n > 0 {
+			e.far.flush(w.refused)
+		}
+		if e.near.n > 0 {
+			e.near.flush(w.refused)
 		}
 	}
 }
@@ -286,7 +300,7 @@ func (w *worker) judge(now int64, in *intake, i int) {
 		return
 	}
 	block, port := w.atlas.place(int(v.Out))
-	o := &w.outlets[block]
+	o := w.exits[block].to(v.To)
 	if v.To.Is4() == o.v6 {
 		w.engine.Unsent(v) // of the other family: no packet of ours can go there
 		return
@@ -298,7 +312,7 @@ func (w *worker) judge(now int64, in *intake, i int) {
 // send takes a packet that the engine made itself. What becomes of it, refuse is told.
 func (w *worker) send(v media.Verdict) bool {
 	block, port := w.atlas.place(int(v.Out))
-	o := &w.outlets[block]
+	o := w.exits[block].to(v.To)
 	if v.To.Is4() == o.v6 || len(v.Data) > largest+tailroom {
 		return false
 	}
