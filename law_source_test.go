@@ -249,3 +249,25 @@ func TestNoPathOfOneMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// page matches a page that a comment sends its reader to: a file, or a section of a document by its name in capitals.
+var page = regexp.MustCompile(`([\w./-]+\.md)\b|\b([A-Z]{5,})(?:\.md)? §`)
+
+func TestPagesThatCommentsNameAreHere(t *testing.T) {
+	for _, s := range listSources(t) {
+		for _, group := range s.file.Comments {
+			for _, c := range group.List {
+				for _, m := range page.FindAllStringSubmatch(c.Text, -1) {
+					name := m[1]
+					if name == "" {
+						name = "docs/" + m[2] + ".md"
+					}
+					if _, err := os.Stat(name); err != nil {
+						t.Errorf("%s sends its reader to %q. Page law: what a comment names is in the checkout; say it, or name a page "+
+							"under docs by its path", s.at(c.Pos()), strings.TrimSuffix(m[0], " §"))
+					}
+				}
+			}
+		}
+	}
+}

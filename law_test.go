@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -24,23 +25,25 @@ type room struct {
 	why     string // printed with a breach, so that whoever meets the law also meets its reason
 }
 
-// leaves hold vocabulary only; every room may speak it.
-var leaves = []string{"nat", "sbc/reason"}
+// leaves hold vocabulary only, and how it is spelt; every room may speak it.
+var leaves = []string{"nat", "sbc/reason", "sbc/userpart"}
 
 // house is the import law. A room that does not exist yet is skipped; a room that is missing here is a breach.
 var house = map[string]room{
-	"":            {"", false, "the root holds the laws and no code, so nothing can come to depend on it"},
-	"nat":         {"", true, "it is the vocabulary of the gate; a leaf that imported a room would drag it into every other"},
-	"sbc/reason":  {"", true, "the closed list of reasons is shared by metrics, logs, CDRs and why; it must stay a leaf"},
-	"nat/natlab":  {"", false, "it stands for the network under any room's tests, so it can know none of them"},
-	"sbc/scan":    {"", true, "the scan runs before anything is believed; it sees bytes only"},
-	"sbc/resolve": {"", false, "name resolution serves addresses and knows nobody who asks"},
-	"media/sdp":   {"", true, "the SDP editor is lossless text work and is tested without a call"},
-	"sbc/message": {"sbc/scan", true, "a message view that knew its users could not be tested without them"},
+	"":                     {"", false, "the root holds the laws and no code, so nothing can come to depend on it"},
+	"nat":                  {"", true, "it is the vocabulary of the gate; a leaf that imported a room would drag it into every other"},
+	"sbc/reason":           {"", true, "the closed list of reasons is shared by metrics, logs, CDRs and why; it must stay a leaf"},
+	"sbc/userpart":         {"", true, "who stands before the parser and who stands behind it must read a user in the same way"},
+	"nat/natlab":           {"", false, "it stands for the network under any room's tests, so it can know none of them"},
+	"nat/natlab/authority": {"", false, "it signs certificates for the tests of any room, so it can know none of them"},
+	"sbc/scan":             {"", true, "the scan runs before anything is believed; it sees bytes only"},
+	"sbc/resolve":          {"", false, "name resolution serves addresses and knows nobody who asks"},
+	"media/sdp":            {"", true, "the SDP editor is lossless text work and is tested without a call"},
+	"sbc/message":          {"sbc/scan", true, "a message view that knew its users could not be tested without them"},
 
 	"sbc/transaction": {"sbc/message", true, "RFC 3261 puts transactions below their users; they know no call, socket or clock"},
 	"sbc/dialog":      {"sbc/message", true, "a dialog is a value that a leg owns; it knows neither call nor transaction table"},
-	"sbc/digest":      {"sbc/message", true, "authentication is a function of challenge and secret"},
+	"sbc/digest":      {"sbc/message sbc/tu", true, "authentication is a function of challenge and secret, and of what a user has sent"},
 	"sbc/tu":          {"sbc/message", true, "what the core and its users share may know neither of the two"},
 	"sbc/header":      {"sbc/message sbc/tu media/sdp", true, "header policy and leak guard judge one message, whoever sends it"},
 	"sbc/route":       {"sbc/tu sbc/message", true, "a plan is a function of rules and number; health and leases belong to sbc/trunk"},
@@ -67,6 +70,7 @@ var house = map[string]room{
 	"media/process":   {"media media/epoll", false, "the border between signalling and the relay carries commands, and nothing of calls"},
 	"media/sim":       {"media", false, "a back end moves packets for the engine and knows nothing else"},
 	"media/load":      {"media", false, "endpoints and floor measure any relay alike, so they can know none of them"},
+	"sbc/tu/script":   {"", false, "it plays the recorded runs of any user, so it can know none of them"},
 	"sbc/core":        {"sbc/tu sbc/transaction sbc/message policy media", false, "the core knows no method: a user's room here would end that"},
 
 	"sbc/cdr":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
@@ -77,8 +81,8 @@ var house = map[string]room{
 	"sbc/firewall": {"", false, "the kernel is told of bans; that it can be must not reach into the rules"},
 	"sbc/api":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 
-	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
-	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -media/sim -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
+	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
+	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/sim -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
 	"sbc/demo":   {"* -cmd/sbc", false, "the demonstration may use anything"},
 	"cmd/sbc":    {"sbc sbc/config sbc/api sbc/demo policy policy/replay", false, "the command is wiring only; logic in it would have no tests"},
 }
@@ -213,10 +217,19 @@ func TestTestNetworkStaysInTests(t *testing.T) {
 	}
 }
 
-func TestLoadStaysInTests(t *testing.T) {
+// props are rooms that tests alone have.
+var props = map[string]string{
+	"media/load":           "no gate has a traffic generator in it",
+	"nat/natlab/authority": "no gate carries an authority that signs whatever it is asked for",
+	"sbc/tu/script":        "no gate plays recorded runs",
+}
+
+func TestPropsStayInTests(t *testing.T) {
 	for _, p := range listPackages(t) {
-		if slices.Contains(p.Deps, module+"/media/load") {
-			t.Errorf("%s depends on media/load. Load law: only tests do, no gate has a traffic generator in it", p.ImportPath)
+		for room, why := range props {
+			if slices.Contains(p.Deps, module+"/"+room) {
+				t.Errorf("%s depends on %s. Props law: only tests do, %s", p.ImportPath, room, why)
+			}
 		}
 	}
 }
@@ -238,6 +251,22 @@ func TestNamesSaySomething(t *testing.T) {
 		if slices.Contains(banned, p.Name) {
 			t.Errorf("%s: package name %q. Name law: a name for everything collects everything; use the field's term",
 				p.ImportPath, p.Name)
+		}
+	}
+}
+
+// TestTheMapHasEveryRoom: whoever looks for something begins at the list of rooms.
+func TestTheMapHasEveryRoom(t *testing.T) {
+	page, err := os.ReadFile("docs/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, list, _ := strings.Cut(string(page), "\n## The house\n")
+	list, _, _ = strings.Cut(list, "\n## ")
+	named := strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(" \n;,:", r) })
+	for _, p := range listPackages(t) {
+		if room := p.room(); room != "" && !slices.Contains(named, room) && !slices.Contains(named, room+"/") {
+			t.Errorf("docs/ARCHITECTURE.md does not have %s among the rooms. Map law: give it a line there that says what it is for", room)
 		}
 	}
 }

@@ -114,7 +114,7 @@ type proof struct {
 	permit bool // a new epoch permits a new latch
 }
 
-// The latch's figures (BEHAVIOUR of the latch: package comment).
+// The latch's figures (what they are for: package comment).
 const (
 	latchAfter   = 3                             // valid packets of one SSRC
 	strictWindow = int64(500 * time.Millisecond) // for the exact port

@@ -159,9 +159,6 @@ func TestTapOfManyIsBounded(t *testing.T) {
 			t.Fatalf("%d came, %d were lost, of %d", came, lost, 2*count)
 		}
 	}
-	if r.plane.TapsLost() == 0 {
-		t.Error("the plane does not count them")
-	}
 }
 
 // TestTapOfNothing: a stream that is not reserved cannot be tapped; untapping it is no error.

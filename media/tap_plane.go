@@ -27,7 +27,6 @@ type Onlooker func(list []Copy, lost int)
 type tapping struct {
 	onlooker Onlooker
 	streams  map[tappedLeg]tappedStream // both RTP legs of each stream that is or was tapped
-	lost     uint64
 }
 
 type tappedLeg struct {
@@ -100,13 +99,6 @@ func (p *Plane) commandOf(s *stream, side int) Command {
 	return c
 }
 
-// TapsLost is how many copies were lost on their way since the start.
-func (p *Plane) TapsLost() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.taps.lost
-}
-
 // tapped takes copies from the back end.
 func (p *Plane) tapped(list []Tapped, lost int) {
 	p.mu.Lock()
@@ -123,7 +115,6 @@ func (p *Plane) tapped(list []Tapped, lost int) {
 			Remote: t.Remote.AddrPort(), Sent: t.Sent, Form: t.Form, Why: t.Why, Data: t.Data,
 		})
 	}
-	p.taps.lost += uint64(lost)
 	p.mu.Unlock()
 	if onlooker != nil && (len(copies) > 0 || lost > 0) {
 		onlooker(copies, lost)

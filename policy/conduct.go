@@ -11,7 +11,7 @@ import (
 	"sallyport/nat"
 )
 
-// The defaults of CONFIG §1.
+// The defaults.
 const (
 	defaultBanPoints = 20
 	defaultBanWithin = time.Minute

@@ -3,7 +3,7 @@ package policy
 import "time"
 
 // Config is what the administrator writes under `policy`. A nil *int or slice is an absent key, an empty slice is an
-// empty list; New and Compile read both as CONFIG says. Ranges are lists: a scalar in the file is a list of one.
+// empty list; New and Compile read both as the documentation says. Ranges are lists: a scalar in the file is a list of one.
 type Config struct {
 	Strangers      StrangersConfig     `yaml:"strangers"`
 	WhiteList      []WhiteEntry        `yaml:"white_list"`
@@ -137,7 +137,7 @@ type LogConfig struct {
 	Classes    []string `yaml:"classes"`     // nil: dropped, limited, banned, malformed
 }
 
-// The defaults of CONFIG §1.
+// The defaults.
 const (
 	defaultStrangersRate  = "50/second"
 	defaultStrangersBurst = 100

@@ -99,7 +99,7 @@ func (g *Guard) Check(p *Packet) Verdict {
 	if p.ScanErr != nil {
 		switch scan.Classify(p.Data) {
 		case scan.KeepAlive, scan.Stun:
-			// BEHAVIOUR §4: odd, but nobody's fault.
+			// Odd, but nobody's fault.
 			i := p.Interface
 			g.state.counters.ignored[i.Side][i.Realm][i.Transport].Add(1)
 			return Verdict{Action: Ignore, Rule: -1, Shadow: -1, Limit: -1, Alarm: -1}

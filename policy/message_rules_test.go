@@ -296,7 +296,7 @@ func TestMessageRuleWarnings(t *testing.T) {
 	}
 	// An allow rule spares the shipped list, too.
 	c := &Config{MessageRules: []MessageRuleConfig{{UserAgent: []PatternConfig{{Match: "eyeBeam", Mode: "prefix"}}, Action: "allow"}}}
-	if got := strings.Join(compile(t, c).Warnings(), "\n"); strings.Contains(got, "\"eyeBeam\" matches") || !strings.Contains(got, "\"one-X\" matches") {
+	if got := strings.Join(compile(t, c).Warnings(), "\n"); strings.Contains(got, "\"eyeBeam\" match") || !strings.Contains(got, "\"one-X\" match genuine") {
 		t.Error(got)
 	}
 	c = &Config{DenyUserAgents: []UserAgentConfig{{Match: "snom", Action: "alarm"}, {Match: "snom"}, {Match: "snomD", Action: "ban"}}}

@@ -62,7 +62,7 @@ func (d directory) near(side nat.Side, realm nat.Realm, prefix netip.Prefix) *Pe
 	return nil
 }
 
-// offenceOf is what a verdict says of who sent the message; ok is false if nothing. BEHAVIOUR §4: merely odd traffic is no
+// offenceOf is what a verdict says of who sent the message; ok is false if nothing. Merely odd traffic is no
 // evidence: keep-alives, STUN, ACK, CANCEL, responses.
 func offenceOf(s *Subject, v *Verdict, response bool) (what offence, ok bool) {
 	if response || s.Method == MethodAck || s.Method == MethodCancel {

@@ -48,7 +48,7 @@ type departure struct {
 
 // The bounds of what is remembered of phones that have left.
 const (
-	crowdLife    = 10 * time.Minute // CONFIG §2: "now or 10 min ago"
+	crowdLife    = 10 * time.Minute // docs/policy.md, Strangers: who was registered within that time
 	crowdGrain   = 30 * time.Second // what leaves within so long of each other is remembered as one
 	mostDeparted = 25_000           // addresses that are remembered though nobody is left there
 	phoneChains  = 1 << 14

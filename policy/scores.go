@@ -13,7 +13,7 @@ import (
 // offence is something that counts against who did it.
 type offence uint8
 
-// The offences of CONFIG §2.
+// The offences, as the configuration and docs/policy.md (Bans) name them.
 const (
 	overLimit   offence = iota // where the limit's action is ban
 	malformed                  // what the raw scan refuses

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"sallyport/sbc/userpart"
 )
 
 // maxUserName is how much of a user's name is compared, in bytes after unescaping.
@@ -64,32 +66,15 @@ func addressIn(field []byte) []byte {
 
 // appendUser appends a name unescaped and folded, up to the capacity of the room.
 func appendUser(room, user []byte) []byte {
-	for i := 0; i < len(user) && len(room) < cap(room); i++ {
-		c := user[i]
-		if c == '%' && i+2 < len(user) {
-			if hi, lo := unhex(user[i+1]), unhex(user[i+2]); hi >= 0 && lo >= 0 {
-				c = byte(hi<<4 | lo)
-				i += 2
-			}
-		}
+	for i := 0; i < len(user) && len(room) < cap(room); {
+		var c byte
+		c, i = userpart.Char(user, i)
 		if 'A' <= c && c <= 'Z' {
 			c += 'a' - 'A'
 		}
 		room = append(room, c)
 	}
 	return room
-}
-
-func unhex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // foldUser is the user part of an address of record, user or user@host, in the form that userName has.

@@ -45,19 +45,20 @@ func agentPath(i int, shipped bool, e *UserAgentConfig) string {
 }
 
 // agentWarnings looks for user-agent rules that match genuine phones other than those that message rules let past, and for
-// those behind another that matches all that they do.
+// those behind another that matches all that they do. Of shipped ones, which nobody wrote, the first are told in one line.
 func agentWarnings(list []UserAgentConfig, shipped bool, spared func(string) bool) (warnings []string) {
+	var copied []string // shipped names that scanners have from phones
 	for i := range list {
 		e := &list[i]
 		alone := singleAgent(e)
 		for _, name := range genuineAgents {
 			if !e.Shadow && e.Action != "alarm" && alone.match([]byte(name)) >= 0 && !spared(name) {
-				beside := ""
 				if shipped {
-					beside = " (write the other shipped rules out beside it)"
+					copied = append(copied, fmt.Sprintf("%q", e.Match))
+					break
 				}
 				warnings = append(warnings, fmt.Sprintf("%s matches genuine phones (%s); to count them only: "+
-					"{ match: %q, mode: %s, shadow: true }%s", agentPath(i, shipped, e), name, e.Match, compilePattern(e.Match, e.Mode).mode, beside))
+					"{ match: %q, mode: %s, shadow: true }", agentPath(i, shipped, e), name, e.Match, compilePattern(e.Match, e.Mode).mode))
 				break
 			}
 		}
@@ -68,6 +69,10 @@ func agentWarnings(list []UserAgentConfig, shipped bool, spared func(string) boo
 				break
 			}
 		}
+	}
+	if len(copied) > 0 {
+		warnings = append(warnings, fmt.Sprintf("the shipped user-agent rules %s match genuine phones, too; to count one only, write the shipped rules out "+
+			"and add shadow: true to it: { match: %s, mode: product, shadow: true }", strings.Join(copied, ", "), copied[0]))
 	}
 	return warnings
 }

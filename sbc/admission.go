@@ -20,6 +20,7 @@ import (
 // New makes a user for a request outside any dialog, or answers it.
 func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	a.tell(ev)
+	a.spoke(now, ev)
 	a.dialled(ev)
 	switch {
 	case ev.Peer == nil:
@@ -58,7 +59,7 @@ func (a *assembly) calledByToken(ev *tu.Arrived) bool {
 
 var notAllowed = core.Answer{Code: 405, Headers: []message.Header{{Name: "Allow", Value: header.Methods}}}
 
-// fromPhone judges what comes in at the phones' listeners (BEHAVIOUR: strangers, phones, trunks, PBX).
+// fromPhone judges what comes in at the phones' listeners (docs/policy.md, Strangers).
 func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	m := ev.Msg
 	if m.Method == "REGISTER" {

@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/call"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
@@ -42,6 +44,7 @@ type assembly struct {
 	total       uint64
 	high        int // most calls at a time
 
+	keys       *digest.Keyring // what peers let calls in by
 	challenged challenges
 	spent      spentNonces
 	renewing   renewing
@@ -135,11 +138,20 @@ func (a *assembly) hopChanged(now time.Time, id string) {
 		return
 	}
 	a.since[id] = now
-	h := a.book.Health(id)
-	a.sbc.log.Info("peer is "+h.State.String(), zap.String("node", id), zap.String("why", h.Why))
-	if h.State == trunk.Up {
+	if a.tellState(id) == trunk.Up {
 		a.registrarAnswers(id)
 	}
+}
+
+// tellState logs the state that an address has now. One that is down is a warning: calls go elsewhere, or nowhere.
+func (a *assembly) tellState(id string) trunk.State {
+	h := a.book.Health(id)
+	level := zapcore.InfoLevel
+	if h.State == trunk.Down {
+		level = zapcore.WarnLevel
+	}
+	a.sbc.log.Log(level, "peer is "+h.State.String(), zap.String("node", id), zap.String("why", h.Why))
+	return h.State
 }
 
 // healed gives what has failed another chance, where no probe tells when.

@@ -16,6 +16,7 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
 )
 
@@ -114,7 +115,7 @@ func (c control) Drain(ctx context.Context, wait time.Duration) (api.DrainResult
 
 // Why explains an address or a call.
 func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
-	if a, err := netip.ParseAddr(subject); err == nil {
+	if a, is := addressOf(subject); is {
 		return c.whyAddress(ctx, subject, a)
 	}
 	if x, err := c.Call(ctx, subject); err == nil {
@@ -123,16 +124,22 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 	}
 	if r, ok := c.recent.find(subject); ok {
 		detail, err := json.Marshal(r)
-		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: recordText(&r) + c.nowhere(&r), Detail: detail}, err
+		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: c.told(&r), Detail: detail}, err
 	}
 	if aor, ok := c.isPhone(ctx, subject); ok {
 		return c.whyPhone(ctx, subject, aor)
+	}
+	for _, asked := range []func(context.Context, string) (api.Why, bool, error){c.whyTrunk, c.whyNumber} {
+		if w, ok, err := asked(ctx, subject); ok || err != nil {
+			return w, err
+		}
 	}
 	if _, host, whole := strings.Cut(subject, "@"); whole {
 		return api.Why{}, api.NotFound("a call's Call-ID is not known either; phones register in "+c.snap.Load().PBX.Domain+
 			": correct the phone's domain, or add "+host+" to phones.domains", "%s is no domain that is served", host)
 	}
-	return api.Why{}, api.NotFound("give an address, a phone (user or user@domain), a call's id, or a Call-ID of either leg; the last "+itoa(recentCalls)+" calls are kept",
+	return api.Why{}, api.NotFound("give an address, a phone (user or user@domain), a number that was dialled, a trunk, a call's id, or a Call-ID of either leg; "+
+		"the last "+itoa(recentCalls)+" calls are kept; of a phone that never came here ask as "+subject+"@"+c.snap.Load().PBX.Domain,
 		"nothing is known of %q", subject)
 }
 
@@ -176,7 +183,7 @@ func notedText(notes []note) (text string) {
 			n.At = notes[i].At
 			times++
 		}
-		text += fmt.Sprintf("noted   %s: %s", n.At.Local().Format(time.TimeOnly), strings.TrimSpace(fmt.Sprintf("%s %d %s", n.Method, n.Code, n.Reason)))
+		text += fmt.Sprintf("noted   %s: %s", n.At.Local().Format(time.TimeOnly), n.what())
 		if n.Text != "" {
 			text += ": " + n.Text
 		}
@@ -186,6 +193,18 @@ func notedText(notes []note) (text string) {
 		text += "\n"
 	}
 	return text
+}
+
+// what is the request, how it was answered, if it was, and the reason, if it is ours.
+func (n *note) what() string {
+	out := n.Method
+	if n.Code != 0 {
+		out += " " + itoa(n.Code)
+	}
+	if n.Reason != "" {
+		out += " " + string(n.Reason)
+	}
+	return out
 }
 
 // registeredAt are the addresses-of-record behind a source, as limits count it: of IPv6 its /64.
@@ -205,7 +224,7 @@ func (c control) registeredAt(ctx context.Context, a netip.Addr) (aors []string)
 }
 
 func recordText(r *tu.CDR) string {
-	text := fmt.Sprintf("%s   %s call, %s → %s\n", r.Call, r.Direction, r.From, r.To)
+	text := fmt.Sprintf("%s   %s call, %s → %s\n", r.Call, r.Direction, api.Printable(r.From), api.Printable(r.To))
 	text += fmt.Sprintf("ended   %s: code %d by %s", r.End.Local().Format(time.TimeOnly), r.Code, r.EndedBy)
 	if r.Reason != "" {
 		text += ", " + string(r.Reason)
@@ -214,7 +233,7 @@ func recordText(r *tu.CDR) string {
 	if r.Direction == "outbound" {
 		caller, callee = callee, caller
 	}
-	text += fmt.Sprintf("\nway     %s (%s) → %s (%s), %d attempts, talked %.1f s\n", r.Source, caller, r.Destination, callee, r.Attempts, r.Duration)
+	text += fmt.Sprintf("\nway     %s (%s) → %s (%s), %s, talked %.1f s\n", r.Source, caller, r.Destination, callee, attempts(r.Attempts), r.Duration)
 	if r.Cause != "" {
 		text += fmt.Sprintf("said    %q\n", r.Cause)
 	}
@@ -240,6 +259,10 @@ func triedText(x *tu.Try) string {
 		return text + ": no place left, nothing was sent"
 	case x.Code == 0:
 		return text + ": nobody waited for its answer"
+	case x.Reason == reason.Timeout && x.Code == 408:
+		return text + fmt.Sprintf(": no answer in %.1f s", x.Took)
+	case x.Reason == reason.Timeout && x.Code == 503:
+		return text + fmt.Sprintf(": unreachable, after %.1f s: nothing listens there, or nothing leads there", x.Took)
 	}
 	text += fmt.Sprintf(": %d after %.1f s", x.Code, x.Took)
 	if x.Reason != "" {

@@ -227,8 +227,9 @@ func TestPBXAsksForAPassword(t *testing.T) {
 		hangup(callee, caller)
 
 		itsp.send(trunkSocket, itsp.request("MESSAGE", trunkSocket, "100"))
-		m := pbx.innocent(pbx.want("MESSAGE"))
-		pbx.challenge(m, 407, "example.com", "p2")
+		m := pbx.want("MESSAGE")
+		pbx.proven(m, "inside", "looking-glass", "example.com", "p1") // unasked: it has let the call in
+		pbx.challenge(m, 401, "example.com", "p2")
 		m = pbx.want("MESSAGE")
 		pbx.proven(m, "inside", "looking-glass", "example.com", "p2")
 		pbx.reply(m, 202, nil)

@@ -3,10 +3,12 @@ package sbc
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/nat"
 	"sallyport/sbc/message"
+	"sallyport/sbc/reason"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
@@ -17,74 +19,156 @@ import (
 // always the same one in a dialog; if there is none, past all of them to the far end itself, where that is one of the PBX's
 // addresses. A dialog without a route set ends at the node: it has no other way.
 func (a *assembly) Detour(now time.Time, m *message.Message, hop tu.Hop, vain netip.AddrPort) (*message.Message, tu.Hop) {
-	routes, err := m.NameAddrs("Route")
-	if err != nil || len(routes) == 0 {
-		return m, hop
-	}
-	if _, loose := routes[0].URI.Param("lr"); !loose {
-		return m, hop // a strict router: the Request-URI is its own (RFC 3261 §12.2.1.1)
-	}
 	a.listen(now) // nobody hears of a node that is found out only when the request leaves
 	at := hop.Flow.Remote
-	sys, lost := a.nodeOf(hop.Peer.Realm, hop.Flow.Transport, at)
+	sys, lost := a.nodeOf(hop.Peer.Realm, hop.Flow)
 	if lost == nil || at != vain && a.book.Lives(lost.ID) {
 		return m, hop
 	}
-	for _, h := range a.book.PlanFor(sys.Name, nat.Inside, m.CallID) {
-		to := h.Flow.Remote
-		if to != at && to != vain && h.Flow.Interface == hop.Flow.Interface && h.Peer.Group == lost.Peer.Group && a.book.Lives(h.ID) {
-			other := hop
-			other.ID, other.Here = h.ID, h.Here
-			other.Flow.Remote, other.Flow.Conn = to, 0
-			return rerouted(m, routes, at, to), other
-		}
+	routes, err := m.NameAddrs("Route")
+	if err != nil || len(routes) == 0 {
+		a.noDetour(now, m, lost, "the dialog ends there")
+		return m, hop
 	}
-	past := passing(routes)
-	next := m.URI
-	if len(past) > 0 {
-		next = past[0].URI
+	strict := strictly(m, routes, &hop, at)
+	secure := m.URI.Scheme == "sips" || !strict && routes[0].URI.Scheme == "sips"
+	if h, ok := a.standIn(sys, lost, &hop, vain, m.CallID, secure); ok {
+		other := hop
+		other.ID, other.Here, other.Flow = h.ID, h.Here, h.Flow
+		if strict {
+			out := *m
+			moveTo(&out.URI, lost.Flow, h.Flow)
+			return &out, other
+		}
+		return rerouted(m, routes, lost.Flow, h.Flow), other
+	}
+	past, next := withRoutes(m, passing(routes)), m.URI
+	if strict {
+		past, next = passedStrictly(m, routes), routes[0].URI
+	} else if left := passing(routes); len(left) > 0 {
+		next = left[0].URI
 	}
 	direct := hop
 	direct.Flow = hop.Toward(next)
 	to := direct.Flow.Remote
-	if _, node := a.nodeOf(hop.Peer.Realm, direct.Flow.Transport, to); to == at || to == vain || node != nil && !a.book.Lives(node.ID) {
+	if _, node := a.nodeOf(hop.Peer.Realm, direct.Flow); to == at || to == vain || node != nil && !a.book.Lives(node.ID) {
+		a.noDetour(now, m, lost, "no other node of its group is there, and the far end is no address of the PBX")
 		return m, hop
 	}
-	return withRoutes(m, past), direct
+	return past, direct
 }
 
-// nodeOf finds the node at an address; nil: none is there. What leaves by a transport that the configuration does not have for it
-// counts by another that it has.
-func (a *assembly) nodeOf(realm nat.Realm, t nat.Transport, at netip.AddrPort) (in *trunk.System, node *trunk.Hop) {
+// standIn is the node that goes on for a lost one: of its group, by the same listener of ours where there is one, else by another one.
+// What must stay on TLS does (RFC 3261 §26.2.2).
+func (a *assembly) standIn(sys *trunk.System, lost *trunk.Hop, hop *tu.Hop, vain netip.AddrPort, key string, secure bool) (found tu.Hop, ok bool) {
+	for _, h := range a.book.PlanFor(sys.Name, nat.Inside, key) {
+		to := h.Flow.Remote
+		if h.ID == lost.ID || to == hop.Flow.Remote || to == vain || h.Peer.Group != lost.Peer.Group || !a.book.Lives(h.ID) {
+			continue
+		}
+		if h.Flow.Interface == hop.Flow.Interface {
+			return h, true
+		}
+		if !ok && (!secure || h.Flow.Transport.Secure()) {
+			found, ok = h, true
+		}
+	}
+	return found, ok
+}
+
+// noDetour leaves word that a request has to wait for a node that is lost.
+func (a *assembly) noDetour(now time.Time, m *message.Message, lost *trunk.Hop, why string) {
+	if m.Method == "ACK" || a.book.Lives(lost.ID) {
+		return
+	}
+	a.Note(now, tu.Note{
+		Source: lost.Flow.Remote, Transport: lost.Flow.Transport, Side: nat.Inside, Realm: lost.Peer.Realm, Method: m.Method, Why: reason.NoPBX,
+		Text: "the node is down and nobody passes on what belongs to its calls: " + why,
+	})
+}
+
+// nodeOf finds the node at the other end of a flow; nil: none is there. What leaves by a transport that the configuration does not have
+// for it counts by another that it has; and a connection that a node has made, from whatever port, is that of the only one at its address.
+func (a *assembly) nodeOf(realm nat.Realm, f nat.Flow) (in *trunk.System, node *trunk.Hop) {
+	var near *trunk.Hop
+	var nearby *trunk.System
+	several := false
 	for s := range a.book.Nodes {
 		if s.Realm != realm {
 			continue
 		}
 		for i := range s.Hops {
-			if s.Hops[i].Flow.Remote == at && (node == nil || s.Hops[i].Flow.Transport == t) {
-				in, node = s, &s.Hops[i]
+			h := &s.Hops[i]
+			switch {
+			case h.Flow.Remote == f.Remote:
+				if node == nil || h.Flow.Transport == f.Transport {
+					in, node = s, h
+				}
+			case h.Flow.Remote.Addr() == f.Remote.Addr():
+				several = several || near != nil
+				nearby, near = s, h
 			}
 		}
 	}
+	if node == nil && f.Conn != 0 && !several {
+		return nearby, near
+	}
 	return in, node
+}
+
+// strictly reports whether a request goes to a router that knows nothing of loose ones: then that stands in the Request-URI, and where the
+// request is for is the last Route (RFC 3261 §12.2.1.1).
+func strictly(m *message.Message, routes []message.NameAddr, hop *tu.Hop, at netip.AddrPort) bool {
+	if _, loose := routes[0].URI.Param("lr"); loose && hop.Toward(routes[0].URI).Remote == at {
+		return false
+	}
+	return hop.Toward(m.URI).Remote == at
+}
+
+// passedStrictly is a copy of a request without its first node, a strict router: what follows that is the Request-URI as far as it is
+// strict itself, and goes where the request is for else.
+func passedStrictly(m *message.Message, routes []message.NameAddr) *message.Message {
+	last := len(routes) - 1
+	left, uri := routes[:last], routes[last].URI
+	if _, loose := routes[0].URI.Param("lr"); !loose && last > 0 {
+		left, uri = routes[1:], routes[0].URI
+	}
+	out := withRoutes(m, left)
+	out.URI = uri
+	return out
 }
 
 // rerouted is a copy of a request whose routes by one node lead by another. A node may have more than one, one for each of its
 // doors (RFC 5658 §6): they come first and bear its host. Ports that are not its door for us are the other's as well: nodes that
 // stand in for each other are configured alike.
-func rerouted(m *message.Message, routes []message.NameAddr, from, to netip.AddrPort) *message.Message {
+func rerouted(m *message.Message, routes []message.NameAddr, from, to nat.Flow) *message.Message {
 	out := slices.Clone(routes)
 	for i := range out {
 		if i > 0 && routes[i].URI.Host != routes[0].URI.Host {
 			break
 		}
-		u := &out[i].URI
-		u.Host = to.Addr().String()
-		if u.Port == from.Port() || u.Port == 0 {
-			u.Port = to.Port()
-		}
+		moveTo(&out[i].URI, from, to)
 	}
 	return withRoutes(m, out)
+}
+
+// moveTo has a URI of one node name another one, and the transport by which that is reached, if it has named one.
+func moveTo(u *message.URI, from, to nat.Flow) {
+	u.Host = to.Remote.Addr().String()
+	if u.Port != from.Remote.Port() && u.Port != 0 {
+		return
+	}
+	u.Port = to.Remote.Port()
+	if name, named := u.Param("transport"); named && from.Transport != to.Transport && strings.EqualFold(name, from.Transport.Param()) {
+		var kept strings.Builder
+		for p := range strings.SplitSeq(strings.TrimPrefix(u.Params, ";"), ";") {
+			if key, _, _ := strings.Cut(p, "="); strings.EqualFold(key, "transport") {
+				p = "transport=" + to.Transport.Param()
+			}
+			kept.WriteString(";" + p)
+		}
+		u.Params = kept.String()
+	}
 }
 
 // passing is a route set without the routes of its first node.

@@ -57,7 +57,7 @@ func (e *enrolments) put(snap *config.Snapshot) *config.Snapshot {
 			trunks = slices.Clone(snap.Trunks)
 		}
 		with := *r
-		with.Seen, with.Realm = said.Seen, said.Realm
+		with.Seen, with.Realms = said.Seen, said.Realms
 		if !said.Until.IsZero() { // a refresh that failed takes nothing away while the binding counts
 			with.Hop, with.Routes = said.Hop, said.Routes
 		}
@@ -74,7 +74,7 @@ func (e *enrolments) put(snap *config.Snapshot) *config.Snapshot {
 // changes reports whether two states of a registration make two different worlds.
 func changes(a, b *tu.Registration) bool {
 	on := func(r *tu.Registration) bool { return !r.Until.IsZero() }
-	return a.Seen != b.Seen || a.Realm != b.Realm || on(a) != on(b) || on(b) && (a.Hop != b.Hop || !slices.Equal(a.Routes, b.Routes))
+	return a.Seen != b.Seen || !slices.Equal(a.Realms, b.Realms) || on(a) != on(b) || on(b) && (a.Hop != b.Hop || !slices.Equal(a.Routes, b.Routes))
 }
 
 // registering is a trunk's registration that runs.
@@ -269,7 +269,7 @@ func (s *SBC) enrolment(trunk string) *api.TrunkRegistration {
 	is, _ := s.enrolments.of(trunk)
 	address, transport, _ := strings.Cut(strings.TrimPrefix(is.Hop, trunk+" "), "/")
 	out := &api.TrunkRegistration{
-		State: is.State.String(), Address: address, Transport: transport, Until: is.Until, Next: is.Next, Realm: is.Realm, Routes: is.Routes,
+		State: is.State.String(), Address: address, Transport: transport, Until: is.Until, Next: is.Next, Realm: strings.Join(is.Realms, ", "), Routes: is.Routes,
 		Answer: is.Answer, Fails: is.Failed,
 	}
 	if is.Seen.IsValid() {

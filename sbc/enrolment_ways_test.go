@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap/zapcore"
+
 	"sallyport/nat"
 	"sallyport/nat/natlab"
 	"sallyport/sbc"
@@ -266,4 +268,58 @@ func TestEmptyLinesKeepTheTrunkOpen(t *testing.T) {
 			t.Errorf("the provider heard %d (%s); %d empty lines, %d OPTIONS", r.Code, r.Why, lines, options)
 		}
 	})
+}
+
+// TestARefusalIsToldOnce: in the log one warning for each reason, and `sbc why` has it, too; the registrar is not asked again because it
+// answers its first OPTIONS.
+func TestARefusalIsToldOnce(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		set    func(o *office)
+		visits int // in the first 25 seconds
+		said   string
+	}{
+		{"a wrong password", func(o *office) { o.password = "another" }, 2, "403 Forbidden (password refused?)"},
+		{"nobody asks for one", func(o *office) {
+			o.refuse = func(m *message.Message) *message.Message { return message.Reply(m, 403, "") }
+		}, 1, "403 Forbidden"},
+		{"unknown", func(o *office) {
+			o.refuse = func(m *message.Message) *message.Message { return message.Reply(m, 404, "") }
+		}, 1, "404 Not Found"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSubscriber(t, strings.Replace(accountConfig, "interval: 20s", "interval: 10s", 1), strict)
+				defer s.close()
+				s.office.set(func() { tt.set(s.office) })
+				began := time.Now()
+				s.provider.Do(func() {
+					s.provider.Outside = func(m *message.Message) *message.Message {
+						if m.Method == "OPTIONS" && time.Since(began) < 5*time.Second {
+							return message.Reply(m, 503, "") // no word of life yet: that comes when REGISTER has been refused
+						}
+						return s.office.answer(m)
+					}
+				})
+				time.Sleep(14 * time.Second) // the back-off is 30 s at least
+				if is := s.trunk(); is.State != "refused" || is.Answer != tt.said {
+					t.Fatalf("%+v", is)
+				}
+				if n := len(s.office.visited()); n != tt.visits {
+					t.Errorf("%d REGISTERs", n)
+				}
+				time.Sleep(2 * time.Hour)
+				var warnings []string
+				for _, e := range s.logs.FilterLevelExact(zapcore.WarnLevel).All() {
+					warnings = append(warnings, e.Message)
+				}
+				if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "registration failed: "+tt.said) {
+					t.Errorf("%d warnings: %q", len(warnings), warnings)
+				}
+				if w := s.why(providerAt.Addr().String()); !strings.Contains(w, "registration of trunk itsp: "+tt.said) {
+					t.Error(w)
+				}
+			})
+		})
+	}
 }

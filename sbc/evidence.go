@@ -44,10 +44,14 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 	if len(n.Text) > noteTextMost {
 		n.Text = strings.ToValidUTF8(n.Text[:noteTextMost], "") + "…"
 	}
-	if !s.notes.add(now, n) || n.Realm == nat.Trunks && n.Method == "REGISTER" && n.Code/100 == 2 || !s.told.AllowN(now, 1) {
-		return // that a trunk is registered is no warning; the assembly has a line for it
+	if !s.notes.add(now, n) || n.Realm == nat.Trunks && n.Method == "REGISTER" || !s.told.AllowN(now, 1) {
+		return // how our own registrations stand the assembly says, once
 	}
-	s.log.Warn(n.Text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
+	text := n.Text
+	if text == "" {
+		text = "refused: sbc why " + n.Source.Addr().String()
+	}
+	s.log.Warn(text, zap.String("src", n.Source.String()), zap.String("side", n.Side.String()),
 		zap.String("realm", n.Realm.String()), zap.String("method", n.Method), zap.Int("code", n.Code),
 		zap.String("reason", string(n.Why)))
 }

@@ -3,6 +3,7 @@ package sbc
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,13 +17,17 @@ type journal struct {
 	mu      sync.Mutex
 	pending map[string][]byte // bounded by the values there are, and those that went within a second
 	urgent  bool              // something among them should not wait
-	failing bool
+
+	failing atomic.Bool // the last try failed
 }
 
 // newJournal makes one whose first batch is pending.
 func newJournal(state State, pending map[string][]byte, most int, told func(error)) *journal {
 	return &journal{state: state, most: most, told: told, pending: pending, urgent: len(pending) > 0}
 }
+
+// fails reports whether the last try to put something down failed. Of a nil journal nothing does.
+func (j *journal) fails() bool { return j != nil && j.failing.Load() }
 
 // put notes a value; nil forgets the key.
 func (j *journal) put(key string, value []byte, urgent bool) {
@@ -77,8 +82,7 @@ func (j *journal) flush() {
 	if err != nil {
 		j.giveBack(batch)
 	}
-	if (err != nil) != j.failing {
-		j.failing = err != nil
+	if j.failing.Swap(err != nil) != (err != nil) {
 		j.told(err)
 	}
 }

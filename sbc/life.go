@@ -89,8 +89,24 @@ func (s *SBC) reloadTo(ctx context.Context, snap *config.Snapshot) ([]config.Cha
 		return changes, errors.Join(err, undo())
 	}
 	s.inForce(snap, w, r)
-	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)))
+	s.log.Info(fmt.Sprintf("configuration reloaded: %d changes", len(changes)), zap.Strings("keys", changedKeys(changes)))
 	return changes, nil
+}
+
+// keysTold bounds the keys that the log names of one reload.
+const keysTold = 40
+
+// changedKeys are the keys that a reload has changed, for whoever asks the log what has changed since yesterday. Their values stay out of
+// it: the file, or what keeps its versions, has them.
+func changedKeys(changes []config.Change) []string {
+	var out []string
+	for i := range changes {
+		if len(out) == keysTold {
+			return append(out, fmt.Sprintf("and %d more", len(changes)-keysTold))
+		}
+		out = append(out, changes[i].Path)
+	}
+	return out
 }
 
 // recompile makes the rules in force anew, for what they work with has changed. Whoever owns a name of the black list decides
@@ -211,6 +227,7 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	a.turns.Retain(a.book)
 	a.world, a.swapped = w, a.sbc.now()
 	a.phones.configure(w)
+	a.keyed(w)
 	a.tolls.ledger.SetRules(a.swapped, w.tolls)
 	a.setLimits(a.swapped)
 	a.leases.ledger.SetBounds(w.bounds())

@@ -1,22 +1,15 @@
 package sbc_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"sallyport/nat"
 	"sallyport/nat/natlab"
+	"sallyport/nat/natlab/authority"
 	"sallyport/sbc/demo"
 )
 
@@ -34,32 +27,9 @@ type handset struct {
 // certified is a configuration with TLS for phones. The certificate is valid in virtual time, which starts in 2000.
 func certified(t *testing.T, yaml string) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), DNSNames: []string{"example.com"},
-		NotBefore: time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), NotAfter: time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC),
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for name, block := range map[string]*pem.Block{
-		"crt": {Type: "CERTIFICATE", Bytes: der}, "key": {Type: "PRIVATE KEY", Bytes: private},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	cert, key := authority.Write(t, t.TempDir(), "gate", (*authority.Authority)(nil).Issue("example.com"))
 	return rewritten(t, yaml, "phones: { udp: 5060, tcp: 5060 }",
-		"phones: { udp: 5060, tcp: 5060, tls: 5061, wss: 443 }, tls: { certificate: "+filepath.Join(dir, "crt")+", key: "+filepath.Join(dir, "key")+" }")
+		"phones: { udp: 5060, tcp: 5060, tls: 5061, wss: 443 }, tls: { certificate: "+cert+", key: "+key+" }")
 }
 
 // portOf is the gate's socket for phones of a transport.

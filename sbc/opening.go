@@ -49,6 +49,7 @@ func (s *SBC) assemble(w *world, intake intake) {
 	s.assembly.phones.registrar.Hop, s.assembly.phones.registrar.Moves = s.assembly.phoneHop, s.assembly.moves
 	s.assembly.phones.tie(&ties{Veils: tu.NewVeils(s.names), of: s.assembly})
 	s.assembly.phones.configure(w)
+	s.assembly.keyed(w)
 }
 
 // listen opens the sockets.

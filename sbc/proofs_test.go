@@ -1,16 +1,8 @@
 package sbc_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,88 +10,20 @@ import (
 
 	"sallyport/nat"
 	"sallyport/nat/natlab"
+	"sallyport/nat/natlab/authority"
 	"sallyport/sbc/demo"
 	"sallyport/sbc/message"
 )
 
-// notary signs certificates for tests, valid in virtual time.
-type notary struct {
-	t    *testing.T
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newNotary(t *testing.T) *notary {
-	n := &notary{t: t, dir: t.TempDir()}
-	pair := n.sign(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})
-	n.cert, n.key = pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)
-	return n
-}
-
-func (n *notary) sign(c *x509.Certificate) tls.Certificate {
-	n.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Date(1990, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-	parent, by := c, key
-	if n.cert != nil {
-		parent, by = n.cert, n.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
-}
-
-// issue is a certificate for names.
-func (n *notary) issue(names ...string) tls.Certificate {
-	return n.sign(&x509.Certificate{DNSNames: names})
-}
-
-// file is the notary's own certificate.
-func (n *notary) file() string {
-	return n.write("ca.crt", "CERTIFICATE", n.cert.Raw)
-}
-
-func (n *notary) write(name, kind string, der []byte) string {
-	path := filepath.Join(n.dir, name)
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		n.t.Fatal(err)
-	}
-	return path
-}
-
-// files are the gate's certificate and key.
-func (n *notary) files(pair tls.Certificate, name string) (cert, key string) {
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	return n.write(name+".crt", "CERTIFICATE", pair.Certificate[0]), n.write(name+".key", "PRIVATE KEY", der)
-}
-
-func (n *notary) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(n.cert)
-	return p
-}
-
 // provenConfig is the lab's with a listener of TLS for trunks, and a trunk that is known by its certificate.
-func provenConfig(t *testing.T, n *notary) string {
-	cert, key := n.files(n.issue("gate.example"), "gate")
-	own, ownKey := n.files(n.issue("account.example"), "account")
+func provenConfig(t *testing.T, ca *authority.Authority) string {
+	dir := t.TempDir()
+	cert, key := authority.Write(t, dir, "gate", ca.Issue("gate.example"))
+	own, ownKey := authority.Write(t, dir, "account", ca.Issue("account.example"))
+	known, _ := authority.Write(t, dir, "ca", ca.Certificate)
 	text := strings.Replace(labConfig, "trunks: { udp: 5080 } }\ninside", "trunks: { udp: 5080, tls: 5081 }, tls: { certificate: "+cert+", key: "+key+" } }\ninside", 1)
 	return strings.Replace(text, `    peers: [ { address: "203.0.113.20:5060" } ]`+"\n", `    peers: [ { address: "203.0.113.20:5061", transport: tls, priority: 1 }, { address: "203.0.113.21:5061", transport: tls, priority: 2 } ]
-    tls: { certificate: `+own+", key: "+ownKey+", ca: "+n.file()+", names: [ gw.example, gw2.example ] }\n", 1)
+    tls: { certificate: `+own+", key: "+ownKey+", ca: "+known+", names: [ gw.example, gw2.example ] }\n", 1)
 }
 
 // TestTrunkIsKnownByItsCertificate: a provider that shows the certificate of its trunk calls in from wherever it likes, is called
@@ -107,18 +31,18 @@ func provenConfig(t *testing.T, n *notary) string {
 func TestTrunkIsKnownByItsCertificate(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		show func(n, foreign *notary) []tls.Certificate
+		show func(ca, foreign *authority.Authority) []tls.Certificate
 		ok   bool
 	}{
-		{"its own", func(n, _ *notary) []tls.Certificate { return []tls.Certificate{n.issue("gw2.example")} }, true},
-		{"another name", func(n, _ *notary) []tls.Certificate { return []tls.Certificate{n.issue("gw3.example")} }, false},
-		{"another authority", func(_, f *notary) []tls.Certificate { return []tls.Certificate{f.issue("gw.example")} }, false},
-		{"none", func(_, _ *notary) []tls.Certificate { return nil }, false},
+		{"its own", func(ca, _ *authority.Authority) []tls.Certificate { return []tls.Certificate{ca.Issue("gw2.example")} }, true},
+		{"another name", func(ca, _ *authority.Authority) []tls.Certificate { return []tls.Certificate{ca.Issue("gw3.example")} }, false},
+		{"another authority", func(_, f *authority.Authority) []tls.Certificate { return []tls.Certificate{f.Issue("gw.example")} }, false},
+		{"none", func(_, _ *authority.Authority) []tls.Certificate { return nil }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n, foreign := newNotary(t), newNotary(t)
-				l := newLab(t, provenConfig(t, n), natlab.Options{Seed: 1})
+				ca, foreign := authority.New("ca"), authority.New("foreign")
+				l := newLab(t, provenConfig(t, ca), natlab.Options{Seed: 1})
 				defer l.close()
 				l.pbx.Incoming = scriptOf(demo.Script{Hangup: 3 * time.Second}, sdpAt(pbxAt.Addr(), 4002))
 				at := netip.MustParseAddr("198.51.100.77")
@@ -126,7 +50,7 @@ func TestTrunkIsKnownByItsCertificate(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				conn := tls.Client(raw, &tls.Config{RootCAs: n.pool(), ServerName: "gate.example", Certificates: tt.show(n, foreign)})
+				conn := tls.Client(raw, &tls.Config{RootCAs: ca.Pool(), ServerName: "gate.example", Certificates: tt.show(ca, foreign)})
 				if err := conn.HandshakeContext(l.ctx); err != nil {
 					t.Fatal(err)
 				}
@@ -173,8 +97,8 @@ func TestTrunkMustProveItself(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := newNotary(t)
-				l := newLab(t, provenConfig(t, n), natlab.Options{Seed: 1})
+				ca := authority.New("ca")
+				l := newLab(t, provenConfig(t, ca), natlab.Options{Seed: 1})
 				defer l.close()
 				reached, shown := make(chan int, 2), make(chan string, 2)
 				for i, name := range []string{tt.first, tt.second} {
@@ -184,14 +108,14 @@ func TestTrunkMustProveItself(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer ln.Close()
-					cert := n.issue(name)
+					cert := ca.Issue(name)
 					l.running.Go(func() {
 						for {
 							raw, err := ln.Accept()
 							if err != nil {
 								return
 							}
-							conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: n.pool()})
+							conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()})
 							if conn.HandshakeContext(l.ctx) != nil {
 								_ = raw.Close()
 								continue

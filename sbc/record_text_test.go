@@ -18,13 +18,15 @@ func TestRecordTextTellsTheWay(t *testing.T) {
 			{Peer: "two", Address: "203.0.113.21:5060", Code: 408, Reason: reason.Timeout, Took: 1.5},
 			{Peer: "10.0.0.10:5060", Address: "10.0.0.10:5060", Code: 486, Took: 2},
 			{Peer: "three", Address: "203.0.113.22:5060"},
+			{Peer: "four", Address: "203.0.113.23:5060", Code: 503, Reason: reason.Timeout}, {Peer: "five", Address: "203.0.113.24:5060", Code: 503, Took: 1},
 		},
 	}
 	text := recordText(&r)
 	for _, want := range []string{
 		"said    \"Q.850;cause=34\\x1b\"\n", "tried   one 203.0.113.20:5060: no place left, nothing was sent\n",
-		"tried   two 203.0.113.21:5060: 408 after 1.5 s, timeout\n", "tried   10.0.0.10:5060: 486 after 2.0 s\n",
+		"tried   two 203.0.113.21:5060: no answer in 1.5 s\n", "tried   10.0.0.10:5060: 486 after 2.0 s\n",
 		"tried   three 203.0.113.22:5060: nobody waited for its answer\n",
+		"tried   four 203.0.113.23:5060: unreachable, after 0.0 s: nothing listens there", "tried   five 203.0.113.24:5060: 503 after 1.0 s\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
-
 	"sallyport/nat"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
@@ -23,6 +21,9 @@ type quietness struct {
 	names map[door]string
 	any   map[netip.AddrPort]string // by whatever transport, that of the first one in the configuration
 	nodes map[door]*unheard
+	busy  bool                 // with listening
+	lost  map[string]bool      // that were found dead, and may have something waiting
+	spoke map[string]time.Time // when they have asked something themselves
 }
 
 // door is where a node listens: each transport there has a health of its own.
@@ -37,6 +38,7 @@ func doorOf(f nat.Flow) door { return door{f.Transport, f.Remote} }
 type unheard struct {
 	due    []owed    // for the requests since the last word, earliest first
 	vague  int       // requests that waited in vain, and prove nothing by themselves
+	doubt  bool      // one did that counts
 	asked  time.Time // when that made its probe ask; zero: it has not
 	heard  time.Time
 	failed bool // something counted against it, and nothing for it since
@@ -80,7 +82,7 @@ func (a *assembly) learnNodes() {
 	if s.of == a.book {
 		return
 	}
-	s.of, s.names, s.any = a.book, map[door]string{}, map[netip.AddrPort]string{}
+	s.of, s.names, s.any, s.spoke = a.book, map[door]string{}, map[netip.AddrPort]string{}, nil
 	for sys := range a.book.Nodes {
 		for i := range sys.Hops {
 			h := &sys.Hops[i]
@@ -150,7 +152,7 @@ func (a *assembly) Heard(now time.Time, from nat.Flow, code int) {
 	if n == nil {
 		return
 	}
-	n.due, n.heard, n.vague, n.asked = n.due[:0], now, 0, time.Time{}
+	n.due, n.heard, n.vague, n.doubt, n.asked = n.due[:0], now, 0, false, time.Time{}
 	id := a.behind(d)
 	if code == 503 || !n.failed && a.book.Lives(id) {
 		return
@@ -201,6 +203,11 @@ func (a *assembly) Silent(at netip.AddrPort, since time.Time) bool {
 
 // listen counts what is overdue. It is called whenever a request leaves for the PBX, and each second.
 func (a *assembly) listen(now time.Time) {
+	if a.silence.busy {
+		return // what follows from it looks for ways, and listens
+	}
+	a.silence.busy = true
+	defer func() { a.silence.busy = false }()
 	for d, n := range a.silence.nodes {
 		over, count := 0, 0
 		for over < len(n.due) && !n.due[over].at.After(now) {
@@ -208,6 +215,7 @@ func (a *assembly) listen(now time.Time) {
 				n.vague++
 			} else {
 				count++
+				n.doubt = true
 			}
 			over++
 		}
@@ -216,20 +224,23 @@ func (a *assembly) listen(now time.Time) {
 			a.missed(now, d, n)
 		}
 	}
+	a.forsake(now)
 }
 
-// suspect has a node asked of which some requests have heard nothing. It reports how many of them count by now.
+// suspect has a node asked of which some requests have heard nothing. It reports how many of them count by now. What belongs to a
+// dialog need not wait until so many have that the node is down: where the question, too, has no word, another node is asked.
 func (a *assembly) suspect(now time.Time, d door, n *unheard) (count int) {
 	p, probed := a.probes[a.behind(d)]
 	switch {
-	case n.vague == 0:
+	case n.vague == 0 && !n.doubt:
 	case !probed:
-		n.vague, n.asked = 0, time.Time{}
+		n.vague, n.doubt, n.asked = 0, false, time.Time{}
 	case n.asked.IsZero():
 		n.asked = now
 		a.sbc.core.Tell(p.user, tu.Doubted{})
 	case now.Sub(n.asked) >= askedLong:
-		count, n.vague, n.asked = n.vague, 0, time.Time{}
+		count, n.vague, n.doubt, n.asked = n.vague, 0, false, time.Time{}
+		a.divert(now, a.behind(d))
 	}
 	return count
 }
@@ -241,14 +252,16 @@ func (a *assembly) missed(now time.Time, d door, n *unheard) {
 	}
 }
 
-// nodeChanged does what follows from a node's having another state. What waits for one that is down asks elsewhere at once.
+// nodeChanged does what follows from a node's having another state. What waits for one that is down asks elsewhere at once,
+// and has lost whatever word it had there (forsaken.go).
 func (a *assembly) nodeChanged(now time.Time, id string) {
 	a.since[id] = now
-	a.sbc.log.Info("peer is "+a.book.State(id).String(), zap.String("node", id), zap.String("why", a.book.Health(id).Why))
+	a.tellState(id)
 	if a.book.Lives(id) {
 		return
 	}
 	a.lostNode(id)
+	a.lose(id)
 	for s := range a.book.Systems {
 		if s.Kind != tu.KindNode || !slices.ContainsFunc(s.Hops, func(h trunk.Hop) bool { return a.book.Lives(h.ID) }) {
 			continue
@@ -259,4 +272,5 @@ func (a *assembly) nodeChanged(now time.Time, id string) {
 			}
 		}
 	}
+	a.forsake(now)
 }

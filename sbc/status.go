@@ -91,6 +91,9 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 		}
 		out.Interfaces = append(out.Interfaces, face)
 	}
+	if err := c.attention(ctx, &out); err != nil {
+		return out, err
+	}
 	g := s.Gauges()
 	out.Calls = api.CallGauge{Now: g.Calls, High: g.CallsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
@@ -146,7 +149,7 @@ func (c control) rules() []api.Rule {
 	return out
 }
 
-// limits are the capped tables (DESIGN §6).
+// limits are the capped tables: all that strangers can make grow.
 func (c control) limits(g *Gauges) []api.Limit {
 	m := c.plane.Gauges()
 	out := []api.Limit{

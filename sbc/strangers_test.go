@@ -164,7 +164,7 @@ var sources = []struct {
 	{"registered", phoneAt, "204"},
 }
 
-// due is what BEHAVIOUR §4 says of a request.
+// due is what docs/policy.md (Strangers) says of a request.
 func due(source, method, unregistered, strangers string) string {
 	if source == "registered" || source == "known address, same AoR" {
 		switch method {
@@ -213,7 +213,7 @@ func due(source, method, unregistered, strangers string) string {
 	return quiet
 }
 
-// TestWhoIsHeardAtThePhonesDoor is the table of BEHAVIOUR §4: source × method × phones.unregistered × policy.strangers.
+// TestWhoIsHeardAtThePhonesDoor is the table of strangers: source × method × phones.unregistered × policy.strangers.
 func TestWhoIsHeardAtThePhonesDoor(t *testing.T) {
 	methods := []string{"REGISTER", "REGISTER elsewhere", "INVITE", "MESSAGE", "SUBSCRIBE", "PUBLISH", "REFER", "OPTIONS", "OPTIONS of the gate", "NOTIFY", "INFO", "FOO"}
 	for _, unregistered := range []string{"drop", "reject", "forward"} {

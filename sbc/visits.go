@@ -97,8 +97,11 @@ func (c control) isPhone(ctx context.Context, subject string) (aor string, ok bo
 			ok = w.serves(host)
 		default:
 			ok = len(c.assembly.phones.book.AoR(aor)) > 0 || c.assembly.phones.visits.by[aor] != nil
+			word = user
 		}
 	})
+	// Whoever was refused before a registration is a phone, too.
+	ok = ok || word != "" && !strings.Contains(word, "@") && len(c.guard.Senders(word)) > 0
 	return aor, ok && err == nil
 }
 
@@ -139,6 +142,14 @@ func (c control) whyPhone(ctx context.Context, subject, aor string) (api.Why, er
 	for _, a := range sources {
 		if x := c.guard.Explain(c.now(), a.Addr()); !x.Allowed {
 			p.Guard = append(p.Guard, refusedNow(a.Addr(), &x.Now))
+		}
+	}
+	if !p.Reachable() {
+		user, _, _ := strings.Cut(aor, "@")
+		for _, s := range c.guard.Senders(user) {
+			if p.Register == nil || s.Refused() && s.At.After(p.Register.At) {
+				p.Seen = append(p.Seen, seenText(&s))
+			}
 		}
 	}
 	return p.Why(subject, c.now(), time.Local)

@@ -19,8 +19,8 @@ func enrol(t *config.Trunk, peer *tu.Peer) {
 	peer.Domain, peer.Routes, peer.ContactUser = r.Domain, r.Routes, r.ContactUser
 	if r.Account != nil {
 		account := *r.Account
-		if len(account.Realms) == 0 && r.Realm != "" {
-			account.Realms = []string{r.Realm} // its challenge was answered, and then it accepted us
+		if len(account.Realms) == 0 {
+			account.Realms = r.Realms // their challenges were answered, and then it accepted us
 		}
 		peer.Account = &account
 	}

@@ -95,12 +95,7 @@ func at(address string) func(string) bool {
 // reaches has a telephone call another one by a URI: they hear each other, and one of them hangs up.
 func (x seat) reaches(t *testing.T, to seat, uri string) {
 	t.Helper()
-	mine := x.dial(x.number, uri)
-	theirs := to.comes(t, to.number)
-	if theirs == nil || !mine.wait(t, "answered", mine.up) {
-		mine.cancel()
-		t.FailNow()
-	}
+	x.connects(t, to, uri)
 	talking(t, x, to)
 	leaves(t, x, to)
 	x.clear()

@@ -34,7 +34,7 @@
 // TestTransfersOfTelephones has baresip and linphone do so, TestTransfersOfAPBX a PBX that answers 481 to ids it does not know.
 //
 // The provider's side of a trunk that registers is Kamailio too, with digest, on one machine or on two that a name leads to
-// (TestRegisteringTrunk behind a router in which nothing is open, TestTrunkSRVFailover with dnsmasq, TestTrunkChallenges); what
+// (TestRegisteringTrunk behind a router in which nothing is open, TestTrunkSRVFailover with dnsmasq, TestTrunkChallenges, TestTrunkNonces); what
 // registrars say that it does not is said by user agents of the test's own (TestScriptedRegistrar). TestProviderInName is a stranger
 // who writes the provider's address into his messages.
 //

@@ -3,76 +3,30 @@
 package interop
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"sallyport/nat/natlab/authority"
 )
-
-// identity is a certificate with its key.
-type identity struct {
-	certificate *x509.Certificate
-	key         *ecdsa.PrivateKey
-}
-
-// issue makes an identity, signed by another one or, with nil, by itself.
-func issue(t *testing.T, template x509.Certificate, by *identity) *identity {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-	parent, signer := &template, key
-	if by != nil {
-		parent, signer = by.certificate, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, &template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &identity{certificate, key}
-}
 
 // certificates writes ca.crt, and tls.crt and tls.key of the gate.
 func (w *world) certificates(t *testing.T) {
 	t.Helper()
-	ca := issue(t, x509.Certificate{
-		Subject: pkix.Name{CommonName: "interop CA"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil)
-	own := issue(t, x509.Certificate{
+	ca := authority.New("interop CA")
+	authority.Write(t, w.dir, "ca", ca.Certificate)
+	authority.Write(t, w.dir, "tls", ca.Sign(x509.Certificate{
 		Subject: pkix.Name{CommonName: domain}, IPAddresses: []net.IP{net.ParseIP(gateOutside)},
 		DNSNames: []string{domain, gateOutside}, // linphone looks for an address among the names
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}, ca)
-	key, err := x509.MarshalPKCS8PrivateKey(own.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, block := range map[string]*pem.Block{
-		"ca.crt":  {Type: "CERTIFICATE", Bytes: ca.certificate.Raw},
-		"tls.crt": {Type: "CERTIFICATE", Bytes: own.certificate.Raw},
-		"tls.key": {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		if err := os.WriteFile(filepath.Join(w.dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), // telephones look at how long it counts
+	}))
 }
 
 // trust is how a client of the test's own knows the gate.

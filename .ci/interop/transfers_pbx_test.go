@@ -3,7 +3,6 @@
 package interop
 
 import (
-	"strings"
 	"testing"
 	"time"
 )
@@ -16,16 +15,7 @@ func TestProvidersTransfer(t *testing.T) {
 	for _, b := range roles {
 		t.Run(b, func(t *testing.T) {
 			x := s.cast(t, trunk, b, trunk)
-			s.plays(t, crossings(x[0], x[1]), func() {
-				one := s.pair(t, x[0], x[1], true)
-				if code := one.refer(x[0].uri(x[2])); code != 202 {
-					t.Fatalf("REFER: %d", code)
-				}
-				if got := one.reported(t); !strings.HasPrefix(got, "200") {
-					t.Errorf("%s hears of its transfer: %v", x[0].number, one.told)
-				}
-				s.settles(t, x[0], x[1], x[2], one)
-			})
+			s.plays(t, crossings(x[0], x[1]), func() { s.sends(t, x[0], x[1], x[2], true) })
 		})
 	}
 	s.g.stop(t)
@@ -36,8 +26,8 @@ func TestTransfersOfAPBX(t *testing.T) {
 	t.Parallel()
 	w := newHomes(t)
 	s := &stage{world: w}
-	pbx := w.userAgent(t, nsInside, node1, gateInside+":5080", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	pbx := w.ownPBX(t)
+	carrier := w.callers(t)
 	phone := w.userAgent(t, anna.ns, anna.address, doors["udp"], "PhoneProduct", &anna)
 	s.g = w.phoneGate(t, phoneSettings{health: "1h"})
 	phone.register(t, 60)
@@ -55,12 +45,7 @@ func TestTransfersOfAPBX(t *testing.T) {
 			second := pbx.dial(a.number, outward(two))
 			two.comes(t, two.number)
 			second.wait(t, "answered", second.up)
-			if code := first.refer(referTo(second.remote, second.replaces())); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the PBX hears of its transfer: %v", first.told)
-			}
+			first.transfers(t, referTo(second.remote, second.replaces()))
 			gone(t, a)
 			talking(t, one, two, a)
 			leaves(t, two, one)
@@ -75,28 +60,21 @@ func TestTransfersOfAPBX(t *testing.T) {
 		}},
 		{"it sends a call of the trunk to a telephone of its own", 1, func(t *testing.T) {
 			_, first := one.calls(t, a)
-			if code := first.refer("sip:101@" + domain); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the PBX hears of its transfer: %v", first.told)
-			}
+			first.transfers(t, "sip:101@"+domain)
 			gone(t, a)
 			talking(t, one, b, a)
 			leaves(t, b, one)
 		}},
 		{"it puts another leg in the place of one", 1, func(t *testing.T) {
 			_, first := one.calls(t, a)
-			next := pbx.dial(b.number, outward(one), "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
+			b.gets(t, outward(one), "Replaces: "+first.replaces(), "Require: replaces")
 			gone(t, a)
 			talking(t, one, b, a)
 			leaves(t, one, b)
 		}},
 		{"somebody whom the trunk serves takes over a call of his own", 2, func(t *testing.T) {
 			first, _ := one.calls(t, a)
-			next := carrier.dial(two.number, two.uri(a), "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
+			two.gets(t, two.uri(a), "Replaces: "+first.replaces(), "Require: replaces")
 			gone(t, one)
 			talking(t, two, a, one)
 			leaves(t, a, two)
@@ -105,18 +83,12 @@ func TestTransfersOfAPBX(t *testing.T) {
 			pbx.behave(a.number, joins)
 			first, _ := r.calls(t, a)
 			second, _ := r.calls(t, b)
-			if code := first.refer(referTo(second.remote, second.replaces())); code != 202 {
-				t.Errorf("REFER: %d", code)
-			}
-			if got := first.reported(t); !strings.HasPrefix(got, "200") {
-				t.Errorf("the phone hears of its transfer: %v", first.told)
-			}
+			first.transfers(t, referTo(second.remote, second.replaces()))
 			gone(t, r)
 		}},
 		{"a phone takes over a call of its own", 2, func(t *testing.T) {
 			first, _ := r.calls(t, a)
-			next := phone.dial(r.number, first.remote, "Replaces: "+first.replaces(), "Require: replaces")
-			next.wait(t, "answered", next.up)
+			r.gets(t, first.remote, "Replaces: "+first.replaces(), "Require: replaces")
 			first.wait(t, "replaced", first.over)
 			talking(t, r, a)
 			leaves(t, r, a)
@@ -145,8 +117,8 @@ func TestCrashAfterTransfer(t *testing.T) {
 	w := newHomes(t)
 	w.pbx(t, node1)
 	s := &stage{world: w, g: w.phoneGate(t, settings)}
-	office := w.userAgent(t, nsInside, desk, node1+":5060", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	office := w.desks(t)
+	carrier := w.callers(t)
 	a, b, c := seat{office, local, "100"}, seat{carrier, trunk, "+493055501"}, seat{carrier, trunk, "+493055502"}
 	_, one := b.calls(t, a)
 	two, _ := a.calls(t, c)

@@ -62,8 +62,8 @@ func TestTransfersOfTelephones(t *testing.T) {
 	w := newHomes(t)
 	w.pbx(t, node1)
 	s := &stage{world: w, g: w.phoneGate(t, phoneSettings{health: "1h"})}
-	office := w.userAgent(t, nsInside, desk, node1+":5060", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	office := w.desks(t)
+	carrier := w.callers(t)
 	mobile := w.userAgent(t, anna.ns, anna.address, doors["udp"], "PhoneProduct", &anna)
 	mobile.register(t, 60)
 	l, l2 := seat{office, local, "100"}, seat{office, local, "101"}
@@ -80,8 +80,7 @@ func TestTransfersOfTelephones(t *testing.T) {
 		play    func(t *testing.T) (phone extension, speakers []seat)
 	}{
 		{"baresip refers a trunk to the office", true, 2, func(t *testing.T) (extension, []seat) {
-			one := far.dial(far.number, far.uri(as(bert)))
-			one.wait(t, "answered", one.up)
+			far.gets(t, far.uri(as(bert)))
 			hearsPhone(t, far, b)
 			closed := b.seen("CALL_CLOSED")
 			b.do("transfer", "sip:100@"+domain)
@@ -92,8 +91,7 @@ func TestTransfersOfTelephones(t *testing.T) {
 			return bert, []seat{far}
 		}},
 		{"the office refers baresip to a trunk", false, 3, func(t *testing.T) (extension, []seat) {
-			one := l.dial(l.number, l.uri(as(bert)))
-			one.wait(t, "answered", one.up)
+			one := l.gets(t, l.uri(as(bert)))
 			hearsPhone(t, l, b)
 			one.refer(l.uri(far))
 			far.comes(t, far.number)
@@ -107,8 +105,7 @@ func TestTransfersOfTelephones(t *testing.T) {
 			return bert, []seat{l, far}
 		}},
 		{"linphone joins a trunk and the office", false, 3, func(t *testing.T) (extension, []seat) {
-			one := far.dial(far.number, far.uri(as(cora)))
-			one.wait(t, "answered", one.up)
+			far.gets(t, far.uri(as(cora)))
 			c.speak()
 			hearsPhone(t, far, c)
 			c.waits(t)
@@ -122,8 +119,7 @@ func TestTransfersOfTelephones(t *testing.T) {
 			return cora, []seat{far, l}
 		}},
 		{"linphone joins two calls of the trunk", true, 4, func(t *testing.T) (extension, []seat) {
-			one := far.dial(far.number, far.uri(as(cora)))
-			one.wait(t, "answered", one.up)
+			far.gets(t, far.uri(as(cora)))
 			c.speak()
 			hearsPhone(t, far, c)
 			c.waits(t)
@@ -177,8 +173,8 @@ func TestTransfersWithKeys(t *testing.T) {
 	w := newHomes(t)
 	w.pbx(t, node1)
 	s := &stage{world: w, g: w.phoneGate(t, phoneSettings{health: "1h"})}
-	office := w.userAgent(t, nsInside, desk, node1+":5060", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	office := w.desks(t)
+	carrier := w.callers(t)
 	l, far, phone := seat{office, local, "100"}, seat{carrier, trunk, "+493055501"}, seat{nil, roaming, bert.user}
 	b := w.baresip(t, bert, "tls", doors["tls"], 60, ";mediaenc=srtp-mand")
 	b.registers(t, 1)
@@ -190,8 +186,7 @@ func TestTransfersWithKeys(t *testing.T) {
 		{"after a consultation", 2, func(t *testing.T) {
 			_, one := far.calls(t, l)
 			one.hold(t)
-			two := l.dial(l.number, l.uri(phone))
-			two.wait(t, "answered", two.up)
+			two := l.gets(t, l.uri(phone))
 			hearsPhone(t, l, b)
 			one.refer(referTo(two.remote, two.replaces()))
 			one.reported(t)
@@ -204,8 +199,7 @@ func TestTransfersWithKeys(t *testing.T) {
 			gone(t, l)
 		}},
 		{"there and back", 3, func(t *testing.T) {
-			one := far.dial(far.number, far.uri(phone))
-			one.wait(t, "answered", one.up)
+			far.gets(t, far.uri(phone))
 			hearsPhone(t, far, b)
 			b.do("transfer", "sip:100@"+domain)
 			second := l.comes(t, l.number)
@@ -242,16 +236,10 @@ func TestTransfersWithKeys(t *testing.T) {
 func (s *stage) joinsWithLinphone(t *testing.T, c *linphone, one *line, b, office seat) (extension, []seat) {
 	t.Helper()
 	one.hold(t)
-	two := office.dial(office.number, office.uri(seat{nil, roaming, cora.user}))
-	two.wait(t, "answered", two.up)
+	two := office.gets(t, office.uri(seat{nil, roaming, cora.user}))
 	c.speak()
 	hearsPhone(t, office, c)
-	if code := one.refer(referTo(two.remote, two.replaces())); code != 202 {
-		t.Errorf("REFER: %d", code)
-	}
-	if got := one.reported(t); !strings.HasPrefix(got, "200") {
-		t.Errorf("the office hears of its transfer: %v", one.told)
-	}
+	one.transfers(t, referTo(two.remote, two.replaces()))
 	one.hangUp()
 	gone(t, office)
 	c.speak()

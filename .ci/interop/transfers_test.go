@@ -10,20 +10,7 @@ import (
 	"time"
 )
 
-// who takes part in a transfer, by where it is.
-const (
-	local   = "local"   // a telephone in the office
-	roaming = "roaming" // a registered phone behind a NAT
-	trunk   = "trunk"   // somebody whom the provider serves
-)
-
 var roles = []string{local, roaming, trunk}
-
-// seat is a telephone of a user agent.
-type seat struct {
-	*agentUser
-	role, number string
-}
 
 // stage is an office with its PBX (Kamailio, a proxy), three telephones in each place, and the gate.
 type stage struct {
@@ -38,8 +25,8 @@ func newStage(t *testing.T, trunkKeys string) *stage {
 	w := newHomes(t)
 	w.pbx(t, node1)
 	s := &stage{world: w, g: w.phoneGate(t, phoneSettings{unlimited: true, health: "1h", trunk: trunkKeys}), seats: map[string][]seat{}}
-	office := w.userAgent(t, nsInside, desk, node1+":5060", "DeskProduct", nil)
-	carrier := w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil)
+	office := w.desks(t)
+	carrier := w.callers(t)
 	for i, x := range []extension{anna, cora, bert} {
 		u := w.userAgent(t, x.ns, x.address, doors["udp"], "PhoneProduct", &x)
 		s.seats[local] = append(s.seats[local], seat{office, local, fmt.Sprint(100 + i)})
@@ -90,15 +77,10 @@ func (x seat) uri(to seat) string {
 // calls has a telephone call another one, which answers, and talk.
 func (x seat) calls(t *testing.T, to seat, more ...string) (mine, theirs *line) {
 	t.Helper()
-	mine = x.dial(x.number, x.uri(to), more...)
-	theirs = to.comes(t, to.number)
-	if theirs == nil || !mine.wait(t, "answered", mine.up) {
-		t.FailNow()
-	}
-	return mine, theirs
+	return x.connects(t, to, x.uri(to), more...)
 }
 
-// heard counts what a telephone hears of another one, in all its calls.
+// heardOf counts what a telephone hears of another one, in all its calls.
 func (x seat) heardOf(other seat) (n int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -108,6 +90,7 @@ func (x seat) heardOf(other seat) (n int) {
 	return n
 }
 
+// forget begins anew with counting what a telephone hears.
 func (x seat) forget() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -228,21 +211,20 @@ func (s *stage) blind(t *testing.T, a, b, c seat, calls bool) {
 	case !byGate(b):
 		records += crossings(b, c)
 	}
-	list := s.plays(t, records, func() {
-		one := s.pair(t, a, b, calls)
-		if code := one.refer(a.uri(c)); code != 202 {
-			t.Fatalf("REFER: %d", code)
-		}
-		if got := one.reported(t); !strings.HasPrefix(got, "200") {
-			t.Errorf("%s hears of its transfer: %v", a.number, one.told)
-		}
-		s.settles(t, a, b, c, one)
-	})
+	list := s.plays(t, records, func() { s.sends(t, a, b, c, calls) })
 	done := 0
 	if byGate(b) {
 		done = 1
 	}
 	completed(t, list, done)
+}
+
+// sends has A, who talks to B, send B to C.
+func (s *stage) sends(t *testing.T, a, b, c seat, calls bool) {
+	t.Helper()
+	one := s.pair(t, a, b, calls)
+	one.transfers(t, a.uri(c))
+	s.settles(t, a, b, c, one)
 }
 
 // completed checks the records of calls that were all answered: as many legs were taken by somebody else.
@@ -272,12 +254,7 @@ func (s *stage) attended(t *testing.T, a, b, c seat, calls bool) {
 		one.hold(t)
 		two, _ := a.calls(t, c)
 		talking(t, a, c, b)
-		if code := one.refer(referTo(two.remote, two.replaces())); code != 202 {
-			t.Fatalf("REFER: %d", code)
-		}
-		if got := one.reported(t); !strings.HasPrefix(got, "200") {
-			t.Errorf("%s hears of its transfer: %v", a.number, one.told)
-		}
+		one.transfers(t, referTo(two.remote, two.replaces()))
 		s.settles(t, a, b, c, one)
 	})
 	done := 0

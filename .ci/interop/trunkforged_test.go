@@ -41,20 +41,16 @@ var methods = []string{
 // by which the gate has registered, and the ids of a call in progress. Neither bans nor the strangers' budget do that here.
 func TestProviderInName(t *testing.T) {
 	w := newWorld(t)
-	office := seat{w.userAgent(t, nsInside, node1, gateInside+":5080", "DeskProduct", nil), local, ours}
-	away := seat{w.userAgent(t, nsOutside, provider, gateOutside+":5080", "CallerProduct", nil), trunk, foreign}
+	office := seat{w.ownPBX(t), local, ours}
+	away := seat{w.callers(t), trunk, foreign}
 	g := w.run(t, fmt.Sprintf(registering, w.dir, gateOutside, `"203.0.113.20:5060"`, "", "0s")+
 		"policy: { bans: { points: 0 }, strangers: { rate: 100000/second, burst: 100000 } }\n", gateOutside+":5080", gateInside+":5080")
 	until(t, "the gate is registered", 15*time.Second, func() bool {
 		out, _ := g.verb("trunks")
 		return strings.Contains(out, " registered ")
 	})
-	mine := away.dial(foreign, "sip:4930555@"+gateOutside+":5080")
-	theirs := office.comes(t, "4930555")
-	if theirs == nil || !mine.wait(t, "answered", mine.up) {
-		t.Fatal("the provider does not reach the PBX")
-	}
 	office.number = "4930555"
+	mine, _ := away.connects(t, office, "sip:4930555@"+gateOutside+":5080")
 	talking(t, office, away)
 	w.forges(t, mine)
 	talking(t, office, away)

@@ -76,7 +76,7 @@ const (
 // ends starts the PBX and the host that the provider serves.
 func (w *world) ends(t *testing.T, by string) (office, away seat) {
 	t.Helper()
-	pbx := w.userAgent(t, nsInside, node1, gateInside+":5080", "DeskProduct", nil)
+	pbx := w.ownPBX(t)
 	far := w.userAgent(t, nsOutside, stranger, by+":5060", "CallerProduct", nil)
 	return seat{pbx, local, ours}, seat{far, trunk, foreign}
 }

@@ -240,7 +240,7 @@ func TestScriptedRegistrar(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.draw(t)
-	office := seat{w.userAgent(t, nsInside, node1, gateInside+":5080", "DeskProduct", nil), local, ours}
+	office := seat{w.ownPBX(t), local, ours}
 	users, accounts := map[string]*agentUser{}, ""
 	for i, d := range desks {
 		address := deskAt(i)

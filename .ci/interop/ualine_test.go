@@ -260,6 +260,17 @@ func (l *line) reported(t *testing.T) string {
 	}
 }
 
+// transfers has a telephone refer the other end of a call, and fails the test unless that is accepted and reported as done.
+func (l *line) transfers(t *testing.T, to string) {
+	t.Helper()
+	if code := l.refer(to); code != 202 {
+		t.Fatalf("REFER: %d", code)
+	}
+	if got := l.reported(t); !strings.HasPrefix(got, "200") {
+		t.Errorf("%s hears of its transfer: %v", l.number, l.told)
+	}
+}
+
 // wait waits for a change of the call.
 func (l *line) wait(t *testing.T, what string, c chan struct{}) bool {
 	t.Helper()

@@ -39,7 +39,7 @@ func newBansAdd() *cobra.Command {
 			return a.print(cmd, made, func() string { return "banned " + made.Target() })
 		})
 	add.Flags().DurationVar(&length, "for", 0, "how long; 0: until it is removed")
-	add.Flags().StringVar(&ban.Comment, "comment", "", "why, for `sbc why`")
+	add.Flags().StringVar(&ban.Comment, "comment", "", "`text` that sbc why and sbc bans show")
 	add.Flags().StringSliceVar(&ban.Realms, "realm", nil, "phones or trunks; absent: both")
 	add.Flags().BoolVar(&ban.Force, "force", false, "even if it shuts out a trunk, the PBX, your own session or many phones")
 	return add

@@ -28,6 +28,8 @@ func newCheck() *cobra.Command {
 			if snap != nil && live {
 				lively(cmd.Context(), snap, sbc.ProbeRelay, &report)
 				named(cmd.Context(), snap, sbc.LookUpNames, &report)
+				housed(snap, running(cmd.Context(), snap) != "", openOnce, &report)
+				ephemeral(snap, readSysctl, &report)
 			}
 			if trial.file != "" && snap != nil && report.OK() {
 				return trial.run(cmd, snap, asJSON)
@@ -43,7 +45,7 @@ func newCheck() *cobra.Command {
 	}
 	flags.Bind(cmd.Flags())
 	trial.bind(cmd)
-	cmd.Flags().BoolVar(&live, "live", false, "try what this machine allows, too: which back end would carry media, and why not the other; and what names lead to")
+	cmd.Flags().BoolVar(&live, "live", false, "try what this machine allows, too: its addresses and ports, which back end would carry media, and why not the other; and what names lead to")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

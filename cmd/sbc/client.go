@@ -132,7 +132,7 @@ func newRegistrations() *cobra.Command {
 const exitRefused = 3
 
 func newWhy() *cobra.Command {
-	return ask("why ADDRESS|AOR|CALL-ID", "Why a source is refused, a phone is not reached, or how a call ended; exit 0 allowed, 3 refused", cobra.ExactArgs(1),
+	return ask("why ADDRESS|PHONE|NUMBER|TRUNK|CALL-ID", "Why a source is refused, a phone is not reached, or how calls went; exit 0 allowed, 3 refused", cobra.ExactArgs(1),
 		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
 			w, err := c.Why(ctx, args[0])
 			if err != nil {

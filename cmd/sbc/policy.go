@@ -60,7 +60,7 @@ func newPolicyTest() *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var err error
 		if q.Message, err = readMessage(cmd.InOrStdin(), file); err != nil {
-			return &exitError{code: exitUsage, err: err}
+			return &exitError{code: exitUsage, err: fmt.Errorf("%w\n  hint: --message names a file with one SIP message, as a capture or the log shows it; - is standard input", err)}
 		}
 		if configuration == "" {
 			return running(cmd, args)

@@ -141,6 +141,20 @@ func replay(cmd *cobra.Command, c *capture, file, against string) error {
 	return err
 }
 
+// inUse is the file that the running program has its configuration from; "": none runs, or it has none.
+func inUse(ctx context.Context, socket string) string {
+	c, err := api.Dial(ctx, api.Places(socket, os.Getenv))
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	s, err := c.Status(ctx)
+	if err != nil {
+		return ""
+	}
+	return s.Config
+}
+
 func newLimits() *cobra.Command {
 	cmd := &cobra.Command{Use: "limits", Short: "Rate limits learned from recorded traffic"}
 	var c capture
@@ -159,6 +173,9 @@ func newLimits() *cobra.Command {
 			}
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 			defer stop()
+			if file == "" && c.file == "" {
+				file = inUse(ctx, c.socket)
+			}
 			snap, err := configured(file)
 			if err != nil {
 				return &exitError{code: exitUsage, err: err}
@@ -175,7 +192,7 @@ func newLimits() *cobra.Command {
 		},
 	}
 	c.bind(suggest)
-	suggest.Flags().StringVar(&file, "config", "", "configuration that says what is a listener and a known peer; default: the one that sbc run reads")
+	suggest.Flags().StringVar(&file, "config", "", "configuration that says what is a listener and a known peer; default: that of the running program, of a capture the one that sbc run reads")
 	suggest.Flags().Float64Var(&percentile, "percentile", percentile, "how many percent of the busy minutes of all phones the limit itself lets pass")
 	suggest.Flags().Float64Var(&margin, "margin", margin, "percent that is added")
 	cmd.AddCommand(suggest)

@@ -41,18 +41,19 @@ func execute(args []string, out, errs io.Writer) int {
 	root.SetArgs(args)
 	root.SetOut(out)
 	root.SetErr(errs)
-	err := root.ExecuteContext(context.Background())
+	cmd, err := root.ExecuteContextC(context.Background())
 	if err == nil {
 		return exitDone
 	}
-	code := exitUsage
-	if e, ok := errors.AsType[*exitError](err); ok {
-		code = e.code
+	e, own := errors.AsType[*exitError](err)
+	if !own {
+		fmt.Fprintln(errs, usageText(cmd, err))
+		return exitUsage
 	}
 	if text := err.Error(); text != "" {
 		fmt.Fprintln(errs, text)
 	}
-	return code
+	return e.code
 }
 
 func newRoot() *cobra.Command {
@@ -61,10 +62,12 @@ func newRoot() *cobra.Command {
 		Short:         "Sallyport, a session border controller: the gate between a PBX and the Internet",
 		SilenceUsage:  true,
 		SilenceErrors: true,
+		Version:       version,
 	}
+	root.SetVersionTemplate("sbc {{.Version}}\n")
 	root.AddCommand(newRun(), newDemo(), newCheck(), newVersion(), newStatus(), newCalls(), newRegistrations(), newTrunks(), newPBX(), newWhy(),
 		newBans(), newPolicy(), newRoute(), newGeo(), newReplay(), newLimits(), newRecord(), newCapture(), newReload(), newDrain(), newMedia())
-	return root
+	return taught(root)
 }
 
 func newVersion() *cobra.Command {

@@ -17,7 +17,7 @@ func lockState(dir string) (release func(), err error) {
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("state.directory: %w\n  hint: it must belong to the user that runs sbc, mode 0700", err)
+		return nil, fmt.Errorf("state.directory: %w\n  hint: it must belong to the user that runs sbc (chown -R sbc: %s, if that is sbc; mode 0700), or name another one", err, dir)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()

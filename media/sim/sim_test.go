@@ -183,7 +183,7 @@ func TestHalfAHairpin(t *testing.T) {
 	}
 }
 
-// A ring that no signalling would let through (BEHAVIOUR of hairpins: the PBX may hand our port from call to call) ends
+// A ring that no signalling would let through (a proxy PBX hands our port from call to call) ends
 // by itself: a port that hears from another one than its own peer refuses it.
 func TestRing(t *testing.T) {
 	p := joined(t)

@@ -1,20 +1,17 @@
 package natlab
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"io"
-	"math/big"
 	"net/netip"
 	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sallyport/nat/natlab/authority"
 )
 
 // behind runs f in a bubble with a stream from a phone behind a box to port 5060 of B.
@@ -160,28 +157,15 @@ func TestTwoPhonesDialThroughTwoBoxes(t *testing.T) {
 // The real crypto/tls runs over it, loss and all. The handshake is one goroutine's affair: others would wait for its
 // mutex, and a bubble's time stands still while one waits for a mutex.
 func TestTLS(t *testing.T) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"sbc.example"}, NotAfter: time.Now().AddDate(100, 0, 0)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AddCert(cert)
+	ca := authority.New("ca")
+	own := ca.Issue("sbc.example")
 	behind(t, NATOptions{}, func(t *testing.T, w *wire, _ *NAT) {
 		w.Impair(anyone, anyone, Link{Delay: 20 * time.Millisecond, Loss: 0.05})
 		server := tls.Server(w.b, &tls.Config{
-			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, Time: func() time.Time { return cert.NotBefore },
+			Certificates: []tls.Certificate{own}, Time: func() time.Time { return own.Leaf.NotBefore },
 		})
 		client := tls.Client(w.dialled, &tls.Config{
-			RootCAs: roots, ServerName: "sbc.example", Time: func() time.Time { return cert.NotBefore },
+			RootCAs: ca.Pool(), ServerName: "sbc.example", Time: func() time.Time { return own.Leaf.NotBefore },
 		})
 		var wg sync.WaitGroup
 		wg.Go(func() {

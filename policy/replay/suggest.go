@@ -23,7 +23,7 @@ type SuggestOptions struct {
 // ownMost is how many sources may get a limit of their own.
 const ownMost = 20
 
-// leastBurst is the smallest bucket that is suggested: that of CONFIG's default.
+// leastBurst is the smallest bucket that is suggested: that of the default.
 const leastBurst = 4
 
 // Suggestion are rate limits learned from a capture.

@@ -1,6 +1,10 @@
 package toll
 
-import "strings"
+import (
+	"strings"
+
+	"sallyport/sbc/userpart"
+)
 
 // Number is the number that the user part of a URI dials, for comparison with prefixes: without "tel:" or "sip:", host,
 // parameters and visual separators (RFC 3966 §5.1.1), escapes resolved, and + in the place of a leading 00. Whatever is left
@@ -16,14 +20,9 @@ func Number(user string) string {
 		return international(user[:min(len(user), numberMost)])
 	}
 	out := make([]byte, 0, min(len(user), numberMost))
-	for i := 0; i < len(user) && len(out) < numberMost; i++ {
-		c := user[i]
-		if c == '%' && i+2 < len(user) {
-			// RFC 3261 §19.1.4: an escaped character is the character. "%30" is a zero to whoever dials it.
-			if hi, lo := hex(user[i+1]), hex(user[i+2]); hi >= 0 && lo >= 0 {
-				c, i = byte(hi<<4|lo), i+2
-			}
-		}
+	for i := 0; i < len(user) && len(out) < numberMost; {
+		var c byte
+		c, i = userpart.Char(user, i) // RFC 3261 §19.1.4: "%30" is a zero to whoever dials it
 		switch c {
 		case ';', ':', '@':
 			return international(string(out)) // parameters, a password, the host
@@ -56,18 +55,6 @@ func international(n string) string {
 		return "+" + strings.TrimLeft(n[1:], "0")
 	}
 	return n
-}
-
-func hex(c byte) int {
-	switch {
-	case c >= '0' && c <= '9':
-		return int(c - '0')
-	case c >= 'a' && c <= 'f':
-		return int(c-'a') + 10
-	case c >= 'A' && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 // keys are the letters of a number; a prefix tree has so many ways at each step.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -31,9 +32,27 @@ type NotRunningError struct{ Places []string }
 
 // Error says what to do.
 func (e *NotRunningError) Error() string {
-	return fmt.Sprintf("no sbc answers at %s: is it running?\n  hint: start it with sbc run, or name its socket with --socket or SBC_SOCKET",
+	text := fmt.Sprintf("no sbc answers at %s: is it running?\n  hint: start it with sbc run, or name its socket with --socket or SBC_SOCKET",
 		strings.Join(e.Places, " or "))
+	text += "\n  hint: under systemd, systemctl status sbc and journalctl -u sbc -n 50 say why it has ended"
+	for _, other := range e.elsewhere() {
+		text += "\n  hint: another instance has its socket here: SBC_SOCKET=" + other
+	}
+	return text
 }
+
+// elsewhere are the sockets of other instances: each has a directory of its own below that of the first.
+func (e *NotRunningError) elsewhere() (out []string) {
+	for _, path := range e.Places {
+		if list, err := filepath.Glob(filepath.Join(filepath.Dir(path), "*", socketName)); err == nil {
+			out = append(out, list...)
+		}
+	}
+	return out[:min(len(out), elsewhereMost)]
+}
+
+// elsewhereMost bounds the sockets that are named.
+const elsewhereMost = 8
 
 // Dial finds the program that answers at the first of the places (see Places).
 func Dial(ctx context.Context, places []string) (*Client, error) {
@@ -44,7 +63,7 @@ func Dial(ctx context.Context, places []string) (*Client, error) {
 			_ = c.Close()
 			return newClient(path), nil
 		case errors.Is(err, fs.ErrPermission):
-			return nil, fmt.Errorf("%s: permission denied\n  hint: ask as root, or as a member of the group that owns the socket", path)
+			return nil, fmt.Errorf("%s: permission denied\n  hint: ask as root (sudo), or as a member of the group that owns the socket", path)
 		case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ECONNREFUSED), errors.Is(err, unix.ENOTDIR):
 			continue // nobody there
 		default:

@@ -68,6 +68,9 @@ type Status struct {
 	Since      time.Time    `json:"since"`
 	Config     string       `json:"config,omitempty"` // the file; empty: flags alone
 	Draining   bool         `json:"draining"`
+	Attention  []Notice     `json:"attention,omitempty"` // what somebody should look at, the worst first
+	Peers      PeerGauge    `json:"peers,omitzero"`
+	Bans       int          `json:"bans"` // in force
 	Interfaces []Interface  `json:"interfaces"`
 	Calls      CallGauge    `json:"calls"`
 	Phones     PhoneGauge   `json:"phones,omitzero"`

@@ -69,6 +69,10 @@ func sampleStatus() Status {
 		Limits: []Limit{{"transactions", 24, 90, 65536}, {"limiter sources", 0, 3, 65536}},
 		Audit:  []Gauge{{Name: "panics"}, {Name: "leaks repaired", Value: 2, Bad: true}},
 		Off:    []string{"rate limits: policy.rate_limits is absent"},
+		Attention: []Notice{
+			{What: "trunk it\x1bsp at 203.0.113.20:5060 is down (no answer)", Since: start, Look: "sbc why itsp"}, {What: "call records cannot be written"},
+		},
+		Peers: PeerGauge{Nodes: 2, NodesUp: 2, Trunks: 1}, Bans: 3,
 	}
 }
 

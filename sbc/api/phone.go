@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -24,6 +25,9 @@ type Phone struct {
 	Calls     []Spoken  `json:"calls,omitempty"` // lately, newest first
 	// Guard is what the guard would do now to a request from the phone's address: one line, or several; empty: let it in.
 	Guard []string `json:"guard,omitempty"`
+	// Seen are sources outside that spoke for the user and came no further, newest first, "address:port: what became of it"; told
+	// where no binding of the phone can be reached.
+	Seen []string `json:"seen,omitempty"`
 	// Budgets is what rules on calls (policy.calls) say of the phone: what it has used of its budgets, and the last calls that
 	// they refused; one line each.
 	Budgets []string `json:"budgets,omitempty"`
@@ -78,6 +82,7 @@ func (p *Phone) Why(subject string, now time.Time, zone *time.Location) (Why, er
 		told.Bindings = append(told.Bindings, p.Bindings[i].bounded())
 	}
 	told.Calls, told.Guard = p.Calls[:min(len(p.Calls), maxSpoken)], firsts(p.Guard, maxClauses)
+	told.Seen = firsts(p.Seen, maxClauses)
 	told.Budgets = firsts(p.Budgets, maxClauses)
 	detail, err := json.Marshal(&told)
 	if err != nil {
@@ -94,7 +99,7 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 	}
 	for i := range p.Bindings {
 		b := &p.Bindings[i]
-		say("through", "%s at %s, expires in %s, as %s", b.flow(), cmp.Or(b.Interface, "-"), b.expiries(now), b.Token)
+		say("through", "%s at %s, %s, as %s", b.flow(), cmp.Or(b.Interface, "-"), b.ending(now), b.Token)
 		say("nat", "%s; keepalive %s", cmp.Or(b.NAT, "not known"), b.keepalive(now))
 		rows = append(rows, labelled("alg", b.ALG)...)
 	}
@@ -119,6 +124,7 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 	}
 	rows = append(rows, labelled("budget", p.Budgets)...)
 	rows = append(rows, labelled("guard", p.Guard)...)
+	rows = append(rows, labelled("seen", p.Seen)...)
 	for _, fix := range p.fixes() {
 		say("fix", "%s", fix)
 	}
@@ -197,7 +203,22 @@ func (p *Phone) fixes() []string {
 		address, _, _ := strings.Cut(p.Guard[0], ": ")
 		out = append(out, "sbc why "+printable(address)+" names the rule, and what would let it in")
 	}
-	if !p.Reachable() {
+	switch {
+	case p.Reachable():
+		if r := p.Register; r != nil && r.Reason == "no-pbx" {
+			out = append(out, "its last REGISTER found no PBX node that answers: see sbc pbx")
+		}
+	case len(p.Seen) > 0:
+		at, _, _ := strings.Cut(p.Seen[0], ": ")
+		if a, err := netip.ParseAddrPort(at); err == nil {
+			at = a.Addr().String()
+		}
+		out = append(out, "sbc why "+printable(at)+" says what becomes of its requests, and what would let it in")
+		if p.Register == nil {
+			break
+		}
+		fallthrough
+	default:
 		out = append(out, p.fixRegister())
 	}
 	for i := range p.Bindings {

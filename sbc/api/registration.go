@@ -147,6 +147,18 @@ func (r *Registration) expiries(now time.Time) string {
 	return own + " / " + left(r.ExpiresPBX, now)
 }
 
+// ending is expiries in words.
+func (r *Registration) ending(now time.Time) string {
+	text := r.expiries(now)
+	if rest, over := strings.CutPrefix(text, "over "); over {
+		return "expired " + rest
+	}
+	if strings.HasPrefix(text, "held ") {
+		return text
+	}
+	return "expires in " + text
+}
+
 // RegistrationsFull is `sbc registrations AOR`: one block a binding.
 func RegistrationsFull(list []Registration, now time.Time, zone *time.Location) string {
 	blocks := make([]string, 0, len(list))

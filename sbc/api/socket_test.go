@@ -149,6 +149,20 @@ func TestDialSaysWhoIsMissing(t *testing.T) {
 			t.Errorf("%v: %v", places, err)
 		}
 	}
+	// Other instances have their sockets in directories below: they are named.
+	for _, name := range []string{"phones", "trunks"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		l := listenOrFail(t, filepath.Join(dir, name, socketName))
+		defer l.Close()
+	}
+	_, err := Dial(t.Context(), []string{filepath.Join(dir, socketName)})
+	for _, want := range []string{"journalctl -u sbc", "SBC_SOCKET=" + filepath.Join(dir, "phones", socketName), "SBC_SOCKET=" + filepath.Join(dir, "trunks", socketName)} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
 	live := listenOrFail(t, filepath.Join(dir, "live.sock"))
 	c, err := Dial(t.Context(), []string{dead, live.Addr().String()})
 	if err != nil || c.path != live.Addr().String() {

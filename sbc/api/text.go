@@ -48,9 +48,10 @@ func (s *Status) Text(zone *time.Location) string {
 	if s.Phones != (PhoneGauge{}) {
 		rows = slices.Insert(rows, 3, []string{"phones", s.Phones.text()})
 	}
-	if s.Draining {
-		rows = slices.Insert(rows, 1, []string{"draining", "no new calls are taken until sbc is restarted"})
+	if s.Peers != (PeerGauge{}) {
+		rows = slices.Insert(rows, 2, []string{"peers", s.Peers.text()})
 	}
+	rows = slices.Insert(rows, 1, s.head(zone)...)
 	for i := range s.Interfaces {
 		rows = append(rows, []string{s.Interfaces[i].Side + "/" + s.Interfaces[i].Realm, s.Interfaces[i].text()})
 	}
@@ -75,7 +76,7 @@ func (s *Status) Text(zone *time.Location) string {
 	for _, off := range s.Off {
 		rows = append(rows, []string{"off", off})
 	}
-	return table(rows)
+	return table(append(rows, s.foot()...))
 }
 
 func (d *DataSource) text(zone *time.Location) string {
@@ -252,7 +253,10 @@ func (d DrainResult) Text() string {
 }
 
 // printable keeps what peers wrote from steering a terminal: everything but graphic characters becomes '?'.
-func printable(s string) string {
+func printable(s string) string { return Printable(s) }
+
+// Printable is a foreign text for a terminal: what would move its cursor or turn its letters round becomes a question mark.
+func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '?'

@@ -46,6 +46,9 @@ func TestAnswersAsPrinted(t *testing.T) {
 	if _, ok := status.AuditText(); !ok {
 		t.Error("good figures fail the audit")
 	}
+	// Where nothing stands out nothing is said of it.
+	quiet := Status{Version: "1.2.3", Peers: PeerGauge{Nodes: 1, NodesUp: 1, Trunks: 1, TrunksUp: 1}, Counts: []Count{{"outside", "trunks", "allow", "allow", 1}}}
+	golden(t, "status_quiet", quiet.Text(zone))
 	calls, _ := f.Calls(ctx)
 	calls = append(calls, Call{ID: "c-2", Direction: "outbound", State: "ringing", From: "evil\x1b[2J\u202e", To: "Jürgen", Start: start})
 	golden(t, "calls", CallsText(calls, now, zone))

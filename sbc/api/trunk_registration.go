@@ -16,7 +16,7 @@ type TrunkRegistration struct {
 	Until     time.Time `json:"until,omitzero"`    // its end, unless it is refreshed; absent: there is none
 	Next      time.Time `json:"next,omitzero"`     // when the next REGISTER is due; absent: one is out
 	SeenAs    string    `json:"seen_as,omitempty"` // where the registrar sees us
-	Realm     string    `json:"realm,omitempty"`   // whose challenge was answered
+	Realm     string    `json:"realm,omitempty"`   // whose challenge was answered; several: with commas between them
 	Routes    []string  `json:"routes,omitempty"`  // Service-Route, which calls take
 	Answer    string    `json:"answer,omitempty"`  // to the last REGISTER
 	Fails     int       `json:"fails"`             // attempts in a row that came to nothing

@@ -12,7 +12,8 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// attempt is one INVITE to one hop: same Call-ID, tag and CSeq as the others, another branch.
+// attempt is one INVITE to one hop: same Call-ID and tag as the others, another branch; the same CSeq, too, but where the hop
+// before has died (lost.go).
 type attempt struct {
 	ref   tu.Ref
 	hop   tu.Hop
@@ -220,6 +221,8 @@ func (c *Call) failed(now time.Time, ev tu.Failed, do []tu.Action) []tu.Action {
 	switch {
 	case ev.Why == reason.Leak:
 		return c.refuse(now, 500, reason.Leak, "sbc", do)
+	case ev.Lost:
+		return c.forsaken(now, a, ev, do)
 	case c.phase == ringing:
 		// The hop lived and then fell silent: the call is over, the next hop would ring a second time.
 		return c.refuse(now, 480, reason.Timeout, "sbc", do)

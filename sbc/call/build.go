@@ -7,32 +7,16 @@ import (
 	"time"
 
 	"sallyport/media/sdp"
-	"sallyport/nat"
 	"sallyport/sbc/dialog"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
 
-// contact is our Contact towards a leg: the number it knows, at our address as it sees it.
+// contact is our Contact towards a leg.
 func (c *Call) contact(to int) message.Header {
 	l := &c.legs[to]
-	u := message.URI{Scheme: "sip", User: l.user, Host: l.hop.Here.Signal.Addr().String(), Port: l.hop.Here.Signal.Port()}
-	if l.hop.Peer != nil && l.hop.Peer.ContactUser != "" {
-		u.User = l.hop.Peer.ContactUser // a provider that we registered with knows us by that Contact
-	}
-	switch t := l.hop.Here.Transport; {
-	case t == nat.TLS && l.secure:
-		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the
-		// Contact … MUST be a SIPS URI" (RFC 3261 §12.1.1), which means TLS by itself.
-		u.Scheme = "sips"
-	case t == nat.WSS && l.secure:
-		u.Scheme, u.Params = "sips", ";transport=ws" // RFC 7118 §5.2.2: both are needed to mean WSS
-	case t != nat.UDP:
-		u.Params = ";transport=" + t.Param()
-	}
-	n := message.NameAddr{URI: u}
-	return message.Header{Name: "Contact", Value: n.String()}
+	return header.Contact(l.hop, l.user, l.secure)
 }
 
 // dress gives a request the fields that are ours on every leg.

@@ -41,13 +41,17 @@ func (c *Call) byeArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Act
 // byeEarly takes the caller's BYE on an early dialog (RFC 3261 §15). If it is the only one, it means the INVITE, as a CANCEL
 // does; else that one dialog ends, and the others ring on.
 func (c *Call) byeEarly(now time.Time, i int, m *message.Message, do []tu.Action) []tu.Action {
-	if c.phase == ending || c.pairs[i].over {
+	lost := c.pairs[i].forsaken // the caller may know of no other one, and mean the INVITE
+	if c.phase == ending || c.pairs[i].over && !lost {
 		return do
 	}
 	c.pairs[i].over = true
 	for k := range c.pairs {
 		if c.pairs[k].over {
 			continue
+		}
+		if lost {
+			return do
 		}
 		if ev, held := c.release(i); held {
 			return c.hangUpFork(c.attemptOf(ev.Ref), ev.Msg, do)

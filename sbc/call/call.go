@@ -5,6 +5,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -24,6 +25,8 @@ type Settings struct {
 	Decoys *header.Decoys
 	// Ties tell the ids of other calls. Nil: none is known.
 	Ties tu.Ties
+	// Keys are what peers have let earlier calls in by. Nil: each call waits to be asked.
+	Keys *digest.Keyring
 	// Behind is the user of the phone that the PBX knows by a token. Nil: there are no tokens.
 	Behind func(token string) (user string, ok bool)
 	// Loop leads back into this program: what is sent there arrives as if a PBX node had sent it. So one call becomes part of
@@ -76,12 +79,13 @@ type leg struct {
 // pair is one dialog with the callee, and the dialog with the caller that stands for it: "one upstream To-tag for each
 // downstream To-tag".
 type pair struct {
-	dlg    [2]dialog.Dialog
-	early  proposal // the callee's last provisional description
-	acked  bool     // its 2xx has our ACK
-	steady *steady  // what reliable responses have made of it; nil: there were none
-	over   bool     // ended by itself: by a BYE of the caller while it was early, or as a fork that nobody wanted
-	was    *former  // who stood there, where it is not the leg's peer of now; nil: it is
+	dlg      [2]dialog.Dialog
+	early    proposal // the callee's last provisional description
+	acked    bool     // its 2xx has our ACK
+	steady   *steady  // what reliable responses have made of it; nil: there were none
+	over     bool     // ended by itself: by a BYE of the caller while it was early, or as a fork that nobody wanted
+	forsaken bool     // its callee's hop has died while it was early; the caller may not know
+	was      *former  // who stood there, where it is not the leg's peer of now; nil: it is
 }
 
 // maxEarly bounds the early dialogs of one INVITE, maxPairs all that it makes.
@@ -136,7 +140,7 @@ type Call struct {
 	moves       *moves           // transfers; nil: there was none
 	redirection *redirection     // nil: there was none
 	full        int              // what is said where a hop had no place for the call and no other one took it; 0: each had one
-	creds       *credentials     // nil: no peer that was asked has an account
+	creds       *digest.Book     // nil: no peer that was asked has an account
 
 	at                        time.Time // of the event at hand
 	attemptAt, ringAt, timerC time.Time
@@ -180,13 +184,13 @@ func (c *Call) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	c.sure.joining, c.sure.asking = c.moves.certain()
 	c.at = now
 	if r, ok := ev.(tu.Reserved); ok {
-		return c.authorize(len(do), c.maybeEnd(c.askOn(now, c.reserved(now, r, do))))
+		return c.authorize(now, len(do), c.maybeEnd(c.askOn(now, c.reserved(now, r, do))))
 	}
 	if len(c.waiting) > 0 && len(c.waiting) < maxWaiting {
 		c.waiting = append(c.waiting, ev)
 		return do
 	}
-	return c.authorize(len(do), c.maybeEnd(c.askOn(now, c.handle(now, ev, do))))
+	return c.authorize(now, len(do), c.maybeEnd(c.askOn(now, c.handle(now, ev, do))))
 }
 
 // maxWaiting bounds the events that wait for ports; the answer to Reserve is already on its way.

@@ -19,8 +19,7 @@ func (c *Call) challengePasses(to int) bool {
 	return c.legs[to].phone() && c.legs[1-to].peer.Kind == tu.KindNode
 }
 
-// seen is the PBX's refusal as the caller may see it. Which users there are is nobody's business whom none knows (BEHAVIOUR:
-// enumeration).
+// seen is the PBX's refusal as the caller may see it. Which users there are is nobody's business whom none knows.
 func (c *Call) seen(now time.Time, m *message.Message) *message.Message {
 	a := &c.legs[caller]
 	switch {
@@ -45,10 +44,8 @@ func (c *Call) challenged(now time.Time, code int, do []tu.Action) []tu.Action {
 // challengeStays says why a request had to fail.
 func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) []tu.Action {
 	l := &c.legs[by]
-	text := c.unanswered("the trunk", accountKeys)
-	if text == "" {
-		text = "the trunk challenges our calls; set trunks[].credentials, or let the provider accept them from our address without a password"
-	}
+	text := c.creds.Complaint("the trunk", accountKeys,
+		"the trunk challenges our calls; set trunks[].credentials, or let the provider accept them from our address without a password")
 	switch {
 	case l.phone():
 		text = "the phone challenges calls of the PBX; switch the authentication of incoming calls off in the phone"
@@ -56,9 +53,8 @@ func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) [
 		text = "the PBX challenges a request of ours that has no answer to a challenge; it may keep that call until its own timers end it"
 	case l.peer.Kind == tu.KindNode:
 		l = &c.legs[1-by]
-		if text = c.unanswered("the PBX", "pbx.credentials"); text == "" {
-			text = "the PBX challenges calls of this trunk; set pbx.credentials, or let it accept calls from our inside trunks address without a password"
-		}
+		text = c.creds.Complaint("the PBX", "pbx.credentials",
+			"the PBX challenges calls of this trunk; set pbx.credentials, or let it accept calls from our inside trunks address without a password")
 	}
 	return append(do, tu.Note{
 		Source: l.hop.Flow.Remote, Side: l.peer.Side, Realm: l.peer.Realm, Method: method, Code: code, Why: reason.NoRoute,
@@ -69,7 +65,7 @@ func (c *Call) challengeStays(by int, method string, code int, do []tu.Action) [
 // inDialogChallenge answers a request of a dialog whose far side wants credentials that the near side cannot have. The
 // challenge itself would be of no use to it, and a 401 without one is no answer (RFC 3261 §21.4.2).
 func (c *Call) inDialogChallenge(r *relay, code int, do []tu.Action) []tu.Action {
-	if c.givenUp() {
+	if c.creds.GivenUp() {
 		return c.answer(r.from, r.tx, r.req, 487, do)
 	}
 	do = c.challengeStays(1-r.from, r.req.Method, code, do)

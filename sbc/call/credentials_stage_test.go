@@ -6,6 +6,7 @@ import (
 
 	oracle "github.com/icholy/digest"
 
+	"sallyport/sbc/digest"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -19,12 +20,29 @@ const (
 // trusts gives a peer of the stage an account, and a route set: account=REALM,REALM routes=URI,URI.
 func trusts(p *tu.Peer, w words) {
 	if w["account"] != "" {
-		p.Account = &tu.Account{Username: accountUser, Password: accountPassword, Realms: strings.Split(w["account"], ",")}
+		p.Account = &tu.Account{Username: accountUser, Password: tu.NewPassword(accountPassword), Realms: strings.Split(w["account"], ",")}
 	}
 	for r := range strings.SplitSeq(w["routes"], ",") {
 		if r != "" {
 			p.Routes = append(p.Routes, "<"+r+">")
 		}
+	}
+}
+
+// lets has a hop let an earlier call in by its challenge, known=REALM/NONCE: one request has had the nonce.
+func (s *stage) lets(h tu.Hop, challenge string) {
+	if challenge == "" || h.Peer.Account == nil {
+		return
+	}
+	b := digest.NewBook(s.c.set.Keys)
+	m := &message.Message{Method: "INVITE", URI: message.URI{Scheme: "sip", Host: "x"}, CallID: "earlier", CSeq: 1}
+	b.Sign(s.now, tu.Send{Ref: 1, Msg: m, Hop: h})
+	no := &message.Message{Status: 407}
+	asks(no, challenge)
+	a, _ := b.Heard(s.now, tu.Answered{Ref: 1, Msg: no})
+	if b.Answer(s.now, &a, no, "0a4f113b0a4f113b") {
+		b.Again(s.now, a, 2, 2)
+		b.Heard(s.now, tu.Answered{Ref: 2, Msg: &message.Message{Status: 200}})
 	}
 }
 

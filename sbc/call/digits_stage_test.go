@@ -31,8 +31,8 @@ func (p *player) digit(event string, w words) []tu.Action {
 	var n uint8
 	_, _ = fmt.Sscan(event, &n)
 	return p.step(tu.DigitHeard{
-		Stream: w.number("stream", 0), Side: p.hop[leg].Peer.Side, Event: n, Volume: uint8(w.number("volume", 10)),
-		Duration: uint16(w.number("duration", 100)),
+		Stream: w.Number("stream", 0), Side: p.hop[leg].Peer.Side, Event: n, Volume: uint8(w.Number("volume", 10)),
+		Duration: uint16(w.Number("duration", 100)),
 	})
 }
 

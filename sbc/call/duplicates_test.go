@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"sallyport/sbc/tu"
+	"sallyport/sbc/tu/script"
 )
 
 // TestEverythingTwice plays the golden files with every event of the network that can be repeated given to the call again at once. The
@@ -31,7 +32,7 @@ func TestEverythingTwice(t *testing.T) {
 			repeating = true
 			defer func() { repeating = false }()
 			if got := play(t, string(text)); got != string(text) {
-				t.Errorf("a repeat changes what comes after it\n%s", differences(string(text), got))
+				t.Errorf("a repeat changes what comes after it\n%s", script.Difference(string(text), got))
 			}
 		})
 	}

@@ -1,11 +1,7 @@
 package call
 
 import (
-	"flag"
-	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,109 +12,42 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/tu/script"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/call/*.txt")
 
 // TestGolden plays the files of testdata/call. A file is a list of blocks: an event, a line of dashes, the actions that came of
 // it. Lines that begin with # are comments. README.txt there tells the language.
-func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/call/*.txt")
-	if err != nil || len(files) < 40 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	for _, name := range files {
-		if filepath.Base(name) == "README.txt" {
-			continue
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(text))
-			if *update {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(text) {
-				t.Errorf("actions differ; -update rewrites the file\n%s", differences(string(text), got))
-			}
-		})
-	}
-}
-
-// differences shows the first lines that differ.
-func differences(want, got string) string {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	for i := range max(len(w), len(g)) {
-		if i >= len(w) || i >= len(g) || w[i] != g[i] {
-			from := max(0, i-6)
-			return fmt.Sprintf("line %d\nwant:\n%s\ngot:\n%s", i+1,
-				strings.Join(w[min(from, len(w)):min(i+6, len(w))], "\n"), strings.Join(g[min(from, len(g)):min(i+6, len(g))], "\n"))
-		}
-	}
-	return ""
-}
+func TestGolden(t *testing.T) { script.Golden(t, "../../testdata/call/*.txt", 40, play) }
 
 // play runs a script and returns it with the actions that came of it.
 func play(t *testing.T, text string) string {
-	p := &player{t: t, stage: newStage(t, "itsp1"), names: map[string]string{}}
-	var out strings.Builder
-	skip := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case strings.HasPrefix(line, "----"):
-			skip = true
-		case !skip:
-			fmt.Fprintf(&out, "%s\n----\n", line)
-			for _, a := range p.event(line) {
-				out.WriteString(p.show(a) + "\n")
-			}
+	p := &player{t: t, stage: newStage(t, "itsp1"), names: script.Names{}}
+	out := script.Play(text, func(line string) (lines []string) {
+		for _, a := range p.event(line) {
+			lines = append(lines, p.show(a))
 		}
-	}
+		return lines
+	})
 	if !p.ended && !strings.Contains(text, "# the call goes on") {
 		t.Error("the call has not ended at the end of the file")
 	}
-	return out.String()
+	return out
 }
 
 // player runs a script on a stage.
 type player struct {
 	t *testing.T
 	*stage
-	names map[string]string // ids of ours, by what they are called in the file
-	kinds map[byte]int
+	names script.Names      // ids of ours, by what they are called in the file
 	first map[string]uint32 // the first RSeq of each dialog with the caller
 }
 
 // words are the arguments of an event: name=value.
-type words map[string]string
-
-func (w words) number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(w[name]); err == nil {
-		return n
-	}
-	return otherwise
-}
+type words = script.Words
 
 func (p *player) event(line string) []tu.Action {
-	f := strings.Fields(line)
-	w := words{}
-	var plain []string
-	for _, x := range f[1:] {
-		if k, v, ok := strings.Cut(x, "="); ok {
-			w[k] = v
-		} else {
-			plain = append(plain, x)
-		}
-	}
-	switch f[0] {
+	what, plain, w := script.Event(line)
+	switch what {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
 		p.hop[caller].Peer.Media.DTMF = dtmfOf(w["dtmf"])
@@ -126,7 +55,7 @@ func (p *player) event(line string) []tu.Action {
 		transfers(p.hop[caller].Peer, w)
 		return nil
 	case "a", "b":
-		return p.peer(int(f[0][0]-'a'), plain[0], w)
+		return p.peer(int(what[0]-'a'), plain[0], w)
 	case "again": // the phone answers a challenge: another INVITE, the same call
 		before := p.stage
 		if !before.ended {
@@ -177,7 +106,7 @@ func (p *player) event(line string) []tu.Action {
 		p.take(do)
 		return do
 	}
-	if do, known := p.transferEvent(f[0], plain, w); known {
+	if do, known := p.transferEvent(what, plain, w); known {
 		return do
 	}
 	p.t.Fatalf("unknown event %q", line)
@@ -185,7 +114,7 @@ func (p *player) event(line string) []tu.Action {
 }
 
 func (p *player) routed(names []string, w words) []tu.Action {
-	ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"]), Peer: w["peer"]}
+	ev := tu.Routed{Code: w.Number("code", 0), Why: reason.Reason(w["why"]), Peer: w["peer"]}
 	for _, name := range names {
 		h := stageHop(name)
 		if d, err := time.ParseDuration(w["ring"]); err == nil {
@@ -194,6 +123,7 @@ func (p *player) routed(names []string, w words) []tu.Action {
 		h.Peer.Media.DTMF = dtmfOf(w["dtmf"])
 		lives(h.Peer, w)
 		transfers(h.Peer, w)
+		p.lets(h, w["known"])
 		ev.Hops = append(ev.Hops, h)
 	}
 	if w["first"] != "" {
@@ -206,7 +136,7 @@ func (p *player) failed(status string, w words) []tu.Action {
 	code, _ := strconv.Atoi(status)
 	x := p.client(w, callee)
 	x.final = code
-	ev := tu.Failed{Ref: x.ref, Code: code, Why: reason.Timeout}
+	ev := tu.Failed{Ref: x.ref, Code: code, Why: reason.Timeout, Lost: w["lost"] != ""}
 	if w["why"] != "" {
 		ev.Why = reason.Reason(w["why"])
 	}
@@ -235,7 +165,7 @@ func (p *player) tick(by string) []tu.Action {
 // client picks the request of ours that an event is about: re=N, else the last one to the leg that has no final answer,
 // else the last one.
 func (p *player) client(w words, leg int) *client {
-	if n := w.number("re", 0); n > 0 {
+	if n := w.Number("re", 0); n > 0 {
 		return p.clients[tu.Ref(n)]
 	}
 	var found *client
@@ -258,7 +188,7 @@ func (p *player) tagOf(l int, w words) string {
 		}
 		return "x"
 	}
-	if n := w.number("dialog", 1); n <= len(p.tags) {
+	if n := w.Number("dialog", 1); n <= len(p.tags) {
 		return p.tags[n-1]
 	}
 	return "nobody"
@@ -270,7 +200,7 @@ func (p *player) next(l int, w words) uint32 {
 	if l == callee {
 		n = &p.calleeN
 	}
-	*n = uint32(w.number("cseq", int(*n)+1))
+	*n = uint32(w.Number("cseq", int(*n)+1))
 	return *n
 }
 
@@ -309,7 +239,7 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 	}
 	m := p.request(l, what, tag, p.next(l, w), body)
 	if what == "PRACK" {
-		m.Add("RAck", p.rack(tag, w.number("rack", 0)))
+		m.Add("RAck", p.rack(tag, w.Number("rack", 0)))
 	}
 	p.inDialogOf(m, w)
 	p.adorn(m, w)
@@ -346,8 +276,8 @@ func (p *player) comesBy(ev *tu.Arrived, w words) {
 
 func (p *player) flowOf(f nat.Flow, at string, w words) nat.Flow {
 	f.Remote = netip.MustParseAddrPort(at)
-	f.Conn = uint64(w.number("conn", int(f.Conn)))
-	f.Interface = uint16(w.number("interface", int(f.Interface)))
+	f.Conn = uint64(w.Number("conn", int(f.Conn)))
+	f.Interface = uint16(w.Number("interface", int(f.Interface)))
 	p.flows[f] = true
 	return f
 }
@@ -390,7 +320,7 @@ func (p *player) adorn(m *message.Message, w words) {
 			m.Body, kind = digitBody(k, w[k])
 			m.Set("Content-Type", kind)
 		case k == "maxforwards":
-			m.MaxForwards = w.number(k, 0)
+			m.MaxForwards = w.Number(k, 0)
 		case k == "frag": // a sipfrag; | ends a line
 			m.Body = []byte(strings.ReplaceAll(v, "|", "\r\n"))
 			m.Set("Content-Type", "message/sipfrag")
@@ -427,7 +357,7 @@ func (p *player) follow(l int, what string, w words, body []byte) []tu.Action {
 			tx = id
 		}
 	}
-	if n := w.number("tx", 0); n > 0 {
+	if n := w.Number("tx", 0); n > 0 {
 		tx = tu.TxID(n)
 	}
 	x := p.servers[tx]

@@ -77,9 +77,11 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	return c.pass(now, from, i, ev, proposal{}, do)
 }
 
-// refusal tells what forbids a leg's request in a pair, whatever it means; 0: nothing.
+// refusal tells what forbids a leg's request in a pair, whatever it means, or leaves nothing to do for it; 0: nothing.
 func (c *Call) refusal(from, i int, m *message.Message) (code int, extra []message.Header) {
 	switch {
+	case m.Method == "PRACK" && c.pairs[i].forsaken && !c.final:
+		return c.forsakenPrack(m), nil
 	case (c.phase == ending || c.pairs[i].over || c.won >= 0 && i != c.won || c.left() == from) && c.subscribed(i, m) < 0:
 		return 481, nil // RFC 5407 §3.2.2: the dialog has ended, by a BYE of the leg's own, too
 	case !slices.Contains(methods, m.Method):

@@ -232,6 +232,12 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 			return do
 		}
 		return c.refuse(now, 500, "", "callee", do) // of a session timer that the caller knows nothing of
+	case challenge(code) && c.phase == inviting:
+		if rest, other := c.creds.Others(b.peer, c.hops, len(c.attempts)); other {
+			do = c.challengeStays(callee, "INVITE", code, do)
+			c.hops = rest
+			return c.nextHop(now, code, reason.NoRoute, do)
+		}
 	}
 	b.brought.Notice(m, b.hop.Flow.Remote.Addr())
 	c.cdrCause(m)

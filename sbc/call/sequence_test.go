@@ -28,7 +28,9 @@ func newGame(t tester, pick func(n int) int) *game {
 func (g *game) speak(h *tu.Hop) {
 	h.Peer.Media.DTMF, h.Peer.Media.SRTP, h.Peer.Sealed = tu.DTMF(g.pick(3)), tu.SRTP(g.pick(3)), g.pick(2) == 0
 	g.lasts(h.Peer)
-	g.trusted(h.Peer)
+	if g.trusted(h.Peer); g.pick(3) == 0 {
+		g.lets(*h, "itsp/k1")
+	}
 	h.Peer.Transfer, h.Peer.Referral, h.Peer.Redirect = tu.Transfer(g.pick(3)), tu.Transfer(g.pick(3)), tu.Redirect(g.pick(3))
 }
 
@@ -332,6 +334,10 @@ func (g *game) pass(d time.Duration) {
 
 // fail ends a request without answer.
 func (g *game) fail() {
+	if g.pick(3) == 0 {
+		g.lose()
+		return
+	}
 	for _, ref := range g.refs {
 		x := g.clients[ref]
 		if x.final != 0 || x.msg.Method == "INVITE" && x.rang && !x.cancelled {

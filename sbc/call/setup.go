@@ -145,13 +145,10 @@ func (c *Call) needStreams(m *message.Message, ev tu.Event, do []tu.Action) ([]t
 func (c *Call) refuse(now time.Time, code int, why reason.Reason, by string, do []tu.Action) []tu.Action {
 	var extra []message.Header
 	if code == 503 && wholeRealm(why) {
-		extra = append(extra, message.Header{Name: "Retry-After", Value: retryAfter})
+		extra = append(extra, message.Header{Name: "Retry-After", Value: tu.RetryAfter})
 	}
 	return c.refuseWith(now, code, why, by, do, extra...)
 }
-
-// retryAfter is what a peer is asked to wait when the whole gate cannot take calls, in seconds.
-const retryAfter = "10"
 
 // wholeRealm tells conditions of the whole SBC or realm: only they carry Retry-After, on which a provider stops the
 // whole trunk.

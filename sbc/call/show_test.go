@@ -77,12 +77,7 @@ func (p *player) name(id string, kind byte) string {
 	if len(id) < 10 { // a peer's
 		return id
 	}
-	if p.kinds == nil {
-		p.kinds = map[byte]int{}
-	}
-	p.kinds[kind]++
-	p.names[id] = fmt.Sprintf("%c%d", kind, p.kinds[kind])
-	return p.names[id]
+	return p.names.Of(string(kind), id)
 }
 
 func (p *player) to(h tu.Hop) string {

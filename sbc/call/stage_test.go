@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -16,6 +17,7 @@ var (
 	gate      = [2]netip.Addr{nat.Outside: netip.MustParseAddr("203.0.113.10"), nat.Inside: netip.MustParseAddr("10.0.0.2")}
 	itsp1     = netip.MustParseAddrPort("203.0.113.20:5060")
 	itsp2     = netip.MustParseAddrPort("203.0.113.21:5060")
+	other     = netip.MustParseAddrPort("203.0.113.22:5060") // of another provider
 	node1     = netip.MustParseAddrPort("10.0.0.10:5060")
 	node2     = netip.MustParseAddrPort("10.0.0.11:5060")
 	elsewhere = netip.MustParseAddrPort("198.51.100.66:5060")
@@ -24,7 +26,7 @@ var (
 )
 
 func settings() *Settings {
-	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Names: tu.NewNameKey([16]byte{2}), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"))}
+	s := &Settings{Tags: tu.NewTagKey([16]byte{1}), Names: tu.NewNameKey([16]byte{2}), Keys: digest.NewKeyring(), Internal: nat.NewRanges(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"))}
 	for side := range s.Destinations {
 		s.Destinations[side] = nat.DestinationRules{Side: nat.Side(side), Bind: gate[side], Own: [2][]netip.Addr{{gate[0], gate6[0]}, {gate[1], gate6[1]}}}
 	}
@@ -79,14 +81,14 @@ func stageHop(name string) tu.Hop {
 		h.Flow.Interface, h.Here.Interface = 3, 3
 		return h
 	}
-	at := map[string]netip.AddrPort{"itsp1": itsp1, "itsp2": itsp2, "node1": node1, "node2": node2}[name]
+	at := map[string]netip.AddrPort{"itsp1": itsp1, "itsp2": itsp2, "node1": node1, "node2": node2, "other": other}[name]
 	if !at.IsValid() {
 		panic("no hop " + name)
 	}
 	p := &tu.Peer{Kind: tu.KindNode, Name: at.String(), Side: nat.Inside, Realm: nat.Trunks, Host: "example.com",
 		Reach: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, AttemptTimeout: 1500 * time.Millisecond}
-	if strings.HasPrefix(name, "itsp") {
-		p = &tu.Peer{Kind: tu.KindTrunk, Name: "itsp", Side: nat.Outside, Realm: nat.Trunks, Host: at.Addr().String(),
+	if strings.HasPrefix(name, "itsp") || name == "other" {
+		p = &tu.Peer{Kind: tu.KindTrunk, Name: strings.TrimRight(name, "12"), Side: nat.Outside, Realm: nat.Trunks, Host: at.Addr().String(),
 			Reach: []netip.Prefix{netip.MustParsePrefix("203.0.113.16/28")}, AttemptTimeout: 1500 * time.Millisecond,
 			RingTimeout: 60 * time.Second}
 	}
@@ -125,7 +127,7 @@ type tester interface {
 	Fatalf(format string, args ...any)
 }
 
-// stage plays core, table and both peers for one call, and holds it to the promises of DESIGN §6.
+// stage plays core, table and both peers for one call, and holds it to its promises: one final answer, every 2xx acknowledged, one record, ports given back.
 type stage struct {
 	t      tester
 	c      *Call

@@ -72,7 +72,7 @@ func (c *Call) thirdInvite(t *third, hop tu.Hop) (m *message.Message, err error)
 	c.inPlace(t.from, &t.leg, &t.seals, func() {
 		_, hosts := c.hosts(stays)
 		m = &message.Message{
-			Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: c.legs[t.from].callID, CSeq: 1,
+			Method: "INVITE", URI: header.RewriteURIHost(in.URI, hosts.RequestURI), CallID: c.legs[t.from].callID, CSeq: t.after + 1,
 			From: header.RewriteNameAddr(c.nameOf(t, hop), hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
 			MaxForwards: in.MaxForwards,
 		}
@@ -217,17 +217,24 @@ func (c *Call) thirdHeard(now time.Time, t *third, a *attempt, ev tu.Answered, d
 		return c.thirdNext(now, t, m.Status, do)
 	}
 	t.attemptAt = time.Time{}
-	code := m.Status
+	code, other := m.Status, false
 	if challenge(code) || code < 400 { // there is nobody to answer a challenge, and no 3xx is followed for somebody else
-		text := c.unanswered("who is called for a transfer", accountKeys+", or pbx.credentials")
-		if text == "" || !challenge(code) {
-			text = "the third leg of a transfer was challenged or redirected; its calls must be taken from our address as they are"
+		text := "the third leg of a transfer was challenged or redirected; its calls must be taken from our address as they are"
+		if challenge(code) {
+			text = c.creds.Complaint("who is called for a transfer", accountKeys+", or pbx.credentials", text)
 		}
 		do = append(do, tu.Note{
 			Source: a.hop.Flow.Remote, Side: t.peer.Side, Realm: t.peer.Realm, Method: "INVITE", Code: code, Why: reason.Transfer,
 			Text: text,
 		})
+		if challenge(code) && !t.rang {
+			t.hops, other = c.creds.Others(t.peer, t.hops, len(t.attempts))
+			t.after = a.sent.CSeq // it may be behind the same door
+		}
 		code = 503
+	}
+	if other {
+		return c.thirdNext(now, t, code, do)
 	}
 	return c.thirdFailed(now, code, do)
 }
@@ -315,6 +322,9 @@ func (c *Call) thirdSilent(now time.Time, t *third, a *attempt, ev tu.Failed, do
 	switch {
 	case a.given || t.phase != calling:
 		return do
+	case ev.Lost:
+		t.after, t.rang, t.early = a.sent.CSeq, false, nil // another number, as in forsaken
+		return c.thirdNext(now, t, ev.Code, do)
 	case t.rang || ev.Why == reason.Leak:
 		return c.thirdFailed(now, ev.Code, do)
 	default:

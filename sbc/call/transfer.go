@@ -35,6 +35,7 @@ type third struct {
 	hops     []tu.Hop
 	attempts []attempt
 	rang     bool
+	after    uint32   // the number of the INVITE before, at a hop that has died
 	offer    proposal // what the third leg was offered: the last description of the leg that stays
 	early    []byte   // what a provisional answer has said
 	answer   proposal // what it has said, for the leg that stays

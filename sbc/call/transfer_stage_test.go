@@ -84,7 +84,7 @@ func (p *player) byName(text string) string {
 
 // inDialogOf makes a request one of the dialog that another request was sent in, or arrived in: of=N, ours; in=N, theirs.
 func (p *player) inDialogOf(m *message.Message, w words) {
-	if n := w.number("of", 0); n > 0 {
+	if n := w.Number("of", 0); n > 0 {
 		x := p.clients[tu.Ref(n)].msg
 		m.CallID, m.From, m.To = x.CallID, x.To, x.From
 		m.From.Tag = "x"
@@ -92,7 +92,7 @@ func (p *player) inDialogOf(m *message.Message, w words) {
 			m.From.Tag = w["tag"]
 		}
 	}
-	if n := w.number("in", 0); n > 0 {
+	if n := w.Number("in", 0); n > 0 {
 		x := p.servers[tu.TxID(n)]
 		m.CallID, m.From, m.To = x.msg.CallID, x.msg.From, x.sent.To
 	}

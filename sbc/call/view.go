@@ -134,3 +134,8 @@ func (c *Call) Is(name string) bool {
 
 // Transfers tells how many transfers the call has had, and whether one is under way.
 func (c *Call) Transfers() (n int, underWay bool) { return len(c.cdr.Transfers), c.exchanging() }
+
+// Awaited is the flow that the caller's INVITE came by, while that has no final answer.
+func (c *Call) Awaited() (from nat.Flow, waits bool) {
+	return c.legs[caller].hop.Flow, c.phase != unborn && c.phase != ending && !c.final
+}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"sallyport/sbc/tu"
 )
 
 const credentialsHead = `outside: { address: 203.0.113.10 }
@@ -80,10 +82,10 @@ trunks:
 	if snap == nil {
 		t.Fatal(report.String())
 	}
-	if a := snap.PBX.Account; a.Password != "of the environment" || fmt.Sprint(a.Realms) != "[example.com]" || a.String() != "gate" {
+	if a := snap.PBX.Account; a.Password.Reveal() != "of the environment" || fmt.Sprint(a.Realms) != "[example.com]" || a.String() != "gate" {
 		t.Errorf("the PBX's: %v %v", a, a.Realms)
 	}
-	if a := snap.Trunks[0].Account; a.Password != "s3cret" || fmt.Sprint(a.Realms) != "[sip.example.net]" {
+	if a := snap.Trunks[0].Account; a.Password.Reveal() != "s3cret" || fmt.Sprint(a.Realms) != "[sip.example.net]" {
 		t.Errorf("of a name: %v %v", a, a.Realms)
 	}
 	if a := snap.Trunks[1].Account; fmt.Sprint(a.Realms) != "[asterisk x]" {
@@ -106,5 +108,18 @@ trunks:
 	_, report := parseText("f", []byte(text), Flags{})
 	if errs := report.list(report.Errors, ""); !strings.Contains(errs, "trunks[0].credentials: the trunk registers") {
 		t.Error(errs)
+	}
+}
+
+// TestSecretsAreNotPrinted: as they are written, and what they stand for, wherever they stand.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	s := Secret{text: tu.NewPassword("wonderland"), value: tu.NewPassword("wonderland")}
+	type section struct{ password Secret }
+	for _, v := range []any{s, &s, section{s}, &section{s}, []section{{s}}, struct{ At *Secret }{&s}, CredentialsSection{Username: "a", Password: s}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
+			if text := fmt.Sprintf(verb, v); strings.Contains(text, "wonderland") {
+				t.Errorf("%T as %s: %s", v, verb, text)
+			}
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func decode(data []byte, doc *Document, from *origin, report *Report) bool {
 	d := &decoder{report: report, from: from}
 	root, err := parseTree(data)
 	if err != nil {
-		report.fail(syntaxProblem(from.file, err))
+		report.fail(syntaxProblem(from.file, data, err))
 		return false
 	}
 	if root == nil {
@@ -72,8 +73,8 @@ func parseTree(data []byte) (*yaml.Node, error) {
 }
 
 // syntaxProblem turns a parser's error into a problem with its place.
-func syntaxProblem(file string, err error) Problem {
-	p := Problem{File: file, What: err.Error(), Hint: "check indentation and quotes around this place"}
+func syntaxProblem(file string, data []byte, err error) Problem {
+	p := Problem{File: file, What: err.Error(), Hint: "look at this line and the one before it: a blank after each colon, equal indentation, quotes that close"}
 	var bad *valueError
 	if errors.As(err, &bad) {
 		p.Hint = bad.hint
@@ -88,8 +89,22 @@ func syntaxProblem(file string, err error) Problem {
 	if one != nil {
 		p.What = "not YAML: " + one.Message
 		p.Line, p.Col = max(one.Mark.Line, 1), max(one.Mark.Column, 1)
+		if indentedByTab(data, p.Line) {
+			p.What, p.Hint = "not YAML: the line is indented by a tab", "indent by blanks: YAML takes no tabs for that"
+		}
 	}
 	return p
+}
+
+// indentedByTab reports whether a tab is among what a line begins with, counted from 1.
+func indentedByTab(data []byte, line int) bool {
+	n := 0
+	for text := range bytes.Lines(data) {
+		if n++; n == line {
+			return bytes.ContainsRune(text[:len(text)-len(bytes.TrimLeft(text, " \t"))], '\t')
+		}
+	}
+	return false
 }
 
 func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }

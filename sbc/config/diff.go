@@ -42,7 +42,7 @@ func diffValue(path, tag, key string, a, b reflect.Value, out *[]Change) {
 	case key != "" && distinct(a, key) && distinct(b, key):
 		diffKeyed(path, tag, key, a, b, out)
 	case a.Type() == reflect.TypeFor[Secret]():
-		if x, y := a.Interface().(Secret), b.Interface().(Secret); x != y {
+		if x, y := a.Interface().(Secret), b.Interface().(Secret); !x.same(y) {
 			*out = append(*out, Change{Path: path, Old: x.show(), New: y.shownAfter(x), Tag: tag})
 		}
 	default:

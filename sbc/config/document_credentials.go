@@ -26,7 +26,7 @@ func (c *checker) credentials(at string, s *CredentialsSection, host string) {
 	if s.Password.IsZero() {
 		c.fail(at+".password", `write password: "file:/etc/sbc/trunk.secret"`, "missing")
 	} else if c.secret(at+".password", &s.Password) {
-		if err := s.account(host).Check(); err != nil {
+		if err := digest.Check(s.account(host)); err != nil {
 			c.fail(at, "write the login as it was given to you", "%s", err)
 		}
 	}
@@ -59,8 +59,8 @@ func (t *TrunkEntry) realm() string {
 	return ""
 }
 
-func (s *CredentialsSection) account(host string) digest.Account {
-	a := digest.Account{Username: s.Username, Password: s.Password.value, Realms: s.Realm}
+func (s *CredentialsSection) account(host string) tu.Account {
+	a := tu.Account{Username: s.Username, Password: s.Password.value, Realms: s.Realm}
 	if len(a.Realms) == 0 && host != "" {
 		a.Realms = []string{host}
 	}
@@ -72,6 +72,6 @@ func buildAccount(s *CredentialsSection, host string) *tu.Account {
 	if s.Username == "" {
 		return nil
 	}
-	a := tu.Account(s.account(host))
+	a := s.account(host)
 	return &a
 }

@@ -38,7 +38,7 @@ type TrunkRegistration struct {
 	// Of what the registrar has said, in a configuration that a world is made of; else they are zero:
 
 	Hop    string         // ID of the hop that has our binding
-	Realm  string         // whose challenge was answered, and accepted
+	Realms []string       // whose challenges were answered, and accepted
 	Routes []string       // Service-Route
 	Seen   netip.AddrPort // where it sees us
 }
@@ -155,7 +155,7 @@ func (c *checker) account(at string, s *RegistrarSection) {
 		c.warn(at+".password", `write password: "file:/etc/sbc/trunk.secret", if the provider gave you one`, "missing: challenges are not answered")
 		return
 	}
-	if c.secret(at+".password", &s.Password) && (len(s.Password.value) > 255 || strings.ContainsAny(s.Password.value, "\r\n\x00")) {
+	if c.secret(at+".password", &s.Password) && (len(s.Password.value.Reveal()) > 255 || strings.ContainsAny(s.Password.value.Reveal(), "\r\n\x00")) {
 		c.fail(at+".password", "one line of at most 255 bytes", "no password looks like that")
 	}
 }
@@ -172,7 +172,7 @@ func buildRegistration(t *TrunkEntry) *TrunkRegistration {
 	if out.ContactUser == "" && !s.GIN {
 		out.ContactUser = s.Username
 	}
-	if s.Password.value != "" {
+	if s.Password.value != (tu.Password{}) {
 		out.Account = &tu.Account{Username: s.AuthUsername, Password: s.Password.value, Realms: s.Realm}
 		if out.Account.Username == "" {
 			out.Account.Username = s.Username

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sallyport/sbc/tu"
 )
 
 // account is a configuration with one trunk that registers.
@@ -24,7 +26,7 @@ func TestRegistrations(t *testing.T) {
 	}
 	trunk := snap.Trunks[0]
 	r := trunk.Registration
-	got := fmt.Sprint(r.Domain, " ", r.Username, " ", r.Account, " ", r.Account.Password, " ", r.Expires, " ", r.ContactUser, " ", r.GIN, " ",
+	got := fmt.Sprint(r.Domain, " ", r.Username, " ", r.Account, " ", r.Account.Password.Reveal(), " ", r.Expires, " ", r.ContactUser, " ", r.GIN, " ",
 		r.Targets[0].Address, " ", r.Targets[0].Transport, " calls to ", trunk.Peers[0].Address, " from ", trunk.Sources)
 	want := "203.0.113.20 4930555 4930555 s3cret 10m0s 4930555 false 203.0.113.20:5060 udp calls to 203.0.113.20:5060 from [203.0.113.20/32]"
 	if got != want {
@@ -39,7 +41,7 @@ func TestRegistrations(t *testing.T) {
 	}
 	trunk = snap.Trunks[0]
 	r = trunk.Registration
-	got = fmt.Sprint(r.Domain, " ", r.Username, " ", r.Account, " ", r.Account.Password, " ", r.Account.Realms, " ", r.Expires, " ", r.ContactUser, " ", r.GIN,
+	got = fmt.Sprint(r.Domain, " ", r.Username, " ", r.Account, " ", r.Account.Password.Reveal(), " ", r.Account.Realms, " ", r.Expires, " ", r.ContactUser, " ", r.GIN,
 		" ", r.Targets[0].Address, " calls to ", trunk.Peers[0].Address, " ", trunk.Probe.CRLF)
 	want = "sip.example.net a a@b of the environment [example.net] 1h0m0s  true 203.0.113.21:5070 calls to 203.0.113.22:5060 true"
 	if got != want {
@@ -50,7 +52,7 @@ func TestRegistrations(t *testing.T) {
 	if snap == nil || len(report.Warnings) != 1 || !strings.Contains(report.String(), "the password stands in the configuration") {
 		t.Fatal(report.String())
 	}
-	if r := snap.Trunks[0].Registration; r.ContactUser != "b" || r.Account.Password != "plain" {
+	if r := snap.Trunks[0].Registration; r.ContactUser != "b" || r.Account.Password.Reveal() != "plain" {
 		t.Errorf("%+v", r)
 	}
 	snap, report = parseText("f", []byte(account(`registrar: 203.0.113.20, username: a`, "")), Flags{})
@@ -118,7 +120,7 @@ func TestPasswordsAreNotShown(t *testing.T) {
 	// A file with another password in it is a change, too.
 	same := parsed("file:/etc/sbc/itsp.secret")
 	other := parsed("file:/etc/sbc/itsp.secret")
-	other.doc.Trunks[0].Registration.Password.value = "another"
+	other.doc.Trunks[0].Registration.Password.value = tu.NewPassword("another")
 	if c := Diff(same, other); len(c) != 1 || c[0].New != `"file:/etc/sbc/itsp.secret" (another one)` {
 		t.Errorf("%+v", c)
 	}

@@ -7,33 +7,38 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
+
+	"sallyport/sbc/tu"
 )
 
 // Secret is a password: file:PATH, ${NAME} of the environment, or, with a warning, the password itself. What it stands for is read
 // when the configuration is checked, and never written anywhere: a reload reads it anew.
 type Secret struct {
-	text  string // as it is written
-	value string // what it stands for, once it is read
+	text  tu.Password // as it is written
+	value tu.Password // what it stands for, once it is read
 }
 
 var environmentRE = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
 // UnmarshalText takes what is written.
 func (s *Secret) UnmarshalText(text []byte) error {
-	*s = Secret{text: string(text)}
+	*s = Secret{text: tu.NewPassword(string(text))}
 	return nil
 }
 
 // MarshalText writes it as it was written.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text), nil }
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.text.Reveal()), nil }
 
 // IsZero reports whether there is none; the YAML writer asks.
-func (s Secret) IsZero() bool { return s.text == "" }
+func (s Secret) IsZero() bool { return s.text == tu.Password{} }
+
+// same reports whether two are written alike and stand for the same.
+func (s Secret) same(o Secret) bool { return s.text.Is(o.text) && s.value.Is(o.value) }
 
 // String is where the password is found; a password itself is hidden.
 func (s Secret) String() string {
-	if s.text == "" || s.stored() {
-		return s.text
+	if s.IsZero() || s.stored() {
+		return s.text.Reveal()
 	}
 	return "(hidden)"
 }
@@ -54,30 +59,33 @@ func (s Secret) GoString() string { return s.String() }
 
 // stored reports whether the text says where the password is.
 func (s Secret) stored() bool {
-	return strings.HasPrefix(s.text, "file:") || environmentRE.MatchString(s.text)
+	text := s.text.Reveal()
+	return strings.HasPrefix(text, "file:") || environmentRE.MatchString(text)
 }
 
 // secret reads what a password stands for; false: it cannot be used, which has been said then. None is good.
 func (c *checker) secret(path string, s *Secret) bool {
-	if s.text == "" || c.unread(path) {
-		return s.text == ""
+	text := s.text.Reveal()
+	if text == "" || c.unread(path) {
+		return text == ""
 	}
-	name, file := strings.CutPrefix(s.text, "file:")
+	name, file := strings.CutPrefix(text, "file:")
+	value := text
 	switch {
 	case file:
-		s.value = c.secretFile(path, name)
-	case environmentRE.MatchString(s.text):
-		name = environmentRE.FindStringSubmatch(s.text)[1]
-		if s.value = c.disk.environment(name); s.value == "" {
+		value = c.secretFile(path, name)
+	case environmentRE.MatchString(text):
+		name = environmentRE.FindStringSubmatch(text)[1]
+		if value = c.disk.environment(name); value == "" {
 			c.fail(path, "set it where sbc is started, such as Environment= of the unit, or write file:/etc/sbc/trunk.secret",
 				"the environment has no %s, or it is empty", name)
 		}
 	default:
-		s.value = s.text
 		c.warn(path, "write file:/etc/sbc/trunk.secret, and the password into that file (chown root:sbc, chmod 0640)",
 			"the password stands in the configuration, where whoever reads it or a copy of it sees it")
 	}
-	return s.value != ""
+	s.value = tu.NewPassword(value)
+	return value != ""
 }
 
 // secretFile is the one line of a file that not everybody can read; "" is none, which has been said.

@@ -1,21 +1,16 @@
 package config
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
+	"sallyport/nat/natlab/authority"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // testFile is a file that a configuration of a test may name.
@@ -53,27 +48,11 @@ var testFiles = sync.OnceValue(func() map[string]testFile {
 
 // newPair makes a certificate for a name, or for none, with its key.
 func newPair(name string) (chain, key []byte) {
-	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	about := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "gate"},
-		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1<<33, 0),
-	}
+	about := x509.Certificate{Subject: pkix.Name{CommonName: "gate"}}
 	if name != "" {
 		about.DNSNames = []string{name}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, about, about, &k.PublicKey, k)
-	if err != nil {
-		panic(err)
-	}
-	secret, err := x509.MarshalPKCS8PrivateKey(k)
-	if err != nil {
-		panic(err)
-	}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})
+	return authority.PEM((*authority.Authority)(nil).Sign(about))
 }
 
 // testDisk is the disk of every test's machine.

@@ -213,7 +213,11 @@ func (c *checker) private() {
 	}
 	for i, a := range out.Address {
 		if e, name := out.ExternalAddress.Of(a.Addr); a.IsValid() && isPrivate(a.Addr) && !e.IsValid() && name == "" {
-			c.warn(index("outside.address", i), "set outside.external_address (or --external) to the public address of the NAT",
+			hint := "set outside.external_address (or --external) to the public address of the NAT"
+			if in := slices.IndexFunc(c.doc.Inside.Address, func(b Addr) bool { return b.IsValid() && !isPrivate(b.Addr) && !b.IsLoopback() }); in >= 0 {
+				hint = "have outside and inside been swapped? " + c.doc.Inside.Address[in].String() + " inside is a public address; if not, " + hint
+			}
+			c.warn(index("outside.address", i), hint,
 				"%s is private and no external_address is set: providers and phones would be told an address that they cannot reach", a)
 		}
 	}

@@ -20,7 +20,7 @@ func (c *Core) hangUpLate(now time.Time, e *transaction.Effect) {
 	ack := c.lateRequest(e.Msg, here, "ACK")
 	to := lateHop(ack, e.Flow, peer)
 	c.write(ack, to)
-	if e.Repeat || c.goesOn(e.Msg, side) {
+	if e.Repeat || e.Within && c.goesOn(e.Msg, side) {
 		return // its BYE is on the way, or none is wanted
 	}
 	effects, err := c.table.Send(now, 0, 0, c.lateRequest(e.Msg, here, "BYE"), to, c.effects) // nobody waits for the answer

@@ -61,6 +61,11 @@ func (c *Core) handle(now time.Time, e *transaction.Effect) {
 			return
 		}
 		c.unanswered(now, user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 503, Why: reason.Timeout})
+	case transaction.Lost:
+		if c.askAgain(now, e) {
+			return
+		}
+		c.unanswered(now, user, tu.Failed{Ref: tu.Ref(e.Ref), Code: 408, Why: reason.Timeout, Lost: true})
 	case transaction.LateAnswer:
 		c.hangUpLate(now, e)
 	case transaction.Full:

@@ -154,3 +154,28 @@ func (c *Core) Abandon(now time.Time, to nat.Flow) {
 		return i < 0 || u.ways[i].routed
 	}, c.effects)
 }
+
+// Forsake has what has had a provisional answer of a node, and waits for the final one, come to its end, for that node lives no
+// more: requests within dialogs go by another one that passes them on, users hear that all others are lost. It runs in the
+// core's turn.
+func (c *Core) Forsake(now time.Time, gone func(to nat.Flow) bool) {
+	c.effects = c.table.Forsake(now, gone, c.effects)
+}
+
+// Divert has requests within dialogs that have had no answer at all since a moment asked of another node, where there is one that
+// passes them on: theirs is silent, though nobody knows yet that it is down. It runs in the core's turn.
+func (c *Core) Divert(now time.Time, to nat.Flow, since time.Time) {
+	c.effects = c.table.Abandon(now, to, func(user uint64, ref uint32) bool {
+		u := c.users[tu.UserID(user)]
+		if u == nil {
+			return false
+		}
+		i := slices.IndexFunc(u.ways, func(w way) bool { return w.send.Ref == tu.Ref(ref) })
+		if i < 0 || !u.ways[i].routed || u.ways[i].again || u.ways[i].at.After(since) {
+			return false
+		}
+		w := &u.ways[i]
+		_, hop := c.cfg.Ways.Detour(now, w.send.Msg, w.send.Hop, w.to)
+		return hop.Flow.Remote != w.to
+	}, c.effects)
+}

@@ -7,20 +7,8 @@ import (
 	"strings"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
 )
-
-// Account is who we are to a peer, and whose challenges may be answered with that. Its fields are those of tu.Account.
-type Account struct {
-	Username string
-	Password string
-	Realms   []string // none: nobody's challenges are answered
-}
-
-// String is the account without its password.
-func (a Account) String() string { return a.Username }
-
-// GoString keeps the password out of %#v.
-func (a Account) GoString() string { return a.Username }
 
 // Why a challenge has no answer.
 var (
@@ -30,6 +18,8 @@ var (
 	ErrRefused = errors.New("the credentials were refused")
 	// ErrUnknown: no challenge is there, or none of a scheme, algorithm and quality of protection that we know.
 	ErrUnknown = errors.New("no challenge of a kind that we can answer (Digest with MD5, SHA-256 or SHA-512-256)")
+	// ErrGivenUp: nobody waits any more for what was challenged.
+	ErrGivenUp = errors.New("the request was given up")
 )
 
 const (
@@ -39,15 +29,17 @@ const (
 
 // Client knows what one peer has asked for. It belongs to one goroutine at a time; it never keeps a password as it is, but with an
 // algorithm that is no -sess the hash of it and the realm is as good.
-type Client struct{ spaces []space }
+type Client struct{ spaces []*space }
 
-// space is a protection space (RFC 3261 §22.1): a realm, and the way that it is asked to let us in.
+// space is a protection space (RFC 3261 §22.1): a realm, and the way that it is asked to let us in. Those who have it from a Keyring
+// have one together: the count of a nonce is that of all requests with it.
 type space struct {
 	challenge
 	user   string // as it is written: the name, or its hash
-	a1     string
+	a1     tu.Password
 	cnonce string
 	count  uint32 // requests signed with this nonce
+	lasts  bool   // another call than the one that was asked has been let in by it
 }
 
 // Answer takes a 401 or 407 to a request of ours: sent, as it went, with the credentials that it had. Tries is how many challenges
@@ -56,7 +48,7 @@ type space struct {
 //
 // "A UAC MUST NOT re-attempt requests with the credentials that have just been rejected (though the request may be retried if the
 // nonce was stale)" (RFC 3261 §22.2).
-func (c *Client) Answer(challenge, sent *message.Message, tries int, a Account, cnonce string) error {
+func (c *Client) Answer(challenge, sent *message.Message, tries int, a tu.Account, cnonce string) error {
 	offered := challenges(challenge)
 	if len(offered) == 0 {
 		return ErrUnknown
@@ -79,7 +71,7 @@ func (c *Client) Answer(challenge, sent *message.Message, tries int, a Account, 
 }
 
 // answer takes the challenge of one realm.
-func (c *Client) answer(o challenge, sent *message.Message, tries int, a Account, cnonce string) error {
+func (c *Client) answer(o challenge, sent *message.Message, tries int, a tu.Account, cnonce string) error {
 	named := func(err error) error { return fmt.Errorf("%w: realm %q", err, o.name()) }
 	switch {
 	case !slices.Contains(a.Realms, o.name()):
@@ -90,13 +82,13 @@ func (c *Client) answer(o challenge, sent *message.Message, tries int, a Account
 		c.forget(o)
 		return named(ErrRefused)
 	}
-	i := slices.IndexFunc(c.spaces, func(s space) bool { return s.sameSpace(o) })
+	i := slices.IndexFunc(c.spaces, func(s *space) bool { return s.sameSpace(o) })
 	switch {
 	case i < 0 && len(c.spaces) >= maxSpaces:
 		return named(ErrUnknown)
 	case i < 0:
 		i = len(c.spaces)
-		c.spaces = append(c.spaces, space{})
+		c.spaces = append(c.spaces, nil)
 	case c.spaces[i].same(o):
 		return nil // the next answer has the next count
 	}
@@ -105,12 +97,13 @@ func (c *Client) answer(o challenge, sent *message.Message, tries int, a Account
 }
 
 // newSpace begins the answers to a nonce. That of -sess is bound to the first cnonce, so there is one for all (RFC 7616 §3.4.2).
-func newSpace(o challenge, a Account, cnonce string) space {
-	s := space{challenge: o, user: quoted(a.Username), cnonce: cnonce}
-	s.a1 = o.hash(a.Username, o.realm, a.Password)
+func newSpace(o challenge, a tu.Account, cnonce string) *space {
+	s := &space{challenge: o, user: quoted(a.Username), cnonce: cnonce}
+	a1 := o.hash(a.Username, o.realm, a.Password.Reveal())
 	if o.sess {
-		s.a1 = o.hash(s.a1, o.nonce, cnonce)
+		a1 = o.hash(a1, o.nonce, cnonce)
 	}
+	s.a1 = tu.NewPassword(a1) // it is as good
 	if o.userhash {
 		s.user = o.hash(a.Username, o.realm) // RFC 7616 §3.4.4
 	}
@@ -119,28 +112,29 @@ func newSpace(o challenge, a Account, cnonce string) space {
 
 // forget drops what a realm has refused: later requests do not offer it again by themselves.
 func (c *Client) forget(o challenge) {
-	c.spaces = slices.DeleteFunc(c.spaces, func(s space) bool { return s.sameSpace(o) })
+	c.spaces = slices.DeleteFunc(c.spaces, func(s *space) bool { return s.sameSpace(o) })
 }
 
-// Realms are those whose challenges were answered.
+// Realms are those whose challenges were answered, each once.
 func (c *Client) Realms() (names []string) {
-	for i := range c.spaces {
-		names = append(names, c.spaces[i].name())
+	for _, s := range c.spaces {
+		if n := s.name(); !slices.Contains(names, n) {
+			names = append(names, n)
+		}
 	}
 	return names
 }
 
 // Sign writes the credentials of every realm that has asked, in the place of those that are there. Later requests to the same peer
 // have them before they are asked: "it should incorporate credentials for that realm in all subsequent requests that contain the same
-// Call-ID. These credentials MUST NOT be cached across dialogs" (RFC 3261 §22.3). The method, Request-URI and body must be those that
+// Call-ID" (RFC 3261 §22.3); what holds beyond that is a Keyring's affair. The method, Request-URI and body must be those that
 // are sent. A client that nobody has asked changes nothing.
 func (c *Client) Sign(m *message.Message) {
 	if c == nil || len(c.spaces) == 0 {
 		return
 	}
 	m.Headers = without(m.Headers, len(c.spaces))
-	for i := range c.spaces {
-		s := &c.spaces[i]
+	for _, s := range c.spaces {
 		s.count++
 		m.Add(s.field(), s.credentials(m))
 	}
@@ -193,8 +187,8 @@ func (c *Client) Heard(m *message.Message) {
 			continue
 		}
 		var only *space
-		for i := range c.spaces {
-			if s := &c.spaces[i]; s.proxy == way.proxy {
+		for _, s := range c.spaces {
+			if s.proxy == way.proxy {
 				if only != nil {
 					only = nil
 					break
@@ -243,15 +237,15 @@ func (o *challenge) field() string {
 }
 
 // Check says what of an account cannot be written into credentials, or would be read in two ways.
-func (a Account) Check() error {
+func Check(a tu.Account) error {
 	switch {
 	case a.Username == "":
 		return errors.New("the user name is empty; give the one of the account")
 	case strings.ContainsAny(a.Username, "\"\\:"):
 		return errors.New(`the user name holds a quote, a backslash or a colon; digest authentication has no way to write it`)
-	case control(a.Username) || control(a.Password):
+	case control(a.Username) || control(a.Password.Reveal()):
 		return errors.New("user name or password holds a control character; is there a second line in the file?")
-	case len(a.Username) > maxName || len(a.Password) > maxName:
+	case len(a.Username) > maxName || len(a.Password.Reveal()) > maxName:
 		return fmt.Errorf("user name or password is longer than %d bytes", maxName)
 	}
 	return nil

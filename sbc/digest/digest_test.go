@@ -11,13 +11,14 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
 )
 
 const cnonce = "0a4f113b0a4f113b"
 
 // account is alice's.
-func account(realms ...string) Account {
-	return Account{Username: "alice", Password: "wonderland", Realms: realms}
+func account(realms ...string) tu.Account {
+	return tu.Account{Username: "alice", Password: tu.NewPassword("wonderland"), Realms: realms}
 }
 
 func request(method string) *message.Message {
@@ -59,10 +60,10 @@ func answered(t *testing.T, c *Client, m *message.Message) *oracle.Credentials {
 // TestVectors: RFC 7616 §3.9.1 and §3.9.2 (the latter with erratum 4897), RFC 2617 §3.5.
 func TestVectors(t *testing.T) {
 	const nonce, opaque = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", "FQhe/qaU925kfnzjCev0ciny7QMkPqMAFRtzCUYo5tdS"
-	mufasa := Account{Username: "Mufasa", Password: "Circle of Life"}
+	mufasa := tu.Account{Username: "Mufasa", Password: tu.NewPassword("Circle of Life")}
 	for _, c := range []struct {
 		name, challenge, cnonce, uri, user, want string
-		who                                      Account
+		who                                      tu.Account
 	}{
 		{
 			"MD5", `realm="http-auth@example.org", qop="auth, auth-int", algorithm=MD5, nonce="` + nonce + `", opaque="` + opaque + `"`,
@@ -77,11 +78,11 @@ func TestVectors(t *testing.T) {
 			"SHA-512-256 with userhash", `realm="api@example.org", qop="auth", algorithm=SHA-512-256,
 			 nonce="5TsQWLVdgBdmrQ0XsxbDODV+57QdFR34I9HAbC/RVvkK", opaque="HRPCssKJSGjCrkzDg8OhwpzCiGPChXYjwrI2QmXDnsOS", charset=UTF-8, userhash=true`,
 			"NTg6RKcb9boFIAS3KrFK9BGeh+iDa/sm6jUMp2wds69v", "/doe.json", "793263caabb707a56211940d90411ea4a575adeccb7e360aeb624ed06ece9b0b",
-			"3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5", Account{Username: "J\u00e4s\u00f8n Doe", Password: "Secret, or not?"},
+			"3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5", tu.Account{Username: "J\u00e4s\u00f8n Doe", Password: tu.NewPassword("Secret, or not?")},
 		},
 		{
 			"RFC 2617", `realm="testrealm@host.com", qop="auth,auth-int", nonce="dcd98b7102dd2f0e8b11d0f600bfb0c093", opaque="5ccc069c403ebaf9f0171e9517f40e41"`,
-			"0a4f113b", "/dir/index.html", "Mufasa", "6629fae49393a05397450978507c4ef1", Account{Username: "Mufasa", Password: "Circle Of Life"},
+			"0a4f113b", "/dir/index.html", "Mufasa", "6629fae49393a05397450978507c4ef1", tu.Account{Username: "Mufasa", Password: tu.NewPassword("Circle Of Life")},
 		},
 	} {
 		o, ok := read(parse("Digest " + strings.Join(strings.Fields(c.challenge), " "))[0])
@@ -111,7 +112,7 @@ func TestOracle(t *testing.T) {
 		if qop != "" {
 			o.QOP = strings.Split(qop, ",")
 		}
-		who := Account{Username: text.Draw(t, "user"), Password: text.Draw(t, "password"), Realms: []string{o.Realm}}
+		who := tu.Account{Username: text.Draw(t, "user"), Password: tu.NewPassword(text.Draw(t, "password")), Realms: []string{o.Realm}}
 		m := request(rapid.SampledFrom([]string{"INVITE", "BYE", "REGISTER"}).Draw(t, "method"))
 		m.Body = rapid.SliceOf(rapid.Byte()).Draw(t, "body")
 		var c Client
@@ -128,7 +129,7 @@ func TestOracle(t *testing.T) {
 			}
 		}
 		want, err := oracle.Digest(&o, oracle.Options{
-			Method: m.Method, URI: m.URI.String(), Count: n, Username: who.Username, Password: who.Password, Cnonce: cnonce,
+			Method: m.Method, URI: m.URI.String(), Count: n, Username: who.Username, Password: who.Password.Reveal(), Cnonce: cnonce,
 			GetBody: func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(m.Body))), nil },
 		})
 		if err != nil {
@@ -212,7 +213,7 @@ func TestRefusals(t *testing.T) {
 		m     *message.Message
 		sent  *message.Message
 		tries int
-		who   Account
+		who   tu.Account
 		want  error
 	}{
 		{"answered", asked(401, good), request("INVITE"), 0, account("r"), nil},

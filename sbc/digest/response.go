@@ -104,7 +104,7 @@ func (s *space) response(method, uri, nc string, body []byte) string {
 		a2 = s.hash(method, uri, s.hash(string(body)))
 	}
 	if s.qop == "" {
-		return s.hash(s.a1, s.nonce, a2)
+		return s.hash(s.a1.Reveal(), s.nonce, a2)
 	}
-	return s.hash(s.a1, s.nonce, nc, s.cnonce, s.qop, a2)
+	return s.hash(s.a1.Reveal(), s.nonce, nc, s.cnonce, s.qop, a2)
 }

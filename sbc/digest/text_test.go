@@ -8,6 +8,7 @@ import (
 	oracle "github.com/icholy/digest"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/tu"
 )
 
 // TestSignLeavesTheOtherAlone: a retry is a copy of the request; its list is its own.
@@ -185,25 +186,25 @@ func TestNextNonce(t *testing.T) {
 func TestAccount(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		a    Account
+		a    tu.Account
 		good bool
 	}{
 		{"plain", account(), true},
-		{"UTF-8", Account{Username: "Jäsøn Doe", Password: "pässword: \"x\" \\"}, true},
-		{"an address", Account{Username: "+4930123@example.net"}, true},
-		{"nobody", Account{Password: "x"}, false},
-		{"a quote", Account{Username: `a"b`}, false},
-		{"a backslash", Account{Username: `a\b`}, false},
-		{"a colon", Account{Username: `a:b`}, false},
-		{"a line end", Account{Username: "a\r\nVia: x"}, false},
-		{"two lines of a file", Account{Username: "a", Password: "x\ny"}, false},
-		{"too long", Account{Username: "a", Password: strings.Repeat("x", maxName+1)}, false},
+		{"UTF-8", tu.Account{Username: "Jäsøn Doe", Password: tu.NewPassword("pässword: \"x\" \\")}, true},
+		{"an address", tu.Account{Username: "+4930123@example.net"}, true},
+		{"nobody", tu.Account{Password: tu.NewPassword("x")}, false},
+		{"a quote", tu.Account{Username: `a"b`}, false},
+		{"a backslash", tu.Account{Username: `a\b`}, false},
+		{"a colon", tu.Account{Username: `a:b`}, false},
+		{"a line end", tu.Account{Username: "a\r\nVia: x"}, false},
+		{"two lines of a file", tu.Account{Username: "a", Password: tu.NewPassword("x\ny")}, false},
+		{"too long", tu.Account{Username: "a", Password: tu.NewPassword(strings.Repeat("x", maxName+1))}, false},
 	} {
-		err := c.a.Check()
+		err := Check(c.a)
 		if (err == nil) != c.good {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if err != nil && c.a.Password != "" && len(c.a.Password) > 1 && strings.Contains(err.Error(), c.a.Password) {
+		if err != nil && len(c.a.Password.Reveal()) > 1 && strings.Contains(err.Error(), c.a.Password.Reveal()) {
 			t.Errorf("%s: the password is told", c.name)
 		}
 	}

@@ -27,49 +27,13 @@ func (s *Subscription) name() {
 // answer a challenge anyway.
 const maxFirst = 1<<31 - 1<<16
 
-// requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
-// not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
-func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
-	if hop.Target == nil {
-		return header.RewriteURIHost(u, hosts.RequestURI)
-	}
-	out := *hop.Target
-	out.Headers = ""
-	return out
-}
-
-// named puts the phone's own name in the place of its token, where the PBX wrote our Contact in To.
-func named(u *message.URI, hop tu.Hop) {
-	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && u.User == hop.Peer.Token {
-		u.User = user
-	}
-}
-
-// contact is our Contact towards a leg, at our address as it sees it.
-func (l *leg) contact() message.Header {
-	here := l.hop.Here
-	u := message.URI{Scheme: "sip", User: l.user, Host: here.Signal.Addr().String(), Port: here.Signal.Port()}
-	switch {
-	case here.Transport == nat.TLS && l.secure:
-		// "If the request that initiated the dialog contained a SIPS URI in the Request-URI … or the Contact …, the
-		// Contact … MUST be a SIPS URI" (RFC 3261 §12.1.1), which means TLS by itself.
-		u.Scheme = "sips"
-	case here.Transport == nat.WSS && l.secure:
-		u.Scheme, u.Params = "sips", ";transport=ws" // RFC 7118 §5.2.2: both are needed to mean WSS
-	case here.Transport != nat.UDP:
-		u.Params = ";transport=" + here.Transport.Param()
-	}
-	n := message.NameAddr{URI: u}
-	return message.Header{Name: "Contact", Value: n.String()}
-}
-
 // relayed makes of the far leg's answer the near leg's, without body: status, phrase, and the fields that may pass.
 func (s *Subscription) relayed(far, req *message.Message, from int) *message.Message {
 	near := &s.legs[1-from]
 	m := message.Reply(req, far.Status, far.Reason)
 	m.To.Tag = near.toTag(req)
 	if far.Status < 300 && Starts(req.Method) {
-		m.Headers = append(m.Headers, near.contact()) // RFC 6665 §8.2.1, table 2: it makes and refreshes the dialog
+		m.Headers = append(m.Headers, header.Contact(near.hop, near.user, near.secure)) // RFC 6665 §8.2.1, table 2: it makes and refreshes the dialog
 	}
 	dir, hosts := s.hosts(from)
 	header.Copy(dir, far, m, hosts)

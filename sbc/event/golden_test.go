@@ -1,11 +1,8 @@
 package event
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,108 +14,55 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/tu/script"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 
 // TestGolden plays the files of testdata. A file is a list of blocks: an event, a line of dashes, the actions that came of
 // it. Lines that begin with # are comments. README.txt there tells the language.
-func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	for _, name := range files {
-		if filepath.Base(name) == "README.txt" {
-			continue
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(text))
-			if *update {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(text) {
-				t.Errorf("actions differ; -update rewrites the file\nwant:\n%s\ngot:\n%s", text, got)
-			}
-		})
-	}
-}
+func TestGolden(t *testing.T) { script.Golden(t, "testdata/*.txt", 20, play) }
 
 // play runs a script and returns it with the actions that came of it.
 func play(t *testing.T, text string) string {
-	p := &player{t: t, stage: newStage(t, "phone1"), names: map[string]string{}}
-	var out strings.Builder
-	skip := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case strings.HasPrefix(line, "----"):
-			skip = true
-		case !skip:
-			fmt.Fprintf(&out, "%s\n----\n", line)
-			for _, a := range p.event(line) {
-				out.WriteString(p.show(a) + "\n")
-			}
+	p := &player{t: t, stage: newStage(t, "phone1"), names: script.Names{}}
+	out := script.Play(text, func(line string) (lines []string) {
+		for _, a := range p.event(line) {
+			lines = append(lines, p.show(a))
 		}
-	}
+		return lines
+	})
 	if !p.ended {
 		t.Error("the subscription has not ended at the end of the file")
 	}
-	return out.String()
+	return out
 }
 
 // player runs a script on a stage.
 type player struct {
 	t *testing.T
 	*stage
-	names map[string]string // ids of ours, by what they are called in the file
+	names script.Names // ids of ours, by what they are called in the file
 }
 
 // veiled is an id in a body as 204 was shown it.
 var veiled = regexp.MustCompile(`VEIL:[^"]+`)
 
 // words are the arguments of an event: name=value.
-type words map[string]string
-
-func (w words) number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(w[name]); err == nil {
-		return n
-	}
-	return otherwise
-}
+type words = script.Words
 
 func (p *player) event(line string) []tu.Action {
-	f := strings.Fields(line)
-	w := words{}
-	var plain []string
-	for _, x := range f[1:] {
-		if k, v, ok := strings.Cut(x, "="); ok {
-			w[k] = v
-		} else {
-			plain = append(plain, x)
-		}
-	}
-	switch f[0] {
+	what, plain, w := script.Event(line)
+	switch what {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
 		trusts(p.hop[subscriber].Peer, w)
 		return nil
 	case "again": // another subscription of the same phone
-		next := p.next
+		next, set := p.next, p.s.set
 		p.stage = newStage(p.t, plain[0])
-		p.s, p.next = New(settings(), tu.Seed{8}), next
+		p.s, p.next = New(set, tu.Seed{8}), next
 		return nil
 	case "a", "b":
-		return p.peer(int(f[0][0]-'a'), plain[0], w)
+		return p.peer(int(what[0]-'a'), plain[0], w)
 	case "routed":
 		return p.step(p.routed(plain, w))
 	case "trying":
@@ -172,7 +116,7 @@ func (p *player) leg(w words) int {
 
 // client picks the request of ours that an event is about: re=N, else the last one to the leg that has no final answer.
 func (p *player) client(w words, leg int) *client {
-	if n := w.number("re", 0); n > 0 {
+	if n := w.Number("re", 0); n > 0 {
 		return p.clients[tu.Ref(n)]
 	}
 	var found *client
@@ -219,13 +163,13 @@ func (p *player) peer(l int, what string, w words) []tu.Action {
 		ev.Flow, ev.Peer, ev.Here = h.Flow, h.Peer, h.Here
 	}
 	if w["at"] != "" {
-		p.comesBy(&ev, netip.MustParseAddrPort(w["at"]), uint16(w.number("interface", int(ev.Flow.Interface))), w["bound"] != "")
+		p.comesBy(&ev, netip.MustParseAddrPort(w["at"]), uint16(w.Number("interface", int(ev.Flow.Interface))), w["bound"] != "")
 	}
 	return p.step(ev)
 }
 
 func (p *player) routed(names []string, w words) tu.Routed {
-	ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"])}
+	ev := tu.Routed{Code: w.Number("code", 0), Why: reason.Reason(w["why"])}
 	for _, name := range names {
 		h := stageHop(name)
 		if w["patient"] != "" {
@@ -270,9 +214,9 @@ func adorn(m *message.Message, w words) {
 		case k == "tagless":
 			m.To.Tag = ""
 		case k == "maxforwards":
-			m.MaxForwards = w.number(k, 0)
+			m.MaxForwards = w.Number(k, 0)
 		case k == "cseq":
-			m.CSeq = uint32(w.number(k, 0))
+			m.CSeq = uint32(w.Number(k, 0))
 		case k == "state":
 			m.Set("Subscription-State", v)
 		case k == "text":
@@ -321,16 +265,7 @@ func (p *player) name(kind, id string) string {
 	if id == "" || len(id) < 10 || strings.Contains(id, "-id@") {
 		return id
 	}
-	if p.names[id] == "" {
-		n := 1
-		for _, x := range p.names {
-			if strings.HasPrefix(x, kind) {
-				n++
-			}
-		}
-		p.names[id] = fmt.Sprint(kind, n)
-	}
-	return p.names[id]
+	return p.names.Of(kind, id)
 }
 
 // details are ids, header fields and body of a message.

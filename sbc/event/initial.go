@@ -40,9 +40,13 @@ func (s *Subscription) answered(now time.Time, ev tu.Answered, do []tu.Action) [
 		// 482: the notifier knows the request already, a slow hop did deliver what we then sent by another one (RFC 3261
 		// §8.2.2.2). That one's answer is the true one.
 		return do
-	default:
-		return s.declined(now, i, m, do)
+	case (m.Status == 401 || m.Status == 407) && a == s.current() && !s.notified:
+		if rest, other := s.creds.Others(s.legs[notifier].hop.Peer, s.hops, len(s.attempts)); other {
+			s.hops = rest
+			return s.nextHop(now, m.Status, reason.NoRoute, append(do, s.challengeStays(subscriber, s.req.Method, m.Status)))
+		}
 	}
+	return s.declined(now, i, m, do)
 }
 
 // failed hears that a request gets no answer.
@@ -169,14 +173,14 @@ func (s *Subscription) seen(now time.Time, near int, m, req *message.Message) *m
 // account at the PBX, nor the PBX one that the challenge of a phone or provider would be good for.
 func (s *Subscription) challengeStays(near int, method string, code int) tu.Note {
 	from := s.legs[1-near].hop
-	text := s.unanswered("the trunk", "trunks[].credentials or .registration",
+	text := s.creds.Complaint("the trunk", "trunks[].credentials or .registration",
 		"the trunk challenges subscriptions of the PBX; set trunks[].credentials, or let the provider accept them from our address without a password")
 	switch from.Peer.Kind {
 	case tu.KindPhone:
 		text = "the phone challenges " + method + " of the PBX; switch its authentication off in the phone"
 	case tu.KindNode:
 		from = s.legs[near].hop
-		text = s.unanswered("the PBX", "pbx.credentials",
+		text = s.creds.Complaint("the PBX", "pbx.credentials",
 			"the PBX challenges subscriptions of this trunk; set pbx.credentials, or let it accept them from our inside trunks address without a password")
 	case tu.KindTrunk:
 	}
@@ -186,22 +190,10 @@ func (s *Subscription) challengeStays(near int, method string, code int) tu.Note
 	}
 }
 
-// retryAfter is what a peer is asked to wait when the whole gate cannot take subscriptions, in seconds.
-const retryAfter = "10"
-
-// refuseFor refuses the first SUBSCRIBE for one of our own reasons; only conditions of the whole gate or realm carry
-// Retry-After. Whatever the code was, it is one that an answer may have.
+// refuseFor refuses the first SUBSCRIBE for one of our own reasons.
 func (s *Subscription) refuseFor(code int, why reason.Reason, do []tu.Action) []tu.Action {
-	switch {
-	case code == 408:
-		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
-	case code < 300 || code > 699:
-		code = 503
-	}
-	if code == 503 && (why == reason.NoPBX || why == reason.Overload || why == reason.Draining) {
-		return s.refuse(code, do, message.Header{Name: "Retry-After", Value: retryAfter})
-	}
-	return s.refuse(code, do)
+	code, extra := tu.Refusal(code, why)
+	return s.refuse(code, do, extra...)
 }
 
 // refuse answers the first SUBSCRIBE with a code of our own.

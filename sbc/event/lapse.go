@@ -105,7 +105,7 @@ func (s *Subscription) lastState(why reason.Reason) string {
 	case s.kind == "refer":
 		return "terminated;reason=noresource"
 	case why == reason.Draining:
-		return "terminated;reason=probation;retry-after=" + retryAfter
+		return "terminated;reason=probation;retry-after=" + tu.RetryAfter
 	default:
 		return "terminated;reason=deactivated"
 	}

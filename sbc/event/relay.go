@@ -24,7 +24,7 @@ func (s *Subscription) relay(from int, ev tu.Arrived, do []tu.Action) []tu.Actio
 	to, m := &s.legs[1-from], ev.Msg
 	out := to.dlg.Request(m.Method, 0)
 	out.MaxForwards = header.Forwards(m)
-	out.Headers = append(out.Headers, to.contact())
+	out.Headers = append(out.Headers, header.Contact(to.hop, to.user, to.secure))
 	dir, hosts := s.hosts(from)
 	header.Copy(dir, m, out, hosts)
 	if !s.copyBody(from, out, m) {
@@ -130,7 +130,7 @@ func (l *leg) next() tu.Hop {
 // last is a request of our own that ends a leg of the subscription; the core gives one of an aborted user its number.
 func (l *leg) last(method string, d *dialog.Dialog, seq uint32, fields ...message.Header) *message.Message {
 	m := d.Request(method, seq)
-	m.Headers = append(m.Headers, l.contact())
+	m.Headers = append(m.Headers, header.Contact(l.hop, l.user, l.secure))
 	m.Headers = append(m.Headers, fields...)
 	return m
 }

@@ -173,13 +173,13 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 	in, b := s.req, &s.legs[notifier]
 	dir, hosts := s.hosts(subscriber)
 	m := &message.Message{
-		Method: in.Method, URI: requestURI(in.URI, hop, hosts), CallID: b.callID, CSeq: b.dlg.LocalSeq,
+		Method: in.Method, URI: header.RequestURI(in.URI, hop, hosts), CallID: b.callID, CSeq: b.dlg.LocalSeq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
 		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = b.tag
 	hop.Peer.Preload(m)
-	named(&m.To.URI, hop)
+	header.NamePhone(&m.To.URI, hop)
 	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := s.legs[subscriber].hop.Peer; p.Token != "" {
 		b.user = p.Token
@@ -187,7 +187,7 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 	if hop.Peer.Token != "" {
 		s.legs[subscriber].user = hop.Peer.Token
 	}
-	m.Headers = append(m.Headers, b.contact())
+	m.Headers = append(m.Headers, header.Contact(b.hop, b.user, b.secure))
 	header.Copy(dir, in, m, hosts)
 	if in.Method == "REFER" {
 		s.refer(m) // a REFER that lacks what it refers to is not sent
@@ -202,15 +202,6 @@ func (s *Subscription) outgoing(hop tu.Hop) *message.Message {
 
 // exhausted refuses a subscription that no hop took.
 func (s *Subscription) exhausted(code int, why reason.Reason, do []tu.Action) []tu.Action {
-	lost := code == 408 || code == 503
-	switch b := &s.legs[notifier]; {
-	case !lost || why == reason.Overload:
-		return s.refuseFor(code, why, do)
-	case b.phone():
-		return s.refuseFor(480, why, do) // its connection is gone, or it sleeps; 503 would speak for all phones
-	case b.hop.Peer.Kind == tu.KindNode && why != reason.NoCapacity:
-		return s.refuseFor(503, reason.NoPBX, do)
-	default:
-		return s.refuseFor(code, why, do)
-	}
+	code, why = tu.Untaken(&s.legs[notifier].hop, code, why)
+	return s.refuseFor(code, why, do)
 }

@@ -5,6 +5,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/dialog"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -21,8 +22,9 @@ type Settings struct {
 	Tags   *tu.TagKey
 	Domain string // pbx.domain
 	Limits Limits
-	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
-	Ties   tu.Ties        // the ids of calls; nil: none is known
+	Decoys *header.Decoys  // what strangers see in the place of answers that name no user; nil: 403
+	Ties   tu.Ties         // the ids of calls; nil: none is known
+	Keys   *digest.Keyring // what peers let us in by, from before; nil: nothing is kept
 	// Behind is the user of the phone that the PBX knows by a token of ours; nil: there are no tokens.
 	Behind func(token string) (user string, ok bool)
 }
@@ -83,7 +85,7 @@ type Subscription struct {
 	relays  []relay
 	own     []tu.Ref // requests of our own that are not answered
 	lastRef tu.Ref
-	creds   *credentials // nil: no peer that was asked has an account
+	creds   *digest.Book // nil: no peer that was asked has an account
 	forged  int          // requests with a phone's ids from elsewhere
 	unread  int          // bodies that were left out
 
@@ -113,12 +115,12 @@ func (s *Subscription) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Act
 	s.sure = certain{
 		phase: s.phase, over: s.over, made: [2]bool{s.legs[subscriber].opened, s.legs[notifier].made},
 	}
-	return s.authorize(len(do), s.maybeEnd(s.handle(now, ev, do)))
+	return s.authorize(now, len(do), s.maybeEnd(s.handle(now, ev, do)))
 }
 
 func (s *Subscription) handle(now time.Time, ev tu.Event, do []tu.Action) []tu.Action {
 	if s.creds != nil {
-		if do, taken := s.challengeHeard(ev, do); taken {
+		if do, taken := s.challengeHeard(now, ev, do); taken {
 			return do
 		}
 	}

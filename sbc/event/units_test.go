@@ -219,3 +219,16 @@ func TestWaiting(t *testing.T) {
 		t.Error(n)
 	}
 }
+
+// TestContactOfARegisteredTrunk: a provider that we registered with finds the user in our Contact that it knows.
+func TestContactOfARegisteredTrunk(t *testing.T) {
+	for user, want := range map[string]string{"": "<sip:210@203.0.113.10:5080>", "4930555": "<sip:4930555@203.0.113.10:5080>"} {
+		s, hop := newStage(t, "pbx1"), stageHop("itsp1")
+		s.step(s.arrive(subscriber, s.request(subscriber, "SUBSCRIBE", "")))
+		hop.Peer.ContactUser = user
+		s.step(tu.Routed{Hops: []tu.Hop{hop}})
+		if got, _ := s.clients[s.refs[0]].msg.Get("Contact"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

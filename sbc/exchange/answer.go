@@ -16,19 +16,27 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return do
 	}
 	m := ev.Msg
+	was, challenged := e.creds.Heard(now, ev)
 	if m.Status < 200 {
 		return e.provisional(ev.Ref, do)
 	}
 	a.done = true
 	e.legs[asked].brought.Notice(m, ev.Flow.Remote.Addr())
-	if do, again := e.answersChallenge(a, m, do); again {
-		return e.provisional(a.ref, do) // the hop lives
+	if challenged {
+		if do, challenged = e.answersChallenge(now, a, was, m, do); challenged {
+			return e.provisional(a.ref, do) // the hop lives
+		}
 	}
 	switch {
 	case m.Status == 503 && a == e.current():
 		return e.nextHop(now, 503, reason.NoCapacity, do)
 	case a == e.current() && len(e.attempts) < len(e.hops) && e.legs[asked].hop.Peer.Elsewhere(m.Status):
 		return e.nextHop(now, m.Status, "", do)
+	case challenge(m.Status) && a == e.current():
+		if rest, other := e.creds.Others(e.legs[asked].hop.Peer, e.hops, len(e.attempts)); other {
+			e.hops = rest
+			return e.nextHop(now, m.Status, reason.NoRoute, append(do, e.challengeStays(m.Status)))
+		}
 	case m.Status == 503:
 		if !e.open() {
 			return e.exhausted(503, reason.NoCapacity, do)
@@ -38,11 +46,13 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		// The receiver knows the request already: a slow hop did deliver what we then sent by another one (RFC 3261
 		// §8.2.2.2). That one's answer is the true one.
 		return do
-	default:
-		e.legs[asked].hop = e.hops[a.at]
-		return e.pass(now, m, do)
 	}
+	e.legs[asked].hop = e.hops[a.at]
+	return e.pass(now, m, do)
 }
+
+// challenge reports whether a response asks for credentials (RFC 3261 §22).
+func challenge(code int) bool { return code == 401 || code == 407 }
 
 // pass gives the far side's final answer to the asker.
 func (e *Exchange) pass(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
@@ -50,9 +60,8 @@ func (e *Exchange) pass(now time.Time, m *message.Message, do []tu.Action) []tu.
 	do = tu.Judged(near, e.legs[asked].hop.Peer, e.req, m, do)
 	m = e.seen(now, m)
 	code := m.Status
-	challenge := code == 401 || code == 407
 	switch {
-	case challenge && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
+	case challenge(code) && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
 		return e.challenged(code, do)
 	case code == 408:
 		return e.refuseFor(504, reason.Timeout, do) // it may not be passed to anybody (RFC 4320 §4.2)
@@ -67,7 +76,7 @@ func (e *Exchange) seen(now time.Time, m *message.Message) *message.Message {
 	near, far := &e.legs[asker], &e.legs[asked]
 	switch {
 	case !near.phone() || far.hop.Peer.Kind != tu.KindNode:
-	case m.Status == 401 || m.Status == 407:
+	case challenge(m.Status):
 		e.set.Decoys.Keep(m)
 	case near.hop.Peer.Stranger && header.Tells(m.Status):
 		return e.set.Decoys.Disguise(now, e.req, m, e.ids.Block)
@@ -85,7 +94,7 @@ func (e *Exchange) relayed(m *message.Message) *message.Message {
 		if t := far.hop.Peer.Token; t != "" {
 			near.user = t
 		}
-		out.Headers = append(out.Headers, near.contact())
+		out.Headers = append(out.Headers, header.Contact(near.hop, near.user, near.secure))
 	}
 	dir, hosts := e.hosts(asked)
 	header.Copy(dir, m, out, hosts)
@@ -106,44 +115,39 @@ func (e *Exchange) lastHand(to int, in, out *message.Message) {
 	header.Finish(e.legs[1-to].hop.Peer, e.legs[to].hop.Peer, in, out)
 }
 
-// challenged ends an exchange whose far side wants a password, where that challenge does not pass. A provider has no account
-// at the PBX, nor the PBX one that the challenge of a provider or phone would be good for.
+// challenged ends an exchange whose far side wants a password, where that challenge does not pass.
 func (e *Exchange) challenged(code int, do []tu.Action) []tu.Action {
-	from, answer := e.legs[asked].hop, 503
-	text := e.unanswered("the trunk", "trunks[].credentials or .registration",
+	do = append(do, e.challengeStays(code))
+	if e.legs[asked].phone() {
+		return e.refuse(480, do) // 503 would speak for all phones
+	}
+	return e.refuse(503, do)
+}
+
+// challengeStays says why a request had to fail. A provider has no account at the PBX, nor the PBX one that the challenge of a
+// provider or phone would be good for.
+func (e *Exchange) challengeStays(code int) tu.Note {
+	from := e.legs[asked].hop
+	text := e.creds.Complaint("the trunk", "trunks[].credentials or .registration",
 		"the trunk challenges requests of the PBX; set trunks[].credentials, or let the provider accept them from our address without a password")
 	switch {
 	case e.legs[asked].phone():
 		text = "the phone challenges requests of the PBX; switch their authentication off in the phone"
-		answer = 480 // 503 would speak for all phones
 	case from.Peer.Kind == tu.KindNode:
 		from = e.legs[asker].hop
-		text = e.unanswered("the PBX", "pbx.credentials",
+		text = e.creds.Complaint("the PBX", "pbx.credentials",
 			"the PBX challenges requests of this trunk; set pbx.credentials, or let it accept them from our inside trunks address without a password")
 	}
-	do = append(do, tu.Note{
+	return tu.Note{
 		Source: from.Flow.Remote, Side: from.Peer.Side, Realm: from.Peer.Realm, Method: e.req.Method, Code: code,
 		Why: reason.NoRoute, Text: text,
-	})
-	return e.refuse(answer, do)
+	}
 }
 
-// retryAfter is what a peer is asked to wait when the whole gate cannot take requests, in seconds.
-const retryAfter = "10"
-
-// refuseFor refuses for one of our own reasons; only conditions of the whole gate or realm carry Retry-After, on which a
-// provider stops the whole trunk. Whatever the code was, it is one that an answer may have.
+// refuseFor refuses for one of our own reasons.
 func (e *Exchange) refuseFor(code int, why reason.Reason, do []tu.Action) []tu.Action {
-	switch {
-	case code == 408:
-		code = 504 // "MUST NOT send a 408 to a non-INVITE request" (RFC 4320 §4.2)
-	case code < 300 || code > 699:
-		code = 503
-	}
-	if code == 503 && (why == reason.NoPBX || why == reason.Overload || why == reason.Draining) {
-		return e.refuse(code, do, message.Header{Name: "Retry-After", Value: retryAfter})
-	}
-	return e.refuse(code, do)
+	code, extra := tu.Refusal(code, why)
+	return e.refuse(code, do, extra...)
 }
 
 // refuse answers with a code of our own.

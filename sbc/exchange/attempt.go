@@ -3,7 +3,6 @@ package exchange
 import (
 	"time"
 
-	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -13,12 +12,10 @@ import (
 // attempt is the request as it went to one hop: same Call-ID, tag and CSeq as the others, another branch. No attempt can
 // be called back: only INVITE has a CANCEL.
 type attempt struct {
-	ref    tu.Ref
-	at     int // of the hops
-	sent   *message.Message
-	done   bool           // it has its final answer, or never gets one
-	tries  int            // challenges that were answered
-	client *digest.Client // nil: there was none
+	ref  tu.Ref
+	at   int // of the hops
+	sent *message.Message
+	done bool // it has its final answer, or never gets one
 }
 
 // patience is the least that a hop is given to say something. One that lives owes a 100 or its final answer by then: "an
@@ -73,7 +70,9 @@ func (e *Exchange) nextHop(now time.Time, code int, why reason.Reason, do []tu.A
 	}
 	a := attempt{ref: e.newRef(), at: at, sent: e.outgoing(hop)}
 	e.attempts = append(e.attempts, a)
-	return append(do, tu.Send{Ref: a.ref, Msg: a.sent, Hop: hop, Hide: &e.legs[asker].brought})
+	send := tu.Send{Ref: a.ref, Msg: a.sent, Hop: hop, Hide: &e.legs[asker].brought}
+	e.authorize(now, send)
+	return append(do, send)
 }
 
 // outgoing writes the request for a hop.
@@ -81,13 +80,13 @@ func (e *Exchange) outgoing(hop tu.Hop) *message.Message {
 	in, b := e.req, &e.legs[asked]
 	dir, hosts := e.hosts(asker)
 	m := &message.Message{
-		Method: in.Method, URI: requestURI(in.URI, hop, hosts), CallID: e.callID, CSeq: e.cseq,
+		Method: in.Method, URI: header.RequestURI(in.URI, hop, hosts), CallID: e.callID, CSeq: e.cseq,
 		From: header.RewriteNameAddr(in.From, hosts.From), To: header.RewriteNameAddr(in.To, hosts.To),
 		MaxForwards: header.Forwards(in), Headers: make([]message.Header, 0, len(in.Headers)+2),
 	}
 	m.From.Tag = e.from
 	hop.Peer.Preload(m)
-	named(&m.To.URI, hop)
+	header.NamePhone(&m.To.URI, hop)
 	b.user, b.secure = header.ContactUser(m.From.URI), m.URI.Scheme == "sips"
 	if p := e.legs[asker].hop.Peer; p.Token != "" {
 		b.user = p.Token
@@ -95,7 +94,7 @@ func (e *Exchange) outgoing(hop tu.Hop) *message.Message {
 	if in.Method == "NOTIFY" || in.Method == "OPTIONS" {
 		// NOTIFY must have one (RFC 6665 §8.2.1, table 2), OPTIONS may (RFC 3261 §11.1); MESSAGE must not (RFC 3428 §4), and
 		// to PUBLISH it means nothing (RFC 3903 §4).
-		m.Headers = append(m.Headers, b.contact())
+		m.Headers = append(m.Headers, header.Contact(b.hop, b.user, b.secure))
 	}
 	header.Copy(dir, in, m, hosts)
 	e.copyBody(asker, m, in)
@@ -140,15 +139,6 @@ func (e *Exchange) tick(now time.Time, do []tu.Action) []tu.Action {
 
 // exhausted refuses a request that no hop took.
 func (e *Exchange) exhausted(code int, why reason.Reason, do []tu.Action) []tu.Action {
-	lost := code == 408 || code == 503
-	switch b := &e.legs[asked]; {
-	case !lost || why == reason.Overload:
-		return e.refuseFor(code, why, do)
-	case b.phone():
-		return e.refuseFor(480, why, do) // its connection is gone, or it sleeps; 503 would speak for all phones
-	case b.hop.Peer.Kind == tu.KindNode && why != reason.NoCapacity:
-		return e.refuseFor(503, reason.NoPBX, do)
-	default:
-		return e.refuseFor(code, why, do)
-	}
+	code, why = tu.Untaken(&e.legs[asked].hop, code, why)
+	return e.refuseFor(code, why, do)
 }

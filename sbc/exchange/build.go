@@ -5,7 +5,6 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/header"
-	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
 
@@ -31,40 +30,6 @@ func (e *Exchange) toTag() string {
 		return t // a request within a dialog that is none keeps the tag it names
 	}
 	return e.tag
-}
-
-// requestURI is the Request-URI towards a hop: a phone's own Contact, without what a Contact may hold and a Request-URI may
-// not (RFC 3261 §19.1.1, table 1); else the user that was asked for at the peer's host.
-func requestURI(u message.URI, hop tu.Hop, hosts header.Hosts) message.URI {
-	if hop.Target == nil {
-		return header.RewriteURIHost(u, hosts.RequestURI)
-	}
-	out := *hop.Target
-	out.Headers = ""
-	return out
-}
-
-// named puts the phone's own name in the place of its token, where the PBX wrote our Contact in To.
-func named(u *message.URI, hop tu.Hop) {
-	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && u.User == hop.Peer.Token {
-		u.User = user
-	}
-}
-
-// contact is our Contact towards a leg, at our address as it sees it.
-func (l *leg) contact() message.Header {
-	here := l.hop.Here
-	u := message.URI{Scheme: "sip", User: l.user, Host: here.Signal.Addr().String(), Port: here.Signal.Port()}
-	switch {
-	case here.Transport == nat.TLS && l.secure:
-		u.Scheme = "sips" // RFC 3261 §8.1.1.8: as the request was
-	case here.Transport == nat.WSS && l.secure:
-		u.Scheme, u.Params = "sips", ";transport=ws" // RFC 7118 §5.2.2: both are needed to mean WSS
-	case here.Transport != nat.UDP:
-		u.Params = ";transport=" + here.Transport.Param()
-	}
-	n := message.NameAddr{URI: u}
-	return message.Header{Name: "Contact", Value: n.String()}
 }
 
 // phone reports whether the leg is that of a roaming phone.

@@ -13,7 +13,7 @@ import (
 // trusts gives a peer an account, and a route set: account=REALM,REALM routes=URI,URI.
 func trusts(p *tu.Peer, w words) {
 	if w["account"] != "" {
-		p.Account = &tu.Account{Username: "alice", Password: "wonderland", Realms: strings.Split(w["account"], ",")}
+		p.Account = &tu.Account{Username: "alice", Password: tu.NewPassword("wonderland"), Realms: strings.Split(w["account"], ",")}
 	}
 	for r := range strings.SplitSeq(w["routes"], ",") {
 		if r != "" {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -13,9 +14,10 @@ import (
 type Settings struct {
 	Names  *tu.NameKey // ids towards the PBX of what phones ask
 	Tags   *tu.TagKey
-	Domain string         // pbx.domain
-	Decoys *header.Decoys // what strangers see in the place of answers that name no user; nil: 403
-	Ties   tu.Ties        // the ids of calls; nil: none is known
+	Domain string          // pbx.domain
+	Decoys *header.Decoys  // what strangers see in the place of answers that name no user; nil: 403
+	Ties   tu.Ties         // the ids of calls; nil: none is known
+	Keys   *digest.Keyring // what peers let us in by, from before; nil: nothing is kept
 	// Behind is the user of the phone that the PBX knows by a token of ours; nil: there are no tokens.
 	Behind func(token string) (user string, ok bool)
 }
@@ -71,7 +73,7 @@ type Exchange struct {
 	attempts     []attempt
 	attemptAt    time.Time // when the current hop has been silent for too long
 	lastRef      tu.Ref
-	why          error // why the last challenge has no answer; nil: the peer has no account
+	creds        *digest.Book // nil: no peer that was asked has an account
 
 	sure phase // before the Step at hand: the actions of one that panics do not run
 }
@@ -100,6 +102,7 @@ func (e *Exchange) Step(now time.Time, ev tu.Event, do []tu.Action) []tu.Action 
 	case tu.Answered:
 		return e.answered(now, ev, do)
 	case tu.Failed:
+		e.creds.Heard(now, ev)
 		return e.failed(now, ev, do)
 	case tu.Tick:
 		return e.tick(now, do)

@@ -1,10 +1,7 @@
 package exchange
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,101 +12,49 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/tu/script"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 
 // TestGolden plays the files of testdata. A file is a list of blocks: an event, a line of dashes, the actions that came of
 // it. Lines that begin with # are comments. README.txt there tells the language.
-func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	for _, name := range files {
-		if filepath.Base(name) == "README.txt" {
-			continue
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(text))
-			if *update {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(text) {
-				t.Errorf("actions differ; -update rewrites the file\nwant:\n%s\ngot:\n%s", text, got)
-			}
-		})
-	}
-}
+func TestGolden(t *testing.T) { script.Golden(t, "testdata/*.txt", 20, play) }
 
 // play runs a script and returns it with the actions that came of it.
 func play(t *testing.T, text string) string {
-	p := &player{t: t, stage: newStage(t, "phone1"), names: map[string]string{}}
-	var out strings.Builder
-	skip := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case strings.HasPrefix(line, "----"):
-			skip = true
-		case !skip:
-			fmt.Fprintf(&out, "%s\n----\n", line)
-			for _, a := range p.event(line) {
-				out.WriteString(p.show(a) + "\n")
-			}
+	p := &player{t: t, stage: newStage(t, "phone1"), names: script.Names{}}
+	out := script.Play(text, func(line string) (lines []string) {
+		for _, a := range p.event(line) {
+			lines = append(lines, p.show(a))
 		}
-	}
+		return lines
+	})
 	if !p.ended {
 		t.Error("the exchange has not ended at the end of the file")
 	}
-	return out.String()
+	return out
 }
 
 // player runs a script on a stage.
 type player struct {
 	t *testing.T
 	*stage
-	names map[string]string // ids of ours, by what they are called in the file
+	names script.Names // ids of ours, by what they are called in the file
 }
 
 // words are the arguments of an event: name=value.
-type words map[string]string
-
-func (w words) number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(w[name]); err == nil {
-		return n
-	}
-	return otherwise
-}
+type words = script.Words
 
 func (p *player) event(line string) []tu.Action {
-	f := strings.Fields(line)
-	w := words{}
-	var plain []string
-	for _, x := range f[1:] {
-		if k, v, ok := strings.Cut(x, "="); ok {
-			w[k] = v
-		} else {
-			plain = append(plain, x)
-		}
-	}
-	ref := tu.Ref(w.number("re", len(p.clients)))
-	switch f[0] {
+	what, plain, w := script.Event(line)
+	ref := tu.Ref(w.Number("re", len(p.clients)))
+	switch what {
 	case "from":
 		p.stage = newStage(p.t, plain[0])
 		return nil
 	case "again": // another exchange of the same phone
+		set := p.e.set
 		p.stage = newStage(p.t, plain[0])
-		p.e = New(settings(), tu.Seed{8})
+		p.e = New(set, tu.Seed{8})
 		return nil
 	case "a":
 		m := p.request(plain[0])
@@ -159,7 +104,7 @@ func (p *player) event(line string) []tu.Action {
 }
 
 func (p *player) routed(names []string, w words) tu.Routed {
-	ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"])}
+	ev := tu.Routed{Code: w.Number("code", 0), Why: reason.Reason(w["why"])}
 	for _, name := range names {
 		h := stageHop(name)
 		if w["patient"] != "" {
@@ -204,9 +149,9 @@ func adorn(m *message.Message, w words) {
 		case k == "totag":
 			m.To.Tag = v
 		case k == "maxforwards":
-			m.MaxForwards = w.number(k, 0)
+			m.MaxForwards = w.Number(k, 0)
 		case k == "cseq":
-			m.CSeq = uint32(w.number(k, 0))
+			m.CSeq = uint32(w.Number(k, 0))
 		case k == "sdp":
 			m.Body = []byte("v=0\r\no=FreeSWITCH 1 1 IN IP4 192.168.1.20\r\ns=FreeSWITCH\r\nc=IN IP4 10.0.0.99\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\na=rtcp:4001\r\na=ptime:20\r\n")
 			m.Set("Content-Type", "application/sdp")
@@ -247,16 +192,7 @@ func (p *player) name(kind, id string) string {
 	if id == "" || len(id) < 10 || strings.Contains(id, "-id@") {
 		return id
 	}
-	if p.names[id] == "" {
-		n := 1
-		for _, x := range p.names {
-			if strings.HasPrefix(x, kind) {
-				n++
-			}
-		}
-		p.names[id] = fmt.Sprint(kind, n)
-	}
-	return p.names[id]
+	return p.names.Of(kind, id)
 }
 
 // details are ids, header fields and body of a message.

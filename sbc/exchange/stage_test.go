@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
@@ -22,6 +23,7 @@ var (
 func settings() *Settings {
 	names := tu.NewNameKey([16]byte{2})
 	return &Settings{
+		Keys:  digest.NewKeyring(),
 		Names: names, Tags: tu.NewTagKey([16]byte{1}), Domain: "Example.com", Ties: hiding{tu.NewVeils(names)},
 		Behind: func(user string) (string, bool) { return "204", user == token },
 	}

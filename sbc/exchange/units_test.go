@@ -162,3 +162,16 @@ func TestUses(t *testing.T) {
 		t.Error("both interfaces are in use")
 	}
 }
+
+// TestContactOfARegisteredTrunk: a provider that we registered with finds the user in our Contact that it knows.
+func TestContactOfARegisteredTrunk(t *testing.T) {
+	for user, want := range map[string]string{"": "<sip:+49401@203.0.113.10:5080>", "4930555": "<sip:4930555@203.0.113.10:5080>"} {
+		s, hop := newStage(t, "pbx1"), stageHop("itsp1")
+		s.step(s.arrive(s.request("OPTIONS")))
+		hop.Peer.ContactUser = user
+		s.step(tu.Routed{Hops: []tu.Hop{hop}})
+		if got, _ := s.clients[0].msg.Get("Contact"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

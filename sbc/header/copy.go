@@ -19,7 +19,7 @@ const (
 	PBXToPhone
 )
 
-// Hosts are the host parts, host or host:port, that stand in a message towards its receiver (BEHAVIOUR §1).
+// Hosts are the host parts, host or host:port, that stand in a message towards its receiver.
 type Hosts struct {
 	RequestURI string
 	From       string

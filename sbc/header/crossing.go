@@ -19,7 +19,7 @@ func DirectionOf(from, to *tu.Peer) Direction {
 	}
 }
 
-// HostsFor are the hosts that a message of a peer bears towards a hop (BEHAVIOUR: realms and host parts). From a trunk it is
+// HostsFor are the hosts that a message of a peer bears towards a hop. From a trunk it is
 // our own address, never pbx.domain: PBXes challenge their own domain.
 func HostsFor(dir Direction, from *tu.Peer, to tu.Hop) Hosts {
 	h := Hosts{RequestURI: to.Peer.Host, To: to.Peer.Host, From: to.Here.Signal.String(), Trusted: from.Trusted}
@@ -36,12 +36,4 @@ func Forwards(m *message.Message) int {
 		return 70
 	}
 	return max(0, m.MaxForwards-1)
-}
-
-// ContactUser is the user part of our Contact for a URI that stands in Request-URI, From or To.
-func ContactUser(u message.URI) string {
-	if u.Scheme == "sip" || u.Scheme == "sips" {
-		return u.User
-	}
-	return "" // a urn has none
 }

@@ -69,7 +69,7 @@ func Tells(code int) bool {
 
 // Disguise is the answer that a stranger gets in the place of one that Tells: the PBX's last challenge to that method, with
 // other nonces; 403 to a request with credentials, and where no challenge has been seen. It goes on as an answer of the PBX
-// does, so that nothing tells them apart (BEHAVIOUR: enumeration). block gives 16 random bytes.
+// does, so that nothing tells them apart. block gives 16 random bytes.
 func (d *Decoys) Disguise(now time.Time, req, far *message.Message, block func() [16]byte) *message.Message {
 	m := *far
 	m.Status, m.Reason, m.Headers, m.Body = 403, "", nil, nil

@@ -323,6 +323,8 @@ func TestNumbers(t *testing.T) {
 				X-Number: 210`},
 		{what: "what is there for the eye", rules: out, in: "INVITE tel:0(30)1-2.3\nFrom: <sip:%2B49-40-5@x>\nTo: <sip:030.123;phone-context=+49@x>",
 			want: "INVITE tel:+4930123\nFrom: <sip:05@x>\nTo: <sip:+4930123;phone-context=+49@x>"},
+		{what: "a digit is one however it is written", rules: out, in: "INVITE sip:%30301@x\nFrom: <sip:20%34@x>\nTo: <sip:0%3301@x>",
+			want: "INVITE sip:+49301@x\nFrom: <sip:+4930555204@x>\nTo: <sip:+49301@x>"},
 		{what: "nobody has no number", rules: tu.Rules{NumbersOut: []tu.Number{number("calling", ".*", "+49")}},
 			in:   "INVITE sip:1@x\nFrom: \"Anonymous\" <sip:anonymous@anonymous.invalid>\nTo: <sip:1@x>",
 			want: "INVITE sip:1@x\nFrom: \"Anonymous\" <sip:anonymous@anonymous.invalid>\nTo: <sip:1@x>"},

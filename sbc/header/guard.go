@@ -2,7 +2,6 @@ package header
 
 import (
 	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -10,6 +9,7 @@ import (
 	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // Guard is the last look at a message before it leaves a side: nothing in it may show an address, host or id of the
@@ -318,22 +318,19 @@ func (c *check) showsID(h *message.Header) bool {
 	if len(c.brought.IDs) == 0 {
 		return false
 	}
-	shows := strings.Contains
-	value := h.Value
+	shows, value, plain := strings.Contains, h.Value, ""
 	switch h.Name {
 	case "Replaces", "Join", "Target-Dialog", "In-Reply-To", "Refer-To":
 		// They are made of ids, of which one may well begin as another one does.
-		shows = holdsWord
-		if plain, err := url.PathUnescape(value); err == nil {
-			value = plain
-		}
+		// In a URI they are escaped; elsewhere a "%" is one (RFC 3261 §25.1, word).
+		shows, plain = holdsWord, userpart.Plain(value)
 	case "Referred-By", "Call-Info", "Session-Id":
 	default:
 		if !strings.HasPrefix(h.Name, "X-") && !strings.HasPrefix(h.Name, "P-") {
 			return false
 		}
 	}
-	return slices.ContainsFunc(c.brought.IDs, func(id string) bool { return len(id) >= 6 && shows(value, id) })
+	return slices.ContainsFunc(c.brought.IDs, func(id string) bool { return len(id) >= 6 && (shows(value, id) || shows(plain, id)) })
 }
 
 // holdsWord reports whether a value holds an id that is not merely a part of a longer one.

@@ -6,6 +6,7 @@ import (
 
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // callers are the fields that name who calls, or who had the call before, besides From.
@@ -116,24 +117,16 @@ func renumber(list []tu.Number, called bool, u *message.URI) bool {
 	return false
 }
 
-var (
-	visual  = strings.NewReplacer("-", "", ".", "", "(", "", ")", "")
-	escapes = strings.NewReplacer("%2B", "+", "%2b", "+", "%23", "#", "%2A", "*", "%2a", "*")
-)
+// keys are what a telephone can dial and a URI may hold escaped.
+var keys = strings.NewReplacer("%2B", "+", "%2b", "+", "%23", "#", "%2A", "*", "%2a", "*")
 
-// plainNumber is a number as it is dialled: what is there for the eye is cut (RFC 3966 §5.1.1); a name stays as it is.
+// plainNumber is a number as it is dialled: what is there for the eye is cut (RFC 3966 §5.1.1), whatever is escaped is read; a
+// name stays as it is, but for keys before or behind it.
 func plainNumber(user string) string {
-	if strings.IndexByte(user, '%') >= 0 {
-		user = escapes.Replace(user)
+	if n, ok := userpart.Number(user); ok {
+		return n
 	}
-	plain := user
-	if strings.ContainsAny(user, "-.()") {
-		plain = visual.Replace(user)
-	}
-	if plain == "" || strings.Trim(plain, "+0123456789*#") != "" || strings.LastIndexByte(plain, '+') > 0 {
-		return user
-	}
-	return plain
+	return keys.Replace(user)
 }
 
 // userMost is the longest user that a rule writes.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/userpart"
 )
 
 // DialogRef is a dialog as another request names it: the value of Replaces (RFC 3891 §6.1), Join (RFC 3911 §7.1) or
@@ -182,32 +183,15 @@ func unescape(s string) (string, bool) {
 		return s, true
 	}
 	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		b := s[i]
-		if b == '%' {
-			if i+2 >= len(s) || !hexByte(s[i+1]) || !hexByte(s[i+2]) {
-				return "", false
-			}
-			b = hexValue(s[i+1])<<4 | hexValue(s[i+2])
-			i += 2
-			if b < ' ' || b == 0x7f {
-				return "", false // CR and LF would end the field
-			}
+	for i := 0; i < len(s); {
+		b, next := userpart.Char(s, i)
+		if s[i] == '%' && (next == i+1 || b < ' ' || b == 0x7f) {
+			return "", false // half an escape; CR and LF would end the field
 		}
 		out = append(out, b)
+		i = next
 	}
 	return string(out), true
-}
-
-func hexValue(b byte) byte {
-	switch {
-	case b <= '9':
-		return b - '0'
-	case b <= 'F':
-		return b - 'A' + 10
-	default:
-		return b - 'a' + 10
-	}
 }
 
 // escape appends a value as the header part of a URI has it: all but letters, digits and marks as %HH (RFC 3261 §25.1,

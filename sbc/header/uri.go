@@ -34,7 +34,7 @@ func RewriteNameAddr(n message.NameAddr, host string) message.NameAddr {
 	return message.NameAddr{Display: n.Display, URI: RewriteURIHost(n.URI, host)}
 }
 
-// Redirect appends to out the Contacts of a 3xx with their hosts rewritten (BEHAVIOUR §8); q and expires pass.
+// Redirect appends to out the Contacts of a 3xx with their hosts rewritten; q and expires pass.
 func Redirect(in, out *message.Message, host string) {
 	list, star, err := in.Contacts()
 	if err != nil || star {

@@ -24,12 +24,28 @@ func TestIDsAsWholeWords(t *testing.T) {
 		{"Refer-To", "<sip:205@h?Replaces=c%40h%3Bto-tag%3Dtag-5060-1%3Bfrom-tag%3Dy>", true},
 		{"Refer-To", "<sip:205@h?Replaces=c%40h%3Bto-tag%3Dtag%2d5060%2D1>", true},
 		{"Refer-To", "<sip:205@h?Replaces=%zz%3Bto-tag=tag-5060-1>", true},
+		{"Refer-To", "<sip:205@h?Replaces=%zz%3Bto-tag%3Dtag%2d5060%2D1>", true}, // half an escape hides nothing behind it
 		{"In-Reply-To", "a@b, tag-5060-1", true},
 		{"X-Call", "is-tag-5060-101", true}, // nobody knows how such a field is made
 	} {
 		look := check{brought: &tu.Secrets{IDs: []string{"tag-5060-1"}}}
 		if got := look.showsID(&message.Header{Name: c.name, Value: c.value}); got != c.shows {
 			t.Errorf("%s: %s shows an id: %v", c.name, c.value, got)
+		}
+	}
+}
+
+// TestIDsWithPercent: in a header field a "%" of an id is one (RFC 3261 §25.1, word), in a URI it is escaped.
+func TestIDsWithPercent(t *testing.T) {
+	for _, h := range []message.Header{
+		{Name: "Replaces", Value: "a%41b-2c;to-tag=x;from-tag=y"},
+		{Name: "In-Reply-To", Value: "a%41b-2c"},
+		{Name: "Refer-To", Value: "<sip:205@h?Replaces=a%2541b-2c%3Bto-tag%3Dx>"},
+		{Name: "X-Call", Value: "a%41b-2c"},
+	} {
+		look := check{brought: &tu.Secrets{IDs: []string{"a%41b-2c"}}}
+		if !look.showsID(&h) {
+			t.Errorf("%s: %s shows no id", h.Name, h.Value)
 		}
 	}
 }

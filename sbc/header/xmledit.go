@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"io"
+	"sallyport/sbc/userpart"
 	"slices"
 	"strings"
 )
@@ -278,7 +279,7 @@ func charByNumber(name string) (byte, bool) {
 		if !hexByte(c) || base == 10 && c > '9' || n > 0x7f {
 			return 0, false
 		}
-		n = n*base + int(hexValue(c))
+		n = n*base + userpart.Hex(c)
 	}
 	return byte(n), digits != "" && n > 0 && n <= 0x7f
 }

@@ -54,7 +54,7 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// The words of BEHAVIOUR §9 are what administrators search their logs for: none may change.
+// The words are what administrators search their logs for: none may change.
 func TestWordsOfTheManual(t *testing.T) {
 	for _, w := range []Reason{
 		"allow", "live-dialog", "white-list", "malformed", "too-large", "ban", "black-list", "country", "user-agent", "message-rule",

@@ -1,12 +1,9 @@
 package registrar
 
 import (
-	"flag"
 	"fmt"
 	"maps"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,104 +13,53 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/tu/script"
 )
-
-var update = flag.Bool("update", false, "rewrite testdata/*.txt")
 
 // TestGolden plays the files of testdata: an event, a line of dashes, the actions and the changes of the Book that came of it.
 // README.txt there tells the language.
-func TestGolden(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) < 20 {
-		t.Fatalf("%d files, %v", len(files), err)
-	}
-	for _, name := range files {
-		if filepath.Base(name) == "README.txt" {
-			continue
-		}
-		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := play(t, string(text))
-			if *update {
-				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			} else if got != string(text) {
-				t.Errorf("actions differ; -update rewrites the file\nwant:\n%s\ngot:\n%s", text, got)
-			}
-		})
-	}
-}
+func TestGolden(t *testing.T) { script.Golden(t, "testdata/*.txt", 20, play) }
 
 // play runs a script and returns it with what came of it.
 func play(t *testing.T, text string) string {
-	p := &player{stage: newStage(t), names: map[string]string{}, kinds: map[byte]int{}}
-	var out strings.Builder
-	skip := false
-	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		switch {
-		case strings.HasPrefix(line, "#"):
-			out.WriteString(line + "\n")
-		case line == "":
-			skip = false
-			out.WriteString("\n")
-		case strings.HasPrefix(line, "----"):
-			skip = true
-		case !skip:
-			fmt.Fprintf(&out, "%s\n----\n", line)
-			for _, a := range p.event(line) {
-				out.WriteString(p.show(a) + "\n")
-			}
-			for _, c := range p.set.Book.Changes() {
-				out.WriteString(p.change(c) + "\n")
-			}
-			consistent(t, p.set.Book)
+	p := &player{stage: newStage(t), names: script.Names{}}
+	out := script.Play(text, func(line string) (lines []string) {
+		for _, a := range p.event(line) {
+			lines = append(lines, p.show(a))
 		}
-	}
+		for _, c := range p.set.Book.Changes() {
+			lines = append(lines, p.change(c))
+		}
+		consistent(t, p.set.Book)
+		return lines
+	})
 	for i, r := range p.runs {
 		if !r.over {
 			t.Errorf("REGISTER %d has not ended at the end of the file", i+1)
 		}
 	}
-	return out.String()
+	return out
 }
 
 type player struct {
 	*stage
-	names map[string]string
-	kinds map[byte]int
+	names script.Names
 }
 
-type words map[string]string
-
-func (w words) number(name string, otherwise int) int {
-	if n, err := strconv.Atoi(w[name]); err == nil {
-		return n
-	}
-	return otherwise
-}
+type words = script.Words
 
 func (p *player) event(line string) []tu.Action {
-	f := strings.Fields(line)
-	w := words{}
-	var plain []string
-	for _, x := range f[1:] {
-		if k, v, ok := strings.Cut(x, "="); ok {
-			w[k] = strings.ReplaceAll(v, "_", " ")
-		} else {
-			plain = append(plain, x)
-		}
+	what, plain, w := script.Event(line)
+	for k, v := range w {
+		w[k] = strings.ReplaceAll(v, "_", " ")
 	}
-	switch f[0] {
+	switch what {
 	case "set":
 		return p.configure(w)
 	case "a", "b", "c", "d", "e", "f":
-		return p.phone(p.phones[f[0]], plain, w)
+		return p.phone(p.phones[what], plain, w)
 	case "routed":
-		ev := tu.Routed{Code: w.number("code", 0), Why: reason.Reason(w["why"])}
+		ev := tu.Routed{Code: w.Number("code", 0), Why: reason.Reason(w["why"])}
 		for _, name := range plain {
 			ev.Hops = append(ev.Hops, nodeHop(name))
 		}
@@ -132,7 +78,7 @@ func (p *player) event(line string) []tu.Action {
 	case "tick":
 		return p.tick(plain[0], w)
 	case "hangup":
-		return p.step(p.of(w), tu.Hangup{Code: w.number("code", 0), Why: reason.Reason(w["why"])})
+		return p.step(p.of(w), tu.Hangup{Code: w.Number("code", 0), Why: reason.Reason(w["why"])})
 	case "abort":
 		r := p.of(w)
 		do := r.Abort(p.now, nil)
@@ -163,11 +109,11 @@ func (p *player) configure(w words) []tu.Action {
 			d, _ := time.ParseDuration(v)
 			p.set.Book.Hold(d, p.set.Outside)
 		case "contacts":
-			p.set.Limits.Contacts = w.number(k, 0)
+			p.set.Limits.Contacts = w.Number(k, 0)
 		case "source":
-			p.set.Limits.PerSource = w.number(k, 0)
+			p.set.Limits.PerSource = w.Number(k, 0)
 		case "bindings":
-			p.set.Limits.Bindings = w.number(k, 0)
+			p.set.Limits.Bindings = w.Number(k, 0)
 		default:
 			p.t.Fatalf("unknown setting %q", k)
 		}
@@ -189,7 +135,7 @@ func (p *player) phone(x *phone, plain []string, w words) []tu.Action {
 	if v := w["user"]; v != "" {
 		x.user = v
 	}
-	x.cseq = uint32(w.number("cseq", int(x.cseq)+1)) - 1
+	x.cseq = uint32(w.Number("cseq", int(x.cseq)+1)) - 1
 	if len(plain) == 0 {
 		return nil
 	}
@@ -208,7 +154,7 @@ func (p *player) phone(x *phone, plain []string, w words) []tu.Action {
 			at := netip.MustParseAddrPort(v)
 			m.Via[0].Host, m.Via[0].Port = at.Addr().String(), at.Port()
 		case k == "maxforwards":
-			m.MaxForwards = w.number(k, 0)
+			m.MaxForwards = w.Number(k, 0)
 		case k == "to":
 			m.To = mustNameAddr(p.t, v)
 		case k == "from":
@@ -227,9 +173,9 @@ func (p *player) phone(x *phone, plain []string, w words) []tu.Action {
 }
 
 // of is the REGISTER that an event is about: re=N, else the last one.
-func (p *player) of(w words) *run { return p.runs[w.number("re", len(p.runs))-1] }
+func (p *player) of(w words) *run { return p.runs[w.Number("re", len(p.runs))-1] }
 
-func (p *player) ref(w words) tu.Ref { return tu.Ref(w.number("ref", int(p.of(w).last))) }
+func (p *player) ref(w words) tu.Ref { return tu.Ref(w.Number("ref", int(p.of(w).last))) }
 
 // pbx is an answer of the PBX: 2xx grants what was asked, for at most grant=SECONDS; alien= adds a Contact of another phone,
 // silent= lists none.
@@ -242,7 +188,7 @@ func (p *player) pbx(status string, w words) []tu.Action {
 		if w["alien"] != "" {
 			alien = strings.Split(p.tokens(w["alien"]), "|")
 		}
-		ev = p.grant(r, ref, uint32(w.number("grant", 3600)), alien...)
+		ev = p.grant(r, ref, uint32(w.Number("grant", 3600)), alien...)
 		ev.Msg.Status = code
 		if w["silent"] != "" {
 			ev.Msg.Remove("Contact")
@@ -348,12 +294,7 @@ func (p *player) hide(v string) string {
 
 // name gives an id of ours a name of its kind and order.
 func (p *player) name(id string, kind byte) string {
-	if n := p.names[id]; n != "" {
-		return n
-	}
-	p.kinds[kind]++
-	p.names[id] = fmt.Sprintf("%c%d", kind, p.kinds[kind])
-	return p.names[id]
+	return p.names.Of(string(kind), id)
 }
 
 func (p *player) change(c Change) string {

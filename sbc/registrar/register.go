@@ -297,7 +297,7 @@ func (r *Register) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return r.accepted(now, ev, do)
 	case m.Status < 400, m.Status == 503:
 		// A redirection names places inside, which no phone can reach; a node that is out of service says nothing of the
-		// others (BEHAVIOUR: failover).
+		// others.
 		return r.another(now, ev.Ref, do)
 	}
 	r.hear(m, r.hops[ev.Ref-1].ID)

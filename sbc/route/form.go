@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/userpart"
 )
 
 // Form is how numbers of the public network are written.
@@ -71,7 +72,7 @@ func (s *Shape) Apply(u message.URI) (message.URI, bool) {
 	}
 	before := u
 	d := s.Country.Read(u)
-	if _, number := digits(d.Text); !number || slices.Contains(s.Keep, d.Text) {
+	if _, number := userpart.Number(d.Text); !number || slices.Contains(s.Keep, d.Text) {
 		return u, false
 	}
 	if s.Form != FormDialled && d.E164 != "" {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"sallyport/sbc/message"
+	"sallyport/sbc/userpart"
 )
 
 // Dialled is a number as somebody asks for it, and what it is in the public network.
@@ -26,7 +27,7 @@ func (d Dialled) String() string {
 // are.
 func Number(uri message.URI) string {
 	user, _ := split(uri)
-	if n, ok := digits(user); ok {
+	if n, ok := userpart.Number(user); ok {
 		return n
 	}
 	return user
@@ -51,55 +52,6 @@ func split(uri message.URI) (user, params string) {
 		params = uri.Params
 	}
 	return user, params
-}
-
-// digits is a user part as a number: an optional "+", digits, "*" and "#". It reports false for what is none.
-func digits(user string) (number string, ok bool) {
-	if plain(user) {
-		return user, user != "" && user != "+"
-	}
-	out := make([]byte, 0, len(user))
-	for i := 0; i < len(user); i++ {
-		c := user[i]
-		if c == '%' && i+2 < len(user) {
-			hi, lo := hex(user[i+1]), hex(user[i+2])
-			if hi < 0 || lo < 0 {
-				return "", false
-			}
-			c, i = byte(hi<<4|lo), i+2
-		}
-		switch {
-		case c == '-', c == '.', c == '(', c == ')':
-		case '0' <= c && c <= '9', c == '*', c == '#', c == '+' && len(out) == 0:
-			out = append(out, c)
-		default:
-			return "", false
-		}
-	}
-	return string(out), len(out) > 1 || len(out) == 1 && out[0] != '+'
-}
-
-// plain reports whether a text is a number already.
-func plain(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		if (c < '0' || c > '9') && c != '*' && c != '#' && (c != '+' || i > 0) {
-			return false
-		}
-	}
-	return true
-}
-
-func hex(c byte) int {
-	switch {
-	case '0' <= c && c <= '9':
-		return int(c - '0')
-	case 'a' <= c && c <= 'f':
-		return int(c-'a') + 10
-	case 'A' <= c && c <= 'F':
-		return int(c-'A') + 10
-	}
-	return -1
 }
 
 func allDigits(s string) bool {
@@ -145,12 +97,12 @@ func (c *Country) Read(uri message.URI) Dialled {
 		return Dialled{Text: uri.User}
 	}
 	user, params := split(uri)
-	n, ok := digits(user)
+	n, ok := userpart.Number(user)
 	if !ok {
 		return Dialled{Text: user}
 	}
 	if context, global := strings.CutPrefix(param(params, "phone-context"), "+"); global {
-		context, _ = digits(context)
+		context, _ = userpart.Number(context)
 		c = countryOf(CallingCode(context))
 	}
 	return Dialled{Text: n, E164: c.international(n)}
@@ -182,7 +134,7 @@ func (c *Country) Readings(uri message.URI) (out []string) {
 // partOf is the part of the public network that a number with these parameters is local to, by its first digits, however they are
 // escaped; empty: none.
 func partOf(params string) string {
-	context, _ := digits(param(params, "phone-context"))
+	context, _ := userpart.Number(param(params, "phone-context"))
 	if part, global := strings.CutPrefix(context, "+"); global && allDigits(part) {
 		return part
 	}

@@ -17,7 +17,7 @@ type client struct {
 	user       uint64
 	ref        uint32
 	siblings   links[client] // others of the same user
-	travellers links[client] // others on their way to the same address
+	travellers links[client] // others that wait for the same address: for a first word, or for the last one
 
 	to    nat.Flow
 	req   *message.Message // INVITE: until the final response
@@ -28,6 +28,8 @@ type client struct {
 
 	state  state
 	invite bool
+	within bool // of a dialog
+	rings  bool // it has had a provisional response
 	cancel bool // given up: a CANCEL has been sent, or goes out with the first provisional
 	orphan bool // nobody hears of it: its user has ended or was told that it failed, or it is a CANCEL
 }
@@ -95,7 +97,7 @@ func (t *Table) Send(now time.Time, user uint64, ref uint32, m *message.Message,
 
 // openClient starts a machine and sends the request.
 func (t *Table) openClient(m *message.Message, to nat.Flow, b []byte) *client {
-	c := &client{key: string(clientKey(t.key[:0], m.Via[0].Branch, m.Method)), to: to, invite: m.Method == "INVITE"}
+	c := &client{key: string(clientKey(t.key[:0], m.Via[0].Branch, m.Method)), to: to, invite: m.Method == "INVITE", within: m.To.Tag != ""}
 	// Timers B and F: 64·T1 on every transport. Timers A and E: on UDP alone.
 	c.timer = timer{retry: never, limit: t.now.after(t.all), owner: c, pos: -1}
 	if !to.Transport.Reliable() {
@@ -163,11 +165,26 @@ func (t *Table) reportLate(c *client, m *message.Message, from nat.Flow) {
 	if !repeat && len(c.forks) < forksMost {
 		c.forks = append(c.forks, strings.Clone(m.To.Tag))
 	}
-	t.emit(Effect{Kind: LateAnswer, Msg: m, Flow: from, Repeat: repeat})
+	t.emit(Effect{Kind: LateAnswer, Msg: m, Flow: from, Repeat: repeat, Within: c.within})
 }
 
-// heard notes that the far end lives: the request is no longer on its way.
-func (t *Table) heard(c *client) { t.unanswered.drop(c.destination(), c) }
+// ringing notes a provisional response: the request is no longer on its way, and waits.
+func (t *Table) ringing(c *client) {
+	if !c.rings {
+		t.unanswered.drop(c.destination(), c)
+		t.pending.add(c.destination(), c)
+		c.rings = true
+	}
+}
+
+// heard notes that the request waits for nothing any more.
+func (t *Table) heard(c *client) {
+	if c.rings {
+		t.pending.drop(c.destination(), c)
+	} else {
+		t.unanswered.drop(c.destination(), c)
+	}
+}
 
 // settled lets go what only an open request needs, and keeps the transaction for so long.
 func (t *Table) settled(c *client, next state, wait time.Duration) {

@@ -46,7 +46,7 @@ func (t *Table) inviteRings(c *client, m *message.Message, from nat.Flow) {
 		c.state = proceeding
 		c.retry, c.limit = never, never
 		t.keep(&c.raw, nil)
-		t.heard(c)
+		t.ringing(c)
 		if c.cancel {
 			t.sendCancel(c)
 		}
@@ -122,6 +122,18 @@ func (t *Table) sendCancel(c *client) {
 // reported as late.
 func (t *Table) inviteFailed(c *client) {
 	t.report(c, Effect{Kind: Failed})
+	t.orphaned(c)
+}
+
+// inviteLost takes that who has said that it works on an INVITE is gone. It may be alive after all: it gets a CANCEL, and a
+// 2xx is reported as late.
+func (t *Table) inviteLost(c *client) {
+	t.report(c, Effect{Kind: Lost})
+	t.orphaned(c)
+}
+
+// orphaned gives up an INVITE whose user has been told that it gets no answer.
+func (t *Table) orphaned(c *client) {
 	t.byUser.drop(c.user, c)
 	c.user, c.orphan = 0, true
 	t.giveUp(c, true, "")

@@ -26,7 +26,7 @@ func (t *Table) otherResponse(c *client, m *message.Message, from nat.Flow) {
 	case m.Status < 200:
 		// Timers E and F run on: the request is sent again until it is answered.
 		c.state = proceeding
-		t.heard(c)
+		t.ringing(c)
 		t.report(c, Effect{Kind: Provisional, Msg: m, Flow: from})
 	default:
 		wait := lasting(c.to.Transport, t.cfg.T4)
@@ -44,5 +44,12 @@ func (t *Table) otherResponse(c *client, m *message.Message, from nat.Flow) {
 // otherFailed takes a transport error (RFC 3261 §17.1.4): the user is told and the transaction ends.
 func (t *Table) otherFailed(c *client) {
 	t.report(c, Effect{Kind: Failed})
+	t.endClient(c)
+}
+
+// otherLost takes that who has said that it works on the request is gone: the user is told and the transaction ends. An answer
+// that comes after that is a stray.
+func (t *Table) otherLost(c *client) {
+	t.report(c, Effect{Kind: Lost})
 	t.endClient(c)
 }

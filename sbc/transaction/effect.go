@@ -39,14 +39,16 @@ const (
 	Timeout
 	// Failed: the request (User, Ref) could not be delivered.
 	Failed
+	// Lost: the request (User, Ref) had a provisional response and gets no final one: who sent it is gone.
+	Lost
 	// LateAnswer: Msg from Flow is a 2xx to an INVITE that nobody waits for any more: ACK each copy, and end the
-	// dialog by BYE. Repeat says that a 2xx with this To tag was reported so before.
+	// dialog by BYE, unless the INVITE was Within one. Repeat says that a 2xx with this To tag was reported so before.
 	LateAnswer
 )
 
 var kindNames = [...]string{
 	"none", "transmit", "new-request", "cancelled", "ack-for-2xx", "not-acked", "stray-ack", "full",
-	"provisional", "response", "timeout", "failed", "late-answer",
+	"provisional", "response", "timeout", "failed", "lost", "late-answer",
 }
 
 // String is the effect's name in logs and golden files.
@@ -57,6 +59,7 @@ type Effect struct {
 	Kind   Kind
 	Merged bool             // NewRequest
 	Repeat bool             // LateAnswer
+	Within bool             // LateAnswer
 	Ref    uint32           // the user's name for a client transaction
 	User   uint64           // of a client transaction, or the owner of ID; 0: none
 	ID     ID               // a server transaction

@@ -142,6 +142,8 @@ func (s *script) run(line string) []string {
 		s.table.Drop(s.now, ID(num(1)))
 	case "unreachable":
 		out = s.table.Unreachable(s.now, flow(w.pos[1]), nil)
+	case "forsake":
+		out = s.table.Forsake(s.now, func(to nat.Flow) bool { return to == flow(w.pos[1]) }, nil)
 	case "run":
 		s.advance(s.now.Add(dur(s.t, w.pos[1])), true)
 	case "until":
@@ -217,12 +219,15 @@ func (s *script) hear(out []Effect) {
 			l += " for " + name(e.Flow) + ": " + brief(e.Msg)
 		case Provisional, Response:
 			l += fmt.Sprintf(" user %d ref %d: %s", e.User, e.Ref, brief(e.Msg))
-		case Timeout, Failed:
+		case Timeout, Failed, Lost:
 			l += fmt.Sprintf(" user %d ref %d", e.User, e.Ref)
 		case LateAnswer, StrayAck:
 			l += ": " + brief(e.Msg)
 			if e.Repeat {
 				l += " repeat"
+			}
+			if e.Within {
+				l += " within"
 			}
 		}
 		s.say("%s", l)

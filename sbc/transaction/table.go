@@ -1,9 +1,11 @@
 package transaction
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"sallyport/nat"
@@ -80,7 +82,8 @@ type Table struct {
 
 	clients    map[string]*client
 	byUser     chains[uint64, client]
-	unanswered chains[destination, client]
+	unanswered chains[destination, client] // on their way: nothing has been heard
+	pending    chains[destination, client] // with a provisional response
 
 	queue    queue
 	epoch    time.Time
@@ -113,6 +116,7 @@ func NewTable(cfg Config) *Table {
 		clients:    map[string]*client{},
 		byUser:     newChains[uint64](func(c *client) *links[client] { return &c.siblings }),
 		unanswered: newChains[destination](func(c *client) *links[client] { return &c.travellers }),
+		pending:    newChains[destination](func(c *client) *links[client] { return &c.travellers }),
 	}
 	for e := cfg.T1; e < cfg.T2; e *= 2 {
 		t.trying += e
@@ -174,6 +178,33 @@ func (t *Table) Abandon(now time.Time, to nat.Flow, elsewhere func(user uint64, 
 			}
 		}
 		c = next
+	}
+	return t.leave()
+}
+
+// Forsake says that who was at some flows lives no more: what has had a provisional response there, and waits for the final one,
+// gets none. An INVITE would wait without end, for nothing repeats it any more (RFC 3261 §17.1.1.2); of what nobody waits for nobody
+// hears.
+func (t *Table) Forsake(now time.Time, gone func(to nat.Flow) bool, out []Effect) []Effect {
+	t.enter(now, out)
+	var lost []*client
+	for _, c := range t.pending.heads {
+		if !gone(c.to) {
+			continue
+		}
+		for ; c != nil; c = c.travellers.next {
+			if c.user != 0 {
+				lost = append(lost, c)
+			}
+		}
+	}
+	slices.SortFunc(lost, func(a, b *client) int { return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.ref, b.ref)) })
+	for _, c := range lost {
+		if c.invite {
+			t.inviteLost(c)
+		} else {
+			t.otherLost(c)
+		}
 	}
 	return t.leave()
 }

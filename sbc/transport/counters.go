@@ -54,7 +54,7 @@ type StreamCounters struct {
 	ClosedSlow     uint64 // the peer does not read
 	ClosedCrowded  uint64 // others needed the room
 	ClosedOverload uint64 // the inbox stayed full
-	ClosedAsked    uint64 // CloseFlow
+	ClosedAsked    uint64 // CloseFlow, CloseWhere
 	ClosedHere     uint64 // the interface was closed
 }
 

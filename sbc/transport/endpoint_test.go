@@ -164,7 +164,7 @@ func bench(guard Guard, h Handler) (*endpoint, *scripted) {
 
 func drop(*policy.Packet) policy.Verdict { return verdict(policy.Drop, 0, reason.Ban) }
 
-// DESIGN §3.6: a drop costs no allocation.
+// A drop costs no allocation.
 func TestDropDoesNotAllocate(t *testing.T) {
 	e, _ := bench(guardFunc(drop), &inbox{})
 	data, src := []byte(request("INVITE", "a")), netip.MustParseAddrPort(theirs)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 	"sallyport/policy"
 )
 
@@ -60,24 +61,24 @@ func netIPs(list ...string) (out []net.IP) {
 
 // TestPinnedNames: a peer that is dialled must show one of the names, of an authority of its own, and is shown our certificate for it.
 func TestPinnedNames(t *testing.T) {
-	ca, provider := newAuthority(t, "ca"), newAuthority(t, "provider")
+	ca, provider := authority.New("ca"), authority.New("provider")
 	set, _ := loadTLS(t, ca, "")
-	if err := set.Trust(ca.pem); err != nil {
+	if err := set.Trust(ca.PEM()); err != nil {
 		t.Fatal(err)
 	}
-	account := provider.pair(t, "account")
+	account := provider.Issue("account")
 	for _, c := range []struct {
 		name  string
 		who   Identity
 		shows tls.Certificate
 		ok    bool
 	}{
-		{"one of two", Identity{Names: []string{"a.example", "b.example"}}, ca.pair(t, "b.example"), true},
-		{"neither", Identity{Names: []string{"a.example", "b.example"}}, ca.pair(t, "c.example"), false},
-		{"of its authority", Identity{Names: []string{"a.example"}, Roots: provider.pool()}, provider.pair(t, "a.example"), true},
-		{"of the system's", Identity{Names: []string{"a.example"}, Roots: provider.pool()}, ca.pair(t, "a.example"), false},
-		{"its address, of its authority", Identity{Roots: provider.pool()}, provider.pair(t, "203.0.113.30"), true},
-		{"no wildcard", Identity{Names: []string{"a.example"}}, ca.pair(t, "*.example"), false},
+		{"one of two", Identity{Names: []string{"a.example", "b.example"}}, ca.Issue("b.example"), true},
+		{"neither", Identity{Names: []string{"a.example", "b.example"}}, ca.Issue("c.example"), false},
+		{"of its authority", Identity{Names: []string{"a.example"}, Roots: provider.Pool()}, provider.Issue("a.example"), true},
+		{"of the system's", Identity{Names: []string{"a.example"}, Roots: provider.Pool()}, ca.Issue("a.example"), false},
+		{"its address, of its authority", Identity{Roots: provider.Pool()}, provider.Issue("203.0.113.30"), true},
+		{"no wildcard", Identity{Names: []string{"a.example"}}, ca.Issue("*.example"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			c.who.Certificate = &account
@@ -88,7 +89,7 @@ func TestPinnedNames(t *testing.T) {
 				f.Transport = nat.TLS
 				y.must(f, "hello")
 				conn := tls.Server(y.last().Conn, &tls.Config{
-					Certificates: []tls.Certificate{c.shows}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: provider.pool(),
+					Certificates: []tls.Certificate{c.shows}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: provider.Pool(),
 				})
 				p := newPeer(t, conn, true)
 				synctest.Wait()
@@ -106,14 +107,14 @@ func TestPinnedNames(t *testing.T) {
 // TestClientsKnownByCertificate: who shows the certificate of a peer is that peer, wherever it comes from; who does not is judged by
 // address, and must satisfy client_ca where there is one.
 func TestClientsKnownByCertificate(t *testing.T) {
-	ca, provider, phones := newAuthority(t, "ca"), newAuthority(t, "provider"), newAuthority(t, "phones")
+	ca, provider, phones := authority.New("ca"), authority.New("provider"), authority.New("phones")
 	file := filepath.Join(t.TempDir(), "phones.pem")
-	put(t, file, phones.pem)
+	put(t, file, phones.PEM())
 	open, _ := loadTLS(t, ca, "")
 	closed, _ := loadTLS(t, ca, file)
 	itsp := &policy.Peer{Kind: policy.Trunk, Name: "itsp"}
 	who := Recogniser(func(chain []*x509.Certificate) *policy.Peer {
-		if ProvesClient(chain, provider.pool(), []string{"gw.example"}) == nil {
+		if ProvesClient(chain, provider.Pool(), []string{"gw.example"}) == nil {
 			return itsp
 		}
 		return nil
@@ -125,18 +126,18 @@ func TestClientsKnownByCertificate(t *testing.T) {
 		peer string
 		ok   bool
 	}{
-		{"the provider", open, []tls.Certificate{provider.pair(t, "gw.example")}, "itsp", true},
-		{"the provider, beside client_ca", closed, []tls.Certificate{provider.pair(t, "gw.example")}, "itsp", true},
-		{"another name of its authority", open, []tls.Certificate{provider.pair(t, "other.example")}, "", true},
-		{"the name, of another authority", open, []tls.Certificate{ca.pair(t, "gw.example")}, "", true},
-		{"the name, of an authority of phones", closed, []tls.Certificate{phones.pair(t, "gw.example")}, "", true},
-		{"the name, of a foreign authority, where there is a client_ca", closed, []tls.Certificate{ca.pair(t, "gw.example")}, "", false},
+		{"the provider", open, []tls.Certificate{provider.Issue("gw.example")}, "itsp", true},
+		{"the provider, beside client_ca", closed, []tls.Certificate{provider.Issue("gw.example")}, "itsp", true},
+		{"another name of its authority", open, []tls.Certificate{provider.Issue("other.example")}, "", true},
+		{"the name, of another authority", open, []tls.Certificate{ca.Issue("gw.example")}, "", true},
+		{"the name, of an authority of phones", closed, []tls.Certificate{phones.Issue("gw.example")}, "", true},
+		{"the name, of a foreign authority, where there is a client_ca", closed, []tls.Certificate{ca.Issue("gw.example")}, "", false},
 		{"none", open, nil, "", true},
 		{"none where one is needed", closed, nil, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tlsYard(t, c.set, func(conf *Config) { conf.Recognise = func(*nat.Interface) Recogniser { return who } }, func(y *yard) {
-				p, _ := y.connectTLS("198.51.100.66:40000", &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com", Certificates: c.show})
+				p, _ := y.connectTLS("198.51.100.66:40000", &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com", Certificates: c.show})
 				p.write(request("INVITE", "a"))
 				synctest.Wait()
 				if over, _ := p.closed(); over == c.ok || (y.ids() == "a") != c.ok {
@@ -164,11 +165,11 @@ func TestClientsKnownByCertificate(t *testing.T) {
 	if err := ProvesClient(nil, nil, nil); err == nil {
 		t.Error("nothing proves something")
 	}
-	leaf, err := x509.ParseCertificate(provider.pair(t, "a.example", "192.0.2.1").Certificate[0])
+	leaf, err := x509.ParseCertificate(provider.Issue("a.example", "192.0.2.1").Certificate[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = ProvesClient([]*x509.Certificate{leaf}, provider.pool(), []string{"b.example"})
+	err = ProvesClient([]*x509.Certificate{leaf}, provider.Pool(), []string{"b.example"})
 	if err == nil || !strings.Contains(err.Error(), "a.example, 192.0.2.1") {
 		t.Errorf("%v", err)
 	}

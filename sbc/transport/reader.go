@@ -89,7 +89,7 @@ func (r *reader) admit(v policy.Verdict, f nat.Flow) {
 }
 
 // malformed asks the guard once more, now that the parser has found what the scan could not see: it keeps the evidence
-// and knows who may be told. Known peers get the right 4xx, strangers silence (DESIGN §6, promise 9).
+// and knows who may be told. Known peers get the right 4xx, strangers silence.
 func (r *reader) malformed(err error) {
 	r.count.malformed.Add(1)
 	r.packet.ScanErr = err

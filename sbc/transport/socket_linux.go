@@ -88,7 +88,7 @@ func (s *socket) setOptions(fd, receive, dscp int) error {
 	options := []option{
 		// RFC 3261 §18.4: the transport hears of ICMP errors, each with the destination that it is about.
 		{"IP_RECVERR", syscall.IPPROTO_IP, syscall.IP_RECVERR, 1},
-		// Large messages over UDP are fragmented (BEHAVIOUR §3), whatever the path MTU is believed to be.
+		// Large messages over UDP are fragmented, whatever the path MTU is believed to be.
 		{"IP_MTU_DISCOVER", syscall.IPPROTO_IP, syscall.IP_MTU_DISCOVER, syscall.IP_PMTUDISC_DONT},
 		{"IP_TOS", syscall.IPPROTO_IP, syscall.IP_TOS, dscp << 2},
 	}

@@ -12,18 +12,19 @@ import (
 
 	"sallyport/nat"
 	"sallyport/nat/natlab"
+	"sallyport/nat/natlab/authority"
 )
 
 // On the test network, which behaves like real sockets in virtual time: both transports, accepted and dialled, with a
 // path that takes its time and loses segments.
 func TestStreamsOnTheTestNetwork(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
-	if err := set.Trust(ca.pem); err != nil {
+	if err := set.Trust(ca.PEM()); err != nil {
 		t.Fatal(err)
 	}
-	phone := &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"}
-	node := &tls.Config{Certificates: []tls.Certificate{ca.pair(t, pbx.Remote.Addr().String())}}
+	phone := &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"}
+	node := &tls.Config{Certificates: []tls.Certificate{ca.Issue(pbx.Remote.Addr().String())}}
 	for _, kind := range []nat.Transport{nat.TCP, nat.TLS} {
 		synctest.Test(t, func(t *testing.T) {
 			n := natlab.New(natlab.Options{Seed: 1, Link: natlab.Link{Delay: 50 * time.Millisecond, Loss: 0.05}})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 )
 
 // realStreams opens a real set with one interface on a free port.
@@ -57,7 +58,7 @@ func exchange(t testing.TB, s *Set, in *inbox, c net.Conn, text string) nat.Flow
 }
 
 func TestRealStreams(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	for _, addr := range []string{"127.0.0.1", "::1"} {
 		for _, kind := range []nat.Transport{nat.TCP, nat.TLS} {
@@ -70,7 +71,7 @@ func TestRealStreams(t *testing.T) {
 				}
 				defer conn.Close()
 				if kind == nat.TLS {
-					conn = tls.Client(conn, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"})
+					conn = tls.Client(conn, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"})
 				}
 				f := exchange(t, s, in, conn, request("REGISTER", "a"))
 				if f.Remote.String() != conn.LocalAddr().String() || f.Conn == 0 {
@@ -162,12 +163,12 @@ func TestStreamPortIsFreeAgain(t *testing.T) {
 // BenchmarkIdleConnection tells what a registered phone's idle connection takes: heap, and stack of its goroutine. The
 // phones' own ends, some 0.5 KB each, are in it.
 func BenchmarkIdleConnection(b *testing.B) {
-	ca := newAuthority(b, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(b, ca, "")
 	for _, kind := range []nat.Transport{nat.TCP, nat.TLS} {
 		b.Run(kind.String(), func(b *testing.B) {
 			for b.Loop() {
-				idleConnections(b, kind, set, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"})
+				idleConnections(b, kind, set, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"})
 			}
 		})
 	}

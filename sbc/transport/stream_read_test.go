@@ -241,7 +241,7 @@ func TestRemoteAddress(t *testing.T) {
 	}
 }
 
-// DESIGN §3.2: a stream that finds the inbox full is not read any further, and no message of it is lost or repeated.
+// A stream that finds the inbox full is not read any further, and no message of it is lost or repeated.
 func TestInboxFullStopsReading(t *testing.T) {
 	inYard(t, nil, func(y *yard) {
 		var full atomic.Bool

@@ -25,7 +25,7 @@ func (y *yard) mute(from, id string) (*peer, nat.Flow) {
 	return p, y.flow()
 }
 
-// security.md G10: a peer that reads nothing is dropped, and holds nobody up meanwhile.
+// A peer that reads nothing is dropped, and holds nobody up meanwhile.
 func TestPeerThatNeverReads(t *testing.T) {
 	inYard(t, nil, func(y *yard) {
 		p, f := y.mute(theirs, "a")

@@ -1,98 +1,21 @@
 package transport
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 )
-
-// authority signs certificates for tests. They are valid in virtual time, which begins in the year 2000, and in ours.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-var serial = struct {
-	sync.Mutex
-	n int64
-}{}
-
-func sign(t testing.TB, template *x509.Certificate, by *authority) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	serial.Lock()
-	serial.n++
-	template.SerialNumber = big.NewInt(serial.n)
-	serial.Unlock()
-	template.NotBefore = time.Date(1999, 1, 1, 0, 0, 0, 0, time.UTC)
-	template.NotAfter = time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
-	parent, signer := template, key
-	if by != nil {
-		parent, signer = by.cert, by.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-}
-
-func newAuthority(t testing.TB, name string) *authority {
-	a := &authority{}
-	a.cert, a.key, a.pem = sign(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}, nil)
-	return a
-}
-
-// issue writes a certificate and its key into a folder, for names and addresses.
-func (a *authority) issue(t testing.TB, dir string, names ...string) (certFile, keyFile string) {
-	t.Helper()
-	c := &x509.Certificate{Subject: pkix.Name{CommonName: names[0]}}
-	for _, n := range names {
-		if ip := net.ParseIP(n); ip != nil {
-			c.IPAddresses = append(c.IPAddresses, ip)
-		} else {
-			c.DNSNames = append(c.DNSNames, n)
-		}
-	}
-	_, key, text := sign(t, c, a)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certFile, keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	put(t, certFile, text)
-	put(t, keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	return certFile, keyFile
-}
 
 func put(t testing.TB, name string, text []byte) {
 	t.Helper()
@@ -101,26 +24,11 @@ func put(t testing.TB, name string, text []byte) {
 	}
 }
 
-func (a *authority) pair(t testing.TB, names ...string) tls.Certificate {
-	t.Helper()
-	pair, err := tls.LoadX509KeyPair(a.issue(t, t.TempDir(), names...))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
-}
-
-func (a *authority) pool() *x509.CertPool {
-	p := x509.NewCertPool()
-	p.AddCert(a.cert)
-	return p
-}
-
 // loadTLS is what a set gets, with a folder that holds its files.
-func loadTLS(t testing.TB, a *authority, clientCA string) (*TLS, string) {
+func loadTLS(t testing.TB, a *authority.Authority, clientCA string) (*TLS, string) {
 	t.Helper()
 	dir := t.TempDir()
-	cert, key := a.issue(t, dir, "sbc.example.com", "203.0.113.10", "127.0.0.1")
+	cert, key := authority.Write(t, dir, "tls", a.Issue("sbc.example.com", "203.0.113.10", "127.0.0.1"))
 	s, err := LoadTLS(cert, key, clientCA)
 	if err != nil {
 		t.Fatal(err)
@@ -147,11 +55,11 @@ func (y *yard) connectTLS(from string, c *tls.Config) (*peer, *tls.Conn) {
 }
 
 func TestTLSDeliver(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		tlsYard(t, set, nil, func(y *yard) {
-			p, conn := y.connectTLS(theirs, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com", MaxVersion: version})
+			p, conn := y.connectTLS(theirs, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com", MaxVersion: version})
 			p.send(request("REGISTER", "a")[:30])
 			p.send(request("REGISTER", "a")[30:] + request("INVITE", "b", "Content-Length: 12000") + strings.Repeat("x", 12000))
 			if y.ids() != "a b" || y.flow().Transport != nat.TLS || y.flow().Conn == 0 {
@@ -179,7 +87,7 @@ func TestTLSDeliver(t *testing.T) {
 }
 
 func TestHandshakeIsBounded(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	trunk := netip.MustParseAddr("203.0.113.99")
 	tlsYard(t, set, func(c *Config) {
@@ -198,13 +106,13 @@ func TestHandshakeIsBounded(t *testing.T) {
 		if over, _ := half(64).closed(); !over || y.counters().Refused != 1 {
 			t.Errorf("one more handshake than there may be: %+v", y.counters())
 		}
-		known, _ := y.connectTLS(trunk.String()+":5061", &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"})
+		known, _ := y.connectTLS(trunk.String()+":5061", &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"})
 		if known.send(request("OPTIONS", "t")); y.ids() != "t" {
 			t.Error("a known peer is kept out")
 		}
 		// Those that are slow give way.
 		time.Sleep(grace)
-		honest, _ := y.connectTLS("203.0.113.21:5060", &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"})
+		honest, _ := y.connectTLS("203.0.113.21:5060", &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"})
 		if honest.send(request("REGISTER", "a")); y.ids() != "t a" {
 			t.Error("an honest phone is kept out")
 		}
@@ -241,10 +149,10 @@ func TestHandshakeIsBounded(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	tlsYard(t, set, nil, func(y *yard) {
-		p, conn := y.connectTLS(theirs, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
+		p, conn := y.connectTLS(theirs, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11})
 		if over, _ := p.closed(); !over || conn.ConnectionState().HandshakeComplete {
 			t.Error("TLS 1.1 is taken")
 		}
@@ -252,9 +160,9 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestTLSReload(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, dir := loadTLS(t, ca, "")
-	phone := &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"}
+	phone := &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"}
 	tlsYard(t, set, nil, func(y *yard) {
 		first, was := y.connectTLS(theirs, phone)
 		first.send(request("REGISTER", "a"))
@@ -265,7 +173,7 @@ func TestTLSReload(t *testing.T) {
 			t.Errorf("a bad file: %v", err)
 		}
 		_, still := y.connectTLS("203.0.113.21:1", phone)
-		ca.issue(t, dir, "sbc.example.com", "new.example.com")
+		authority.Write(t, dir, "tls", ca.Issue("sbc.example.com", "new.example.com"))
 		if err := set.Reload(); err != nil {
 			t.Fatal(err)
 		}
@@ -287,9 +195,9 @@ func TestTLSReload(t *testing.T) {
 }
 
 func TestClientCertificates(t *testing.T) {
-	ca, phones, foreign := newAuthority(t, "ca"), newAuthority(t, "phones"), newAuthority(t, "foreign")
+	ca, phones, foreign := authority.New("ca"), authority.New("phones"), authority.New("foreign")
 	file := filepath.Join(t.TempDir(), "phones.pem")
-	put(t, file, phones.pem)
+	put(t, file, phones.PEM())
 	set, _ := loadTLS(t, ca, file)
 	for _, c := range []struct {
 		name string
@@ -297,11 +205,11 @@ func TestClientCertificates(t *testing.T) {
 		ok   bool
 	}{
 		{"none", nil, false},
-		{"of another authority", []tls.Certificate{foreign.pair(t, "a")}, false},
-		{"good", []tls.Certificate{phones.pair(t, "a")}, true},
+		{"of another authority", []tls.Certificate{foreign.Issue("a")}, false},
+		{"good", []tls.Certificate{phones.Issue("a")}, true},
 	} {
 		tlsYard(t, set, nil, func(y *yard) {
-			p, _ := y.connectTLS(theirs, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com", Certificates: c.show})
+			p, _ := y.connectTLS(theirs, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com", Certificates: c.show})
 			p.write(request("REGISTER", "a"))
 			synctest.Wait()
 			if over, _ := p.closed(); over == c.ok || (y.ids() == "a") != c.ok {
@@ -312,8 +220,8 @@ func TestClientCertificates(t *testing.T) {
 }
 
 func TestLoadTLSRefuses(t *testing.T) {
-	ca, dir := newAuthority(t, "ca"), t.TempDir()
-	cert, key := ca.issue(t, dir, "a")
+	ca, dir := authority.New("ca"), t.TempDir()
+	cert, key := authority.Write(t, dir, "tls", ca.Issue("a"))
 	bad := filepath.Join(dir, "bad.pem")
 	put(t, bad, []byte("nothing"))
 	for _, c := range [][4]string{
@@ -325,16 +233,16 @@ func TestLoadTLSRefuses(t *testing.T) {
 		}
 	}
 	set, err := LoadTLS(cert, key, "")
-	if err != nil || set.Trust([]byte("nothing")) == nil || set.Trust(ca.pem) != nil || set.Trust(newAuthority(t, "b").pem) != nil {
+	if err != nil || set.Trust([]byte("nothing")) == nil || set.Trust(ca.PEM()) != nil || set.Trust(authority.New("b").PEM()) != nil {
 		t.Errorf("%v", err)
 	}
 }
 
 // RFC 5922 §7, CVE-2020-15260: who is dialled must prove the name that was meant, at each connection.
 func TestNameOfWhoIsDialled(t *testing.T) {
-	ca, foreign := newAuthority(t, "ca"), newAuthority(t, "foreign")
+	ca, foreign := authority.New("ca"), authority.New("foreign")
 	set, _ := loadTLS(t, ca, "")
-	if err := set.Trust(ca.pem); err != nil {
+	if err := set.Trust(ca.PEM()); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {
@@ -342,12 +250,12 @@ func TestNameOfWhoIsDialled(t *testing.T) {
 		shows      tls.Certificate
 		ok         bool
 	}{
-		{"the name", "pbx.example.com", ca.pair(t, "pbx.example.com"), true},
-		{"another name", "pbx.example.com", ca.pair(t, "evil.example.com"), false},
-		{"a name of an unknown authority", "pbx.example.com", foreign.pair(t, "pbx.example.com"), false},
-		{"the address", "", ca.pair(t, "203.0.113.30"), true},
-		{"another address", "", ca.pair(t, "203.0.113.31"), false},
-		{"the address where a name is meant", "pbx.example.com", ca.pair(t, "203.0.113.30"), false},
+		{"the name", "pbx.example.com", ca.Issue("pbx.example.com"), true},
+		{"another name", "pbx.example.com", ca.Issue("evil.example.com"), false},
+		{"a name of an unknown authority", "pbx.example.com", foreign.Issue("pbx.example.com"), false},
+		{"the address", "", ca.Issue("203.0.113.30"), true},
+		{"another address", "", ca.Issue("203.0.113.31"), false},
+		{"the address where a name is meant", "pbx.example.com", ca.Issue("203.0.113.30"), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tlsYard(t, set, func(conf *Config) {
@@ -363,7 +271,7 @@ func TestNameOfWhoIsDialled(t *testing.T) {
 				y.must(f, "hello")
 				// The node asks for our certificate.
 				conn := tls.Server(y.last().Conn, &tls.Config{
-					Certificates: []tls.Certificate{c.shows}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.pool(),
+					Certificates: []tls.Certificate{c.shows}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool(),
 				})
 				p := newPeer(t, conn, true)
 				synctest.Wait()
@@ -391,7 +299,7 @@ func TestNameOfWhoIsDialled(t *testing.T) {
 
 // Who is dialled and does not shake hands is given up.
 func TestDialledHandshakeIsBounded(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	tlsYard(t, set, nil, func(y *yard) {
 		f := pbx
@@ -413,10 +321,10 @@ func TestDialledHandshakeIsBounded(t *testing.T) {
 }
 
 func TestTLSPeerThatNeverReads(t *testing.T) {
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	tlsYard(t, set, nil, func(y *yard) {
-		conn := tls.Client(y.plug(theirs), &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com", MaxVersion: tls.VersionTLS12})
+		conn := tls.Client(y.plug(theirs), &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com", MaxVersion: tls.VersionTLS12})
 		if _, err := conn.Write([]byte(request("REGISTER", "a"))); err != nil {
 			t.Fatal(err)
 		}

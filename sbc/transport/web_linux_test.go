@@ -11,18 +11,19 @@ import (
 	"github.com/gobwas/ws"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 )
 
 // realWeb is a set with a WebSocket interface on a real socket.
 func realWeb(t *testing.T) (s *Set, in *inbox, connect func() *tls.Conn) {
 	t.Helper()
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	in = &inbox{news: make(chan struct{}, 1)}
 	s, at := realStreams(t, nat.WSS, "127.0.0.1", in, set)
 	return s, in, func() *tls.Conn {
 		t.Helper()
-		conn, err := tls.Dial("tcp", at.String(), &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"})
+		conn, err := tls.Dial("tcp", at.String(), &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 )
 
 // hello is the request of a browser.
@@ -70,14 +71,14 @@ func (p *peer) says() string {
 // webYard is a yard with a WebSocket interface.
 func webYard(t *testing.T, change func(*Config), f func(y *webs)) {
 	t.Helper()
-	ca := newAuthority(t, "ca")
+	ca := authority.New("ca")
 	set, _ := loadTLS(t, ca, "")
 	inYard(t, func(c *Config) {
 		c.Interfaces, c.TLS = []nat.Interface{stream(3, nat.WSS)}, set
 		if change != nil {
 			change(c)
 		}
-	}, func(y *yard) { f(&webs{y, &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"}}) })
+	}, func(y *yard) { f(&webs{y, &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"}}) })
 }
 
 type webs struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/gobwas/ws"
 
 	"sallyport/nat"
+	"sallyport/nat/natlab/authority"
 	"sallyport/policy"
 )
 
@@ -383,10 +384,10 @@ func TestWebSocketIsNeverDialled(t *testing.T) {
 func TestWebSocketCertificate(t *testing.T) {
 	webYard(t, nil, func(y *webs) {
 		p := y.browse(theirs)
-		ca := newAuthority(t, "another")
+		ca := authority.New("another")
 		set, _ := loadTLS(t, ca, "")
 		y.set.SetTLS(set)
-		y.phone = &tls.Config{RootCAs: ca.pool(), ServerName: "sbc.example.com"}
+		y.phone = &tls.Config{RootCAs: ca.Pool(), ServerName: "sbc.example.com"}
 		other := y.browse("203.0.113.21:1")
 		p.send(masked(ws.OpText, bare("REGISTER", "a")))
 		other.send(masked(ws.OpText, bare("REGISTER", "b")))

@@ -64,7 +64,7 @@ type Registration struct {
 	stale  message.URI // a Contact of before, to be taken back with the next REGISTER
 	alone  bool        // the registrar does not bear two Contacts in one
 	routes []string
-	realm  string
+	realms []string
 	seen   sight
 	maybe  glimpse // where an answer shows us that does not count yet
 	doubt  string
@@ -74,6 +74,7 @@ type Registration struct {
 	hasty  int       // rounds in a row that came before their time
 	fails  int       // rounds in a row that came to nothing
 	wrong  bool      // the password is
+	mute   bool      // nobody has refused: there was no answer, or none but that a server is broken
 	proven bool      // it was accepted once
 	answer string
 	rests  map[string]time.Time // Retry-After, by hop ID
@@ -173,7 +174,7 @@ func sameAccount(a, b *tu.Account) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return a.Username == b.Username && a.Password == b.Password && slices.Equal(a.Realms, b.Realms)
+	return a.Same(b) && slices.Equal(a.Realms, b.Realms)
 }
 
 func (r *Registration) index(id string) int {
@@ -192,9 +193,10 @@ func (r *Registration) Lost(f nat.Flow) (news bool) {
 	return false
 }
 
-// Recovered hears that a hop of the registrar answers again. If that is news, a Tick must follow.
+// Recovered hears that a hop of the registrar answers again, or for the first time. Whoever has refused us lives anyway, and will refuse
+// us again. If that is news, a Tick must follow.
 func (r *Registration) Recovered(id string) (news bool) {
-	if r.state == tu.Refused && !r.wrong && r.knows(id) {
+	if r.state == tu.Refused && r.mute && r.knows(id) {
 		r.soon = true // no need to wait out the back-off
 		return true
 	}
@@ -281,7 +283,9 @@ func (r *Registration) tick(now time.Time, do []tu.Action) []tu.Action {
 	case r.ref != 0:
 		if !now.Before(r.out.Add(giveUp)) {
 			r.ref = 0
-			return r.failed(now, noAnswer, do)
+			do = r.failed(now, noAnswer, do)
+			r.mute = true
+			return do
 		}
 	case !now.Before(r.next):
 		return r.begin(now, do)
@@ -320,7 +324,7 @@ func (r *Registration) end(do []tu.Action) []tu.Action {
 // report is how it stands.
 func (r *Registration) report() tu.Registration {
 	out := tu.Registration{
-		Trunk: r.cfg.Trunk, User: r.cfg.User + "@" + r.cfg.Domain, State: r.state, Hop: cmp.Or(r.taken, r.at.ID), Until: r.until, Routes: r.routes, Realm: r.realm,
+		Trunk: r.cfg.Trunk, User: r.cfg.User + "@" + r.cfg.Domain, State: r.state, Hop: cmp.Or(r.taken, r.at.ID), Until: r.until, Routes: r.routes, Realms: r.realms,
 		Seen: r.seen.at, Doubt: r.doubt, Answer: r.answer, Failed: r.fails,
 	}
 	if r.ref == 0 {
@@ -352,7 +356,7 @@ func (r *Registration) tell(do []tu.Action) []tu.Action {
 
 func same(a, b *tu.Registration) bool {
 	return a.State == b.State && a.Hop == b.Hop && a.Until.Equal(b.Until) && a.Next.Equal(b.Next) && slices.Equal(a.Routes, b.Routes) &&
-		a.Realm == b.Realm && a.Seen == b.Seen && a.Doubt == b.Doubt && a.Answer == b.Answer && a.Failed == b.Failed
+		slices.Equal(a.Realms, b.Realms) && a.Seen == b.Seen && a.Doubt == b.Doubt && a.Answer == b.Answer && a.Failed == b.Failed
 }
 
 var _ tu.User = (*Registration)(nil)

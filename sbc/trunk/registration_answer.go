@@ -77,7 +77,7 @@ func (r *Registration) challenged(now time.Time, m *message.Message, said string
 
 // sign takes a challenge to what was sent.
 func (r *Registration) sign(m *message.Message) error {
-	account := digest.Account(*r.cfg.Account)
+	account := *r.cfg.Account
 	if len(account.Realms) == 0 { // who answers from the registrar's address may have any name; the calls' challenges must have the same
 		account.Realms = digest.Realms(m)
 	}
@@ -120,7 +120,7 @@ func (r *Registration) accepted(now time.Time, m *message.Message, do []tu.Actio
 	}
 	r.login.Heard(m)
 	if realms := r.login.Realms(); len(realms) > 0 && r.signed() {
-		r.realm = realms[0]
+		r.realms = realms // each has let us pass: a registrar, and a proxy before it
 	}
 	r.proven = r.proven || r.signed()
 	if r.taken != r.at.ID {

@@ -23,7 +23,9 @@ func TestConfigure(t *testing.T) {
 		{"another expiry counts at the next refresh", func(c *RegistrationConfig) { c.Expires = time.Minute }, false},
 		{"one more hop", func(c *RegistrationConfig) { c.Hops = append(c.Hops, registrarHop("203.0.113.21:5060", 2)) }, false},
 		{"the hop that has us is gone", func(c *RegistrationConfig) { c.Hops = []Hop{registrarHop("203.0.113.21:5060", 1)} }, true},
-		{"another password", func(c *RegistrationConfig) { c.Account = &tu.Account{Username: "login", Password: "new"} }, true},
+		{"another password", func(c *RegistrationConfig) {
+			c.Account = &tu.Account{Username: "login", Password: tu.NewPassword("new")}
+		}, true},
 		{"no password", func(c *RegistrationConfig) { c.Account = nil }, true},
 		{"another contact", func(c *RegistrationConfig) { c.Contact = "x" }, true},
 	} {
@@ -71,7 +73,7 @@ func TestPasswordIsCorrected(t *testing.T) {
 		t.Fatal("a wrong password is as wrong when the registrar answers OPTIONS")
 	}
 	cfg := registrationConfig()
-	cfg.Account = &tu.Account{Username: "login", Password: "right"}
+	cfg.Account = &tu.Account{Username: "login", Password: tu.NewPassword("right")}
 	p.r.Configure(cfg)
 	p.answer = registrar(600)
 	p.step(tu.Tick{})
@@ -192,5 +194,77 @@ func TestLeave(t *testing.T) {
 				t.Errorf("%+v", p.last)
 			}
 		})
+	}
+}
+
+// TestWhoRefusesIsNotAskedAgain: that an address answers OPTIONS is news only of one that was silent, or broken.
+func TestWhoRefusesIsNotAskedAgain(t *testing.T) {
+	silent := func(*message.Message, string) tu.Event { return nil }
+	for _, tt := range []struct {
+		name   string
+		answer func(*message.Message, string) tu.Event
+		again  bool
+	}{
+		{"silence", silent, true},
+		{"an ICMP error", func(m *message.Message, _ string) tu.Event {
+			return tu.Failed{Ref: tu.Ref(m.CSeq), Code: 503, Why: reason.Timeout}
+		}, true},
+		{"500", refuse(500), true},
+		{"503", refuse(503), true},
+		{"408", refuse(408), true},
+		{"a wrong password", refuse(401, challengeMD5), false},
+		{"a challenge that nobody knows", refuse(401, `WWW-Authenticate: Basic realm="x"`), false},
+		{"403", refuse(403), false},
+		{"404", refuse(404), false},
+		{"480", refuse(480), false},
+		{"600", refuse(600), false},
+		{"302", refuse(302), false},
+		{"a 2xx without a binding", refuse(200, "Expires: 0"), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := newPlay(t, registrationConfig())
+			p.answer = tt.answer
+			for at := time.Second; p.last.State != tu.Refused; at += time.Second {
+				p.until(at)
+			}
+			n := len(p.sent)
+			if news := p.r.Recovered("itsp 203.0.113.20:5060"); news != tt.again {
+				t.Errorf("news: %v", news)
+			}
+			p.step(tu.Tick{})
+			p.until(p.now.Sub(zero) + 6*time.Second)
+			if again := len(p.sent) > n; again != tt.again {
+				t.Errorf("asked again: %v\n%s", again, strings.Join(p.log, "\n"))
+			}
+		})
+	}
+	// One whose password was good before: its first 403 is no wrong password, and no silence either.
+	p := newPlay(t, registrationConfig())
+	p.answer = registrar(600)
+	p.until(time.Minute)
+	p.answer = refuse(403)
+	p.until(9*time.Minute + 5*time.Second)
+	if p.last.State != tu.Refused || p.r.Recovered("itsp 203.0.113.20:5060") {
+		t.Errorf("%+v", p.last)
+	}
+}
+
+// TestEveryRealmIsPinned: a registrar behind a proxy has two names, and calls are challenged in both.
+func TestEveryRealmIsPinned(t *testing.T) {
+	p := newPlay(t, registrationConfig())
+	p.answer = func(m *message.Message, _ string) tu.Event {
+		_, home := m.Get("Authorization")
+		_, edge := m.Get("Proxy-Authorization")
+		switch {
+		case !edge:
+			return reply(m, 407, "", strings.Replace(strings.Replace(challengeMD5, "WWW-", "Proxy-", 1), "example.net", "edge.example.net", 1))
+		case !home:
+			return reply(m, 401, "", challengeMD5)
+		}
+		return accept(m, 600)
+	}
+	p.until(time.Minute)
+	if got := strings.Join(p.last.Realms, " "); p.last.State != tu.Registered || got != "edge.example.net example.net" {
+		t.Errorf("%q, %+v", got, p.last)
 	}
 }

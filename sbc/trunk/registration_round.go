@@ -90,7 +90,9 @@ func (r *Registration) nextHop(now time.Time, said string, do []tu.Action) []tu.
 		}
 		return r.ask(now, do)
 	}
-	return r.failed(now, cmp.Or(said, r.answer), do)
+	do = r.failed(now, cmp.Or(said, r.answer), do)
+	r.mute = true
+	return do
 }
 
 // unanswered hears that the question has no answer.
@@ -113,7 +115,7 @@ func (r *Registration) unanswered(now time.Time, ev tu.Failed, do []tu.Action) [
 // failed ends a round that came to nothing.
 func (r *Registration) failed(now time.Time, said string, do []tu.Action) []tu.Action {
 	r.fails++
-	r.state, r.answer, r.round, r.maybe = tu.Refused, said, nil, glimpse{}
+	r.state, r.answer, r.round, r.maybe, r.mute = tu.Refused, said, nil, glimpse{}, false
 	r.next = now.Add(r.backOff())
 	var rested time.Time // when the first of them may be asked again
 	for i := range r.order {

@@ -31,7 +31,7 @@ func registrationConfig(hops ...Hop) RegistrationConfig {
 	}
 	return RegistrationConfig{
 		Trunk: "itsp", Hops: hops, Domain: "sip.example.net", User: "4930555", Expires: 600 * time.Second,
-		Account: &tu.Account{Username: "login", Password: "s3cret"},
+		Account: &tu.Account{Username: "login", Password: tu.NewPassword("s3cret")},
 	}
 }
 
@@ -197,7 +197,7 @@ func TestRegister(t *testing.T) {
 		t.Error(v)
 	}
 	is := p.last
-	if is.State != tu.Registered || is.Realm != "example.net" || is.Seen.String() != "198.51.100.7:40001" || is.Answer != "200 OK" ||
+	if is.State != tu.Registered || fmt.Sprint(is.Realms) != "[example.net]" || is.Seen.String() != "198.51.100.7:40001" || is.Answer != "200 OK" ||
 		!slices.Equal(is.Routes, []string{"<sip:edge.example.net;lr>", "<sip:home.example.net;lr>"}) || is.Hop != "itsp 203.0.113.20:5060" || is.Failed != 0 {
 		t.Errorf("%+v", is)
 	}

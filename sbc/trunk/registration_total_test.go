@@ -18,7 +18,7 @@ func TestRegistrationIsTotal(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := registrationConfig(registrarHop("203.0.113.20:5060", 1), registrarHop("203.0.113.21:5060", 1))
 		other := registrationConfig(registrarHop("203.0.113.21:5060", 1), registrarHop("203.0.113.22:5060", 2))
-		other.Account = &tu.Account{Username: "login", Password: "new", Realms: []string{"example.net"}}
+		other.Account = &tu.Account{Username: "login", Password: tu.NewPassword("new"), Realms: []string{"example.net"}}
 		r := NewRegistration(cfg, tu.Seed{rapid.Byte().Draw(t, "seed")}, probeKey)
 		now, out, ended, leaves := zero, tu.Ref(0), false, false
 		var sent *message.Message

@@ -66,7 +66,7 @@ func TestRegistrationWays(t *testing.T) {
 			"REGISTER 3 to 203.0.113.20:5060 expires 600 signed\nregistered, 200 OK", "", [2]time.Duration{480 * s, 542 * s}},
 		{"the realm of somebody else", func() RegistrationConfig {
 			c := registrationConfig()
-			c.Account = &tu.Account{Username: "login", Password: "s3cret", Realms: []string{"other"}}
+			c.Account = &tu.Account{Username: "login", Password: tu.NewPassword("s3cret"), Realms: []string{"other"}}
 			return c
 		}(), refuse(401, challengeMD5), 20 * s, "REGISTER 1 to 203.0.113.20:5060 expires 600\nrefused, 401 Unauthorized (a realm that is not registration.realm)",
 			"", [2]time.Duration{30 * s, 62 * s}},

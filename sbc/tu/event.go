@@ -46,6 +46,7 @@ type Failed struct {
 	Ref  Ref
 	Code int           // what it counts as: 408 timer, 503 transport or overload (RFC 3261 §8.1.3.1)
 	Why  reason.Reason // timeout, overload, leak
+	Lost bool          // it had a provisional answer, and who gave it has died since
 }
 
 // Trying is a 100 to the request of Ref: it proves that the next hop lives.

@@ -33,7 +33,7 @@ type Peer struct {
 	// Host is what stands in Request-URI and To towards the peer where no better is known: the trunk's host, the
 	// PBX's domain.
 	Host string
-	// Domain is the host of From towards the peer, if it is not our own address (BEHAVIOUR table: phones → PBX).
+	// Domain is the host of From towards the peer, if it is not our own address: pbx.domain, for phones and PBX.
 	Domain string
 
 	Symmetric bool             // responses always to the source, whatever Via says

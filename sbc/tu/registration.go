@@ -14,7 +14,7 @@ type Registration struct {
 	Until  time.Time      // when it ends, unless it is refreshed; zero: there is none
 	Next   time.Time      // when the next REGISTER is due; zero: none is
 	Routes []string       // Service-Route (RFC 3608), in order
-	Realm  string         // whose challenge was answered and accepted; empty: nobody challenged
+	Realms []string       // whose challenges were answered, and then it accepted us; none: nobody challenged
 	Seen   netip.AddrPort // where the registrar sees us (received and rport of our Via); invalid: it does not say
 	Doubt  string         // what it last said of that and nobody believes, and why; empty: nothing
 	Answer string         // to the last REGISTER: "200 OK", "no answer", "403 Forbidden"; short, the phrase is the peer's
