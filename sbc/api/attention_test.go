@@ -28,8 +28,9 @@ func TestWhatToDoAboutAPhone(t *testing.T) {
 		if err != nil || w.Allowed != tt.phone.Reachable() {
 			t.Errorf("%s: %v %+v", tt.name, err, w)
 		}
-		rest, found := w.Text, true
+		rest := w.Text
 		for _, x := range tt.want {
+			var found bool
 			if _, rest, found = strings.Cut(rest, x); !found {
 				t.Errorf("%s: no %q, in its place, in\n%s", tt.name, x, w.Text)
 				break

@@ -48,7 +48,7 @@ func (a *Agent) apply(effects []transaction.Effect) {
 			a.call(e.User, func(c *Call) { c.unacked() })
 		case transaction.Response, transaction.Provisional:
 			a.answered(e.User, e.Ref, e.Msg)
-		case transaction.Timeout, transaction.Failed:
+		case transaction.Timeout, transaction.Failed, transaction.Lost:
 			a.answered(e.User, e.Ref, nil)
 		case transaction.StrayAck, transaction.Full, transaction.LateAnswer:
 			// Nothing an agent on a quiet network would act on.
