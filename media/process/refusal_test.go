@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,6 +151,26 @@ func TestRefusals(t *testing.T) {
 	bad.Addresses[0] = badAddress
 	if _, err := media.New(bad, process.New(o), 1); !errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, process.ErrUnreachable) {
 		t.Errorf("an address of another machine: %v", err)
+	}
+}
+
+// Ports that another program holds are tried for a while; the log says so once.
+func TestARefusalIsSaidOnce(t *testing.T) {
+	cfg := config(25600)
+	for _, a := range cfg.Addresses {
+		for port := cfg.First; port <= cfg.Last; port++ {
+			if c, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(a, port))); err == nil {
+				t.Cleanup(func() { _ = c.Close() })
+			}
+		}
+	}
+	socket := filepath.Join(t.TempDir(), "media.sock")
+	said, _ := serve(t, process.ServeOptions{Socket: socket, Build: "test"})
+	if _, err := media.New(cfg, process.New(process.Options{Socket: socket, Build: "test"}), 1); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Fatal(err)
+	}
+	if n := strings.Count(said.String(), "was refused"); n != 1 {
+		t.Errorf("it says %d times that a greeting was refused:\n%s", n, said)
 	}
 }
 

@@ -34,6 +34,7 @@ type server struct {
 	session *session // nil: nobody is connected
 	last    uint32   // number of the last session
 	idle    bool     // no leg was in use when watch last looked; its own
+	refused string   // what was last said of a greeting; "": it was taken
 
 	current atomic.Pointer[session] // the same as session, for whom must not wait
 	copies  copies
@@ -144,14 +145,27 @@ func (s *server) converse(c *net.UnixConn) {
 	}
 	mine, refusal := s.greet(c, &h)
 	if refusal != nil {
-		if refusal.cause != causeBusy { // it comes again and again
-			s.say("signalling of build %s was refused: %s", h.build, refusal.Text)
-		}
+		s.sayRefused(h.build, refusal)
 		_, _ = c.Write(refusal.datagram())
 		return
 	}
 	bye, err := s.listenTo(mine, buf)
 	s.leave(mine, bye, err)
+}
+
+// sayRefused says once why a greeting is refused: whoever is refused tries again, many times a second.
+func (s *server) sayRefused(build string, refusal *RefusedError) {
+	if refusal.cause == causeBusy {
+		return
+	}
+	text := fmt.Sprintf("signalling of build %s was refused: %s", build, refusal.Text)
+	s.mu.Lock()
+	said := s.refused == text
+	s.refused = text
+	s.mu.Unlock()
+	if !said {
+		s.say("%s", text)
+	}
 }
 
 // greet judges a greeting and answers a good one.
@@ -189,6 +203,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 	s.last++
 	s.session = &session{number: s.last, conn: c, build: h.build}
 	s.current.Store(s.session)
+	s.refused = ""
 	s.say("signalling of build %s is connected, %s, back end %s, %d workers", h.build, s.relay.ports(), s.relay.backend, s.relay.layout.Workers)
 	return s.session, nil
 }

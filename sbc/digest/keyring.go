@@ -139,6 +139,9 @@ func (k *Keyring) refused(now time.Time, h *tu.Hop, a *Asked, m *message.Message
 
 // proven reports whether a place has ever taken credentials unasked.
 func (k *Keyring) proven(h *tu.Hop) bool {
+	if k == nil {
+		return false
+	}
 	l := k.by[placeOf(h)]
 	return l != nil && l.proven
 }
