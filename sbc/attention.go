@@ -142,13 +142,28 @@ func (c control) ofConfiguration() []api.Notice {
 	return nil
 }
 
-func (c control) ofCertificates() (out []api.Notice) {
-	ends := c.certificates.Load()
+// remindEvery is how often the log says again that a certificate ends: whoever reads logs alone has missed the first time.
+const remindEvery = 24 * time.Hour
+
+// remindOfCertificates says in the log which certificates end; last is when that was looked at, the result when it is.
+func (s *SBC) remindOfCertificates(last time.Time) time.Time {
+	now := s.now()
+	if now.Sub(last) < remindEvery {
+		return last
+	}
+	for _, n := range s.ofCertificates() {
+		s.log.Warn(n.What + "\n  hint: " + n.Look)
+	}
+	return now
+}
+
+func (s *SBC) ofCertificates() (out []api.Notice) {
+	ends := s.certificates.Load()
 	if ends == nil {
 		return nil
 	}
 	for name, at := range *ends {
-		left := at.Sub(c.now())
+		left := at.Sub(s.now())
 		switch {
 		case left < 0:
 			out = append(out, api.Notice{What: "the certificate of " + name + " has expired: whoever looks at it does not connect", Since: at, Look: "renew it, then sbc reload"})

@@ -232,6 +232,7 @@ func (s *SBC) Run(ctx context.Context) {
 func (s *SBC) tick(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	reminded := s.now() // what is read is judged at once
 	for {
 		select {
 		case <-ctx.Done():
@@ -243,6 +244,7 @@ func (s *SBC) tick(ctx context.Context) {
 		}
 		s.guard.Tick(s.now())
 		s.sweep()
+		reminded = s.remindOfCertificates(reminded)
 		_ = s.core.Post(func(now time.Time) {
 			s.assembly.forget()
 			s.assembly.complain(now)

@@ -1,6 +1,8 @@
 package sbc_test
 
 import (
+	"crypto/x509"
+
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"sallyport/nat/natlab"
+	"sallyport/nat/natlab/authority"
 	"sallyport/sbc"
 	"sallyport/sbc/api"
 	"sallyport/sbc/config"
@@ -200,4 +203,25 @@ func keysOf(e observer.LoggedEntry) (out []string) {
 		out = append(out, x.(string))
 	}
 	return out
+}
+
+// TestCertificateEndsInTheLog: a certificate that comes near its end while the program runs is told once a day.
+func TestCertificateEndsInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := authority.New("ends")
+		cert, key := authority.Write(t, t.TempDir(), "gate", ca.Sign(x509.Certificate{DNSNames: []string{"gate.example"}, NotAfter: time.Now().Add(14*24*time.Hour + 12*time.Hour)}))
+		watched, logs := observer.New(zapcore.WarnLevel)
+		l := newGate(t, rewritten(t, labConfig, "trunks: { udp: 5080 } }\ninside", "trunks: { udp: 5080, tls: 5081 }, tls: { certificate: "+cert+", key: "+key+" } }\ninside"),
+			natlab.Options{Seed: 1}, func(o *sbc.Options) { o.Log = zap.New(watched) })
+		defer l.close()
+		said := func() int { return logs.FilterMessageSnippet("the certificate of outside ends in 13 days").Len() }
+		time.Sleep(23 * time.Hour)
+		if said() != 0 {
+			t.Error("it is told before it is due")
+		}
+		time.Sleep(2 * time.Hour)
+		if said() != 1 {
+			t.Errorf("told %d times in a day", said())
+		}
+	})
 }
