@@ -47,7 +47,7 @@ type Backend struct {
 	engine  *media.Engine
 	workers []*worker
 	fds     []int32 // by leg, then by leg in the other family where a side has both; -1: not ours
-	links   []link  // likewise, each of its worker's; nil: none are made
+	links   []link  // by pair, likewise, each its worker's; nil: none are made
 	running sync.WaitGroup
 	keying  *dtls.Table
 	drain   *media.Drain
@@ -95,7 +95,7 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	}
 	b.drain = media.NewDrain(b.engine, hears)
 	if b.options.Process && spare > 0 { // elsewhere the rest of the program needs the files
-		b.links = make([]link, sockets)
+		b.links = make([]link, sockets/2)
 	}
 	for range max(1, layout.Workers) {
 		w := newWorker(len(b.workers), b, hears)

@@ -3,6 +3,8 @@
 package epoll
 
 import (
+	"errors"
+
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
@@ -14,22 +16,32 @@ const (
 	viaLink    = 1  // in an event: of a link's socket, not of the port's own
 )
 
-// link is where a port's packets go to, and the socket that is connected to it. It belongs to the port's worker.
+// link is where an RTP port's packets go to, and the socket that is connected to it. It belongs to the port's worker. RTCP ports have
+// none: a packet in five seconds pays for nothing.
 type link struct {
-	to   media.Endpoint
-	sent int32 // packets to it; linkAfter: no more is tried for this destination
+	host [16]byte
+	port uint16
+	sent uint8 // packets to it; linkAfter: no more is tried for this destination
 	fd   int32 // one more than the descriptor; 0: none
 }
+
+// leadsTo reports whether a link is one to a destination.
+func (l *link) leadsTo(to media.Endpoint) bool { return l.port == to.Port() && l.host == to.As16() }
+
+func (l *link) to() media.Endpoint { return media.Endpoint16(l.host, l.port) }
 
 // socket is the descriptor, if there is one.
 func (l *link) socket() (fd int32, ok bool) { return l.fd - 1, l.fd != 0 }
 
 // linked is the socket that a packet to a destination leaves by, if it has one of its own. It counts the packet.
 func (w *worker) linked(place int32, to media.Endpoint) (fd int32, ok bool) {
-	l := &w.links[place]
-	if l.to != to {
+	if place&1 != 0 {
+		return 0, false
+	}
+	l := &w.links[place>>1]
+	if !l.leadsTo(to) {
 		w.cutLink(l)
-		l.to = to
+		l.host, l.port = to.As16(), to.Port()
 		return 0, false
 	}
 	if l.sent < linkAfter {
@@ -48,7 +60,7 @@ func (w *worker) linked(place int32, to media.Endpoint) (fd int32, ok bool) {
 // connect makes the links whose time has come.
 func (w *worker) connect() {
 	for _, place := range w.ripe[:w.ripen] {
-		if l := &w.links[place]; w.room > 0 && l.fd == 0 && l.sent == linkAfter {
+		if l := &w.links[place>>1]; w.room > 0 && l.fd == 0 && l.sent == linkAfter {
 			w.connectTo(place, l)
 		}
 	}
@@ -67,14 +79,18 @@ func (w *worker) connectTo(place int32, l *link) {
 	if share(own, 1) != nil {
 		return
 	}
-	fd, err := bind(at, w.marked, true)
+	to, size := w.name(media.EndpointOf(at)) // here nothing may be left on the heap: nobody collects it while there are calls
+	fd, err := open(at.Addr(), w.marked)
+	if err == nil {
+		err = errors.Join(share(fd, 1), errnoOf(unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(to), size)))
+	}
 	_ = share(own, 0)
-	if err != nil {
+	if fd < 0 {
 		return
 	}
-	_ = share(fd, 0)
-	if err = unix.Connect(fd, sockaddr(l.to.AddrPort())); err == nil {
-		err = w.watchAs(fd, place, viaLink)
+	if err == nil {
+		to, size = w.name(l.to())
+		err = errors.Join(share(fd, 0), errnoOf(unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(to), size)), w.watchAs(fd, place, viaLink))
 	}
 	if err != nil {
 		_ = unix.Close(fd)
@@ -82,6 +98,14 @@ func (w *worker) connectTo(place int32, l *link) {
 	}
 	l.fd = int32(fd) + 1
 	w.room--
+}
+
+// errnoOf is what a system call has to say.
+func errnoOf(_, _ uintptr, errno unix.Errno) error {
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // cutLink closes a link's socket. What is queued there is lost, as what comes too late is anyhow.
@@ -99,11 +123,9 @@ func (w *worker) unlink(list []media.Command) {
 		if !list[i].Free {
 			continue
 		}
-		for place := int(list[i].Leg); place < len(w.links); place += int(w.legs) {
-			for port := range 2 {
-				if l := &w.links[place+port]; l.to != (media.Endpoint{}) {
-					w.cutLink(l)
-				}
+		for pair := int(list[i].Leg) >> 1; pair < len(w.links); pair += int(w.legs) >> 1 {
+			if l := &w.links[pair]; *l != (link{}) {
+				w.cutLink(l)
 			}
 		}
 	}

@@ -205,8 +205,8 @@ func TestLinksRipen(t *testing.T) {
 	w := &worker{links: make([]link, 2*ripeAtOnce)}
 	to := media.EndpointOf(netip.MustParseAddrPort("192.0.2.1:4000"))
 	for n := range 2 * linkAfter {
-		for place := range w.links {
-			if _, ok := w.linked(int32(place), to); ok {
+		for pair := range w.links {
+			if _, ok := w.linked(int32(2*pair), to); ok {
 				t.Fatal("a link out of nowhere")
 			}
 		}
@@ -214,5 +214,33 @@ func TestLinksRipen(t *testing.T) {
 			t.Fatalf("packet %d: %d are ripe, want %d", n+1, w.ripen, want)
 		}
 		w.connect() // no room: none is opened
+	}
+}
+
+// A link leaves nothing on the heap: in a process that does nothing but media nobody collects it while there are calls.
+func TestLinkDoesNotAllocate(t *testing.T) {
+	for _, c := range [][2]string{{own(5), own(6) + ":4000"}, {"::1", "[::1]:4000"}} {
+		listen(t, netip.AddrPortFrom(netip.MustParseAddr(c[0]), 0).String()) // skips where the family is missing
+		b := New(Options{Process: true})
+		p, err := media.New(testConfig(c[0], 24600), b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, to := b.workers[0], media.EndpointOf(netip.MustParseAddrPort(c[1]))
+		w.queue.Stop()
+		b.running.Wait()
+		made := 0
+		if n := testing.AllocsPerRun(50, func() {
+			l := &w.links[1]
+			l.host, l.port = to.As16(), to.Port()
+			w.connectTo(2, l)
+			if _, ok := l.socket(); ok {
+				made++
+			}
+			w.cutLink(l)
+		}); n != 0 || made != 51 {
+			t.Errorf("%s: %v allocations for a link, %d made", c[0], n, made)
+		}
+		_ = p.Close()
 	}
 }

@@ -96,7 +96,7 @@ func TestNarrowPathOfALink(t *testing.T) {
 			t.Fatalf("%d bytes: %d arrived: %v", size, m, err)
 		}
 	}
-	if _, ok := w.links[local[nat.Inside].Port()-23400].socket(); !ok {
+	if _, ok := w.links[(local[nat.Inside].Port()-23400)/2].socket(); !ok {
 		t.Error("no link was made")
 	}
 	if n := reassembled(t); n != 2 {

@@ -62,7 +62,7 @@ func (b *Backend) openPair(leg int) (held []int, err error) {
 		if !ok {
 			continue
 		}
-		fd, err := bind(at, b.layout, false)
+		fd, err := bind(at, b.layout)
 		switch {
 		case errors.Is(err, unix.EADDRINUSE):
 			if own := i % b.layout.Legs(); !slices.Contains(held, own) {
@@ -125,16 +125,30 @@ func cut(fd int, send func() unix.Errno) unix.Errno {
 	return errno
 }
 
-// bind opens one socket. The kernel's defaults stay but for the buffer, the mark, the discovery of the path's MTU and, on IPv6,
-// the family's own ports. beside: where another socket of ours is that allows it.
-func bind(at netip.AddrPort, layout media.Layout, beside bool) (fd int, err error) {
+// bind opens one socket.
+func bind(at netip.AddrPort, layout media.Layout) (fd int, err error) {
+	if fd, err = open(at.Addr(), layout); err == nil {
+		err = unix.Bind(fd, sockaddr(at))
+	}
+	if err != nil {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+		return -1, fmt.Errorf("media/epoll: binding %v: %w", at, err)
+	}
+	return fd, nil
+}
+
+// open makes a socket for an address, not bound yet; one that fails half-way is there. The kernel's defaults stay but for the buffer,
+// the mark, the discovery of the path's MTU and, on IPv6, the family's own ports.
+func open(at netip.Addr, layout media.Layout) (fd int, err error) {
 	family, level, mark := unix.AF_INET, unix.IPPROTO_IP, unix.IP_TOS
-	if !at.Addr().Is4() {
+	if !at.Is4() {
 		family, level, mark = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_TCLASS
 	}
 	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("media/epoll: socket for %v: %w", at, err)
+		return -1, err
 	}
 	set := func(level, name, value int) {
 		if err == nil {
@@ -149,15 +163,5 @@ func bind(at netip.AddrPort, layout media.Layout, beside bool) (fd int, err erro
 	set(unix.SOL_SOCKET, unix.SO_RCVBUF, layout.ReceiveBuffer)
 	set(level, mark, layout.DSCP<<2) // RFC 2474 §3: the upper six bits
 	set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
-	if beside {
-		set(unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
-	}
-	if err == nil {
-		err = unix.Bind(fd, sockaddr(at))
-	}
-	if err != nil {
-		_ = unix.Close(fd)
-		return -1, fmt.Errorf("media/epoll: binding %v: %w", at, err)
-	}
-	return fd, nil
+	return fd, err
 }

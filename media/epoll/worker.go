@@ -115,7 +115,7 @@ func (w *worker) serve() (stopped bool) {
 			switch e := &w.events[i]; {
 			case e.Fd == wakeIndex:
 			case e.Pad == viaLink:
-				if fd, ok := w.links[e.Fd].socket(); ok { // it may have gone since
+				if fd, ok := w.links[e.Fd>>1].socket(); ok { // it may have gone since
 					w.relay(now, e.Fd, fd)
 				}
 			default:
@@ -279,20 +279,26 @@ func (w *worker) send(v media.Verdict) bool {
 }
 
 func (w *worker) sendFrom(fd int32, v media.Verdict) bool {
-	to, size := unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
-	port, v4 := &w.to6.Port, v.To.Is4()
-	if v4 {
-		to, size, port = unsafe.Pointer(&w.to4), unsafe.Sizeof(w.to4), &w.to4.Port
-		w.to4.Addr = v.To.As4()
-	} else {
-		w.to6.Addr = v.To.As16()
-	}
-	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], v.To.Port())
+	to, size := w.name(v.To)
 	errno := w.sendTo(fd, v.Data, to, size)
-	if errno == unix.EMSGSIZE && v4 {
+	if errno == unix.EMSGSIZE && v.To.Is4() {
 		errno = cut(int(fd), func() unix.Errno { return w.sendTo(fd, v.Data, to, size) })
 	}
 	return errno == 0
+}
+
+// name is an address for the kernel, valid until the next one.
+func (w *worker) name(at media.Endpoint) (to unsafe.Pointer, size uintptr) {
+	to, size = unsafe.Pointer(&w.to6), unsafe.Sizeof(w.to6)
+	port := &w.to6.Port
+	if at.Is4() {
+		to, size, port = unsafe.Pointer(&w.to4), unsafe.Sizeof(w.to4), &w.to4.Port
+		w.to4.Addr = at.As4()
+	} else {
+		w.to6.Addr = at.As16()
+	}
+	binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(port))[:], at.Port())
+	return to, size
 }
 
 func (w *worker) sendTo(fd int32, data []byte, to unsafe.Pointer, size uintptr) unix.Errno {

@@ -41,7 +41,16 @@ func (q *Queue) Open(wake, legs int) {
 	defer q.mu.Unlock()
 	q.wake, q.place, q.opened = wake, make([]int32, legs/2), true
 	// Room for what comes before the worker has heard the ring. Growing leaves memory behind where nobody collects it.
-	q.pending, q.spare = make([]media.Command, 0, 2*ringAt), make([]media.Command, 0, 2*ringAt)
+	q.pending, q.spare = touched(2*ringAt), touched(2*ringAt)
+}
+
+// touched is room for commands in memory that has been written to: the first calls meet no page faults, and what they take is theirs.
+func touched(room int) []media.Command {
+	list := make([]media.Command, room)
+	for i := range list {
+		list[i].Leg = 0
+	}
+	return list[:0]
 }
 
 // Post hands a command over; one for the same leg that has not been taken is replaced. Commands are for RTP legs.
