@@ -8,6 +8,9 @@ ROUNDS    ?= 5
 ARGS      ?=
 RUN       ?= .
 
+# All packages. The one that takes longest begins first: the others are tested beside it.
+ALL       = ./sbc ./...
+
 # What interop-web fetches.
 SIPJS     = 0.21.2
 SIPJS_SUM = abbf374bccf50fdd0f659e24dd70a83a0bad09553bd16fa4b6c94021053f66cb
@@ -31,13 +34,13 @@ geo: ## bin/countries.geo: the countries of Debian's tor-geoipdb in one file, it
 	@rm -rf bin/tor-geoipdb
 
 test: ## every test that needs no other program, then the short ones under the race detector
-	$(GO) test ./...
+	$(GO) test $(ALL)
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
-	  echo '$(GO) test -race -short ./...'; $(GO) test -race -short ./...; \
+	  echo '$(GO) test -race -short $(ALL)'; $(GO) test -race -short $(ALL); \
 	else echo 'race detector: left out, it needs a C compiler (install gcc, then make race)'; fi
 
 race: ## every test under the race detector (needs a C compiler)
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test -race -timeout 30m $(ALL)
 
 fuzz: ## every fuzz target, FUZZTIME each (default 30s)
 	@grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u | while read -r room; do \

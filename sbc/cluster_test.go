@@ -276,6 +276,7 @@ func (c *cluster) takeOut(at netip.AddrPort, how string, out bool) {
 // TestReturnIsPaced: however phones press, the node that came back gets no more than so many REGISTERs of those who move a second,
 // the second ones that answer its challenge included.
 func TestReturnIsPaced(t *testing.T) {
+	t.Parallel()
 	for _, asks := range []bool{false, true} {
 		t.Run(fmt.Sprint("challenges ", asks), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -215,6 +215,7 @@ func (x *trap) goesOn(c talk) {
 // metadata, in either family and each spelling, named from outside and from inside in whatever carries a description: the
 // description is refused, and nothing is sent there.
 func TestNothingIsSentWhereMediaMustNotGo(t *testing.T) {
+	t.Parallel()
 	for side, inside := range map[string]bool{"outside": false, "inside": true} {
 		for place, spring := range lures {
 			list := neverMedia

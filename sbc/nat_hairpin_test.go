@@ -60,6 +60,7 @@ var exchanges = []struct {
 
 // TestNATCallsCrossTheGateTwice: phone to phone, phone to trunk, trunk to phone, through every kind of PBX.
 func TestNATCallsCrossTheGateTwice(t *testing.T) {
+	t.Parallel()
 	for _, x := range exchanges {
 		for _, home := range households {
 			for _, tr := range []nat.Transport{nat.UDP, nat.TCP} {

@@ -73,6 +73,7 @@ func (l *audible) mustBe(aors ...string) {
 // TestEveryNATReachesAudio: each mapping × filtering of RFC 4787, over UDP, TCP, TLS and WebSocket, called and calling, whatever
 // address the phone names.
 func TestEveryNATReachesAudio(t *testing.T) {
+	t.Parallel()
 	secure := certified(t, roamingConfig)
 	alg := natlab.SIPALG(natlab.SIPALGOptions{Ports: true, FixLength: true})
 	half := natlab.SIPALG(natlab.SIPALGOptions{FixLength: true})

@@ -18,6 +18,7 @@ import (
 // TestNATWithLossAndReordering: "loss 5 % and reordering harmless". A phone registers, stays registered, and 200 calls
 // each way, of every ending, end as they should, each with its record.
 func TestNATWithLossAndReordering(t *testing.T) {
+	t.Parallel()
 	const calls = 200
 	for _, tr := range []nat.Transport{nat.UDP, nat.TCP} {
 		for _, o := range []natlab.NATOptions{{}, strictest} {

@@ -69,6 +69,7 @@ func (l *audible) assault(weapon func(*voice, int) []byte, attackers ...*voice) 
 // One race is nobody's to decide: a neighbour behind a NAT that does not keep ports, who sends well-formed audio before
 // the phone does, looks exactly as the phone itself would.
 func TestNATAttackersAreNeitherHeardNorServed(t *testing.T) {
+	t.Parallel()
 	for name, weapon := range weapons {
 		for _, o := range []natlab.NATOptions{strictest, {PreservePorts: true}} {
 			for _, when := range []string{"before", "after"} {

@@ -41,6 +41,7 @@ func (l *audible) called(pbx *end, h *handset, out bool) (atPhone, atPBX *demo.C
 // TestNATMovesInMidCall: the box forgets, or gives other ports, while a phone speaks. Audio recovers, and so do requests
 // of either end.
 func TestNATMovesInMidCall(t *testing.T) {
+	t.Parallel()
 	for name, loses := range map[string]func(*natlab.NAT){"forgets": (*natlab.NAT).Forget, "rebinds": (*natlab.NAT).Rebind} {
 		for _, o := range []natlab.NATOptions{{}, {PreservePorts: true}, strictest} {
 			for _, out := range []bool{false, true} {

@@ -284,6 +284,7 @@ func TestAJournalThatCannotBeRead(t *testing.T) {
 // TestCrashesAtRandom: calls come, are answered and end while signalling and now and then the media process crash. Each call
 // that was known for longer than the journal takes has one record, and none has two.
 func TestCrashesAtRandom(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(12) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			root := t.TempDir()

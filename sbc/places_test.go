@@ -97,6 +97,7 @@ func (x *channels) note(d natlab.Datagram) {
 // TestCapacityHolds: of two hundred attempts a second thirty calls stand, not one more and not one less, whoever calls. The provider
 // hears 486; the PBX's call takes the next trunk, or hears 503 without Retry-After where there is none.
 func TestCapacityHolds(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name, way string
 		config    func(t *testing.T) string

@@ -128,6 +128,7 @@ func (c *crowd) pass(d time.Duration) (sent, arrived, worst int) {
 // TestTwentyThousandPhonesAreThrottled: the PBX hears of each in the time that is asked for, and of all of them evenly; each
 // phone is answered each time.
 func TestTwentyThousandPhonesAreThrottled(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		phones      int
 		again, look time.Duration // the crowd by part of a cycle, a village by more than one
