@@ -14,8 +14,8 @@ import (
 // What somebody should look at, for the head of `sbc status`: whoever is woken at night reads one page, and it must not say that
 // all is well while no node answers, no record can be written or the file on the disk is not what runs.
 
-// certificateSoon is how long before its end a certificate is told of, as `sbc check` does.
-const certificateSoon = 14 * 24 * time.Hour
+// CertificateSoon is how long before its end a certificate is told of: authorities of short ones renew them a month before.
+const CertificateSoon = 14 * 24 * time.Hour
 
 // peersTold bounds the addresses that are told one by one; `sbc trunks` and `sbc pbx` have all.
 const peersTold = 8
@@ -167,7 +167,7 @@ func (s *SBC) ofCertificates() (out []api.Notice) {
 		switch {
 		case left < 0:
 			out = append(out, api.Notice{What: "the certificate of " + name + " has expired: whoever looks at it does not connect", Since: at, Look: "renew it, then sbc reload"})
-		case left < certificateSoon:
+		case left < CertificateSoon:
 			out = append(out, api.Notice{What: fmt.Sprintf("the certificate of %s ends in %d days", name, int(left.Hours()/24)), Look: "renew it, then sbc reload"})
 		}
 	}

@@ -76,6 +76,18 @@ func reached(t *testing.T, what string, a, b *mate) (m *message.Message, by, oth
 	return b.must(what, 200*time.Millisecond), b, a
 }
 
+// calledIn has the provider call through two nodes that are up; by is the node that hears of it.
+func (l *lab) calledIn() (itsp *wire, invite, arrived *message.Message, by, other *mate) {
+	l.t.Helper()
+	one, two := l.mate(pbxAt), l.mate(otherPBXAt)
+	time.Sleep(5 * time.Second)
+	itsp = l.wire(providerAt)
+	invite = withBody(itsp.request("INVITE", trunkSocket, "+4930123"), sdpAt(providerAt.Addr(), 4000))
+	itsp.send(trunkSocket, invite)
+	arrived, by, other = reached(l.t, "INVITE", one, two)
+	return itsp, invite, arrived, by, other
+}
+
 // dies takes a node off the network.
 func (m *mate) dies(how string) {
 	if how == "killed" { // its host says that nobody is there
@@ -177,12 +189,7 @@ func TestAReinviteLeavesADeadNode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newGate(t, rewritten(t, clusterConfig, "31000 }", "31000, timeout: 10m }"), natlab.Options{Seed: 4})
 		defer l.close()
-		one, two := l.mate(pbxAt), l.mate(otherPBXAt)
-		time.Sleep(5 * time.Second)
-		itsp := l.wire(providerAt)
-		invite := withBody(itsp.request("INVITE", trunkSocket, "+4930123"), sdpAt(providerAt.Addr(), 4000))
-		itsp.send(trunkSocket, invite)
-		arrived, by, other := reached(t, "INVITE", one, two)
+		itsp, invite, arrived, by, other := l.calledIn()
 		ok := message.Reply(arrived, 200, "")
 		ok.To.Tag = "far"
 		ok.Add("Record-Route", "<sip:10.0.0.40:5066;lr>")
@@ -231,12 +238,7 @@ func TestAReinviteAtADeadFarEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newGate(t, clusterConfig, natlab.Options{Seed: 4})
 		defer l.close()
-		one, two := l.mate(pbxAt), l.mate(otherPBXAt)
-		time.Sleep(5 * time.Second)
-		itsp := l.wire(providerAt)
-		invite := withBody(itsp.request("INVITE", trunkSocket, "+4930123"), sdpAt(providerAt.Addr(), 4000))
-		itsp.send(trunkSocket, invite)
-		arrived, by, other := reached(t, "INVITE", one, two)
+		itsp, invite, arrived, by, other := l.calledIn()
 		by.reply(arrived, 200, sdpAt(by.at.Addr(), 4002))
 		caller, _ := l.ends(itsp, by.wire, trunkSocket, invite, arrived, itsp.want("200 INVITE"))
 		itsp.send(trunkSocket, caller.within("ACK", invite.CSeq))
@@ -319,12 +321,7 @@ func TestADeafNodeKeepsItsCalls(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l := newGate(t, clusterConfig, natlab.Options{Seed: 4})
 				defer l.close()
-				one, two := l.mate(pbxAt), l.mate(otherPBXAt)
-				time.Sleep(5 * time.Second)
-				itsp := l.wire(providerAt)
-				invite := withBody(itsp.request("INVITE", trunkSocket, "+4930123"), sdpAt(providerAt.Addr(), 4000))
-				itsp.send(trunkSocket, invite)
-				arrived, by, other := reached(t, "INVITE", one, two)
+				itsp, invite, arrived, by, other := l.calledIn()
 				by.reply(arrived, 180, nil)
 				itsp.want("180 INVITE")
 				by.deaf = true

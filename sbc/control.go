@@ -169,7 +169,7 @@ func behind(x *policy.Explanation, notes []note) *note {
 		return nil
 	}
 	last := &notes[len(notes)-1]
-	if last.Code < 400 && last.Reason == "" || last.Code == 401 || last.Code == 407 || last.At.Before(x.Seen.Last) {
+	if last.Code < 400 && last.Reason == "" || tu.Challenge(last.Code) || last.At.Before(x.Seen.Last) {
 		return nil
 	}
 	return last

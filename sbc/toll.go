@@ -158,7 +158,7 @@ func (a *assembly) settleToll(now time.Time, r *tu.CDR) {
 	}
 	delete(a.tolls.ids, r.Call)
 	delete(a.tolls.unheard, id)
-	if r.Code == 401 || r.Code == 407 {
+	if tu.Challenge(r.Code) {
 		a.tolls.ledger.Forgive(now, uint64(id))
 		return
 	}

@@ -13,9 +13,6 @@ import (
 	"sallyport/sbc/config"
 )
 
-// certificateSoon is how long before its end a certificate is told: authorities of short ones renew them a month before.
-const certificateSoon = 14 * 24 * time.Hour
-
 // load reads the configuration, and looks at the time and into the country database as well, which the reading of it does
 // not.
 func load(flags config.Flags) (*config.Snapshot, config.Report) {
@@ -78,7 +75,7 @@ func lasts(snap *config.Snapshot, leaf *x509.Certificate, now time.Time, report 
 		p.What, p.Hint = "expired at "+ends+": phones that look at it do not connect", renew
 	case now.Before(leaf.NotBefore):
 		p.What, p.Hint = "counts from "+begins+" only: phones that look at it do not connect", "is the clock of this machine right?"
-	case left < certificateSoon:
+	case left < sbc.CertificateSoon:
 		p.What, p.Hint = fmt.Sprintf("ends at %s, in %d days", ends, left/(24*time.Hour)), renew
 	default:
 		p.What = "good until " + ends

@@ -5,7 +5,7 @@
 // engine and send. Between a datagram's arrival and its departure lie two system calls and no allocation, lock or channel.
 // Calls are shared among the threads by pair number: both legs of one have the same thread.
 //
-// A port whose destination has stayed the same for some packets gets a second socket, connected to that peer (link): the
+// An RTP port whose destination has stayed the same for some packets gets a second socket, connected to that peer (link): the
 // kernel then keeps the route, a seventh of what relaying costs. The port's own socket stays unconnected beside it, so
 // whoever else sends is heard as before: strangers are counted and not told that somebody is here, and a NAT that rebinds is
 // followed. What the second socket receives is judged by its source like everything else; nothing depends on it but speed.

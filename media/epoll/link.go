@@ -3,8 +3,6 @@
 package epoll
 
 import (
-	"errors"
-
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
@@ -79,18 +77,28 @@ func (w *worker) connectTo(place int32, l *link) {
 	if share(own, 1) != nil {
 		return
 	}
-	to, size := w.name(media.EndpointOf(at)) // here nothing may be left on the heap: nobody collects it while there are calls
+	// Nothing may be left on the heap here: nobody collects it while there are calls.
 	fd, err := open(at.Addr(), w.marked)
 	if err == nil {
-		err = errors.Join(share(fd, 1), errnoOf(unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(to), size)))
+		err = share(fd, 1)
+	}
+	if err == nil {
+		to, size := w.name(media.EndpointOf(at))
+		err = errnoOf(unix.RawSyscall(unix.SYS_BIND, uintptr(fd), uintptr(to), size))
 	}
 	_ = share(own, 0)
 	if fd < 0 {
 		return
 	}
 	if err == nil {
-		to, size = w.name(l.to())
-		err = errors.Join(share(fd, 0), errnoOf(unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(to), size)), w.watchAs(fd, place, viaLink))
+		err = share(fd, 0)
+	}
+	if err == nil {
+		to, size := w.name(l.to())
+		err = errnoOf(unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(to), size))
+	}
+	if err == nil {
+		err = w.watchAs(fd, place, viaLink)
 	}
 	if err != nil {
 		_ = unix.Close(fd)

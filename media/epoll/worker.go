@@ -40,7 +40,7 @@ type worker struct {
 	pollFD  int
 	wakeFD  int
 	fds     []int32 // as the back end has them
-	links   []link  // likewise; nil: none are made
+	links   []link  // by pair, likewise; nil: none are made
 	room    int     // links that may still be made
 	ripe    [ripeAtOnce]int32
 	ripen   int // of ripe

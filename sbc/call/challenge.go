@@ -9,9 +9,6 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// challenge reports whether a response asks for credentials (RFC 3261 §22).
-func challenge(code int) bool { return code == 401 || code == 407 }
-
 // challengePasses reports whether the other leg's challenge reaches a leg: the PBX's, a phone. Their digests are between the
 // two of them, and the credentials go back as they come. A provider has no account at the PBX, nor the PBX one that a
 // provider's or a phone's nonce would be good for.
@@ -24,7 +21,7 @@ func (c *Call) seen(now time.Time, m *message.Message) *message.Message {
 	a := &c.legs[caller]
 	switch {
 	case !a.phone() || c.legs[callee].peer.Kind != tu.KindNode:
-	case challenge(m.Status):
+	case tu.Challenge(m.Status):
 		c.set.Decoys.Keep(m)
 	case a.peer.Stranger && header.Tells(m.Status):
 		return c.set.Decoys.Disguise(now, c.invite, m, c.ids.Block)

@@ -121,7 +121,7 @@ func (s *stage) secret(m *message.Message, h tu.Hop) {
 func (s *stage) challenged(d string) (was bool) {
 	for _, ref := range s.refs {
 		if x := s.clients[ref]; x.msg.Method == "BYE" && dialogAt(x.msg, x.hop) == d && x.final != 0 {
-			was = challenge(x.final)
+			was = tu.Challenge(x.final)
 		}
 	}
 	return was
@@ -140,7 +140,7 @@ func (g *game) trusted(p *tu.Peer) {
 
 // challenges lets a 401 or 407 ask for credentials: in a name of the account's or in another one, with a nonce that is new or not.
 func (g *game) challenges(m *message.Message) {
-	if !challenge(m.Status) {
+	if !tu.Challenge(m.Status) {
 		return
 	}
 	list := []string{"", "itsp/n", "itsp/n", "itsp/n", "itsp/n/stale", "home/n/SHA-256", "evil/n", "basic", "evil/n|itsp/n|home/n"}[g.pick(9)]

@@ -187,7 +187,7 @@ func (c *Call) ownHeard(now time.Time, k int, ev tu.Answered, do []tu.Action) []
 		return do
 	}
 	c.owns = slices.Delete(c.owns, k, k+1)
-	if challenge(m.Status) {
+	if tu.Challenge(m.Status) {
 		do = c.challengeStays(done.to, done.method, m.Status, do)
 	}
 	return c.ownRefused(now, done, m.Status, reason.SignallingLost, do)

@@ -232,7 +232,7 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 			return do
 		}
 		return c.refuse(now, 500, "", "callee", do) // of a session timer that the caller knows nothing of
-	case challenge(code) && c.phase == inviting:
+	case tu.Challenge(code) && c.phase == inviting:
 		if rest, other := c.creds.Others(b.peer, c.hops, len(c.attempts)); other {
 			do = c.challengeStays(callee, "INVITE", code, do)
 			c.hops = rest
@@ -245,7 +245,7 @@ func (c *Call) declined(now time.Time, m *message.Message, do []tu.Action) []tu.
 	m = c.seen(now, m)
 	code = m.Status
 	switch {
-	case challenge(code) && !c.challengePasses(caller):
+	case tu.Challenge(code) && !c.challengePasses(caller):
 		return c.challenged(now, code, do)
 	case code >= 300 && code < 400 && a.peer.Kind == tu.KindTrunk:
 		return c.refuse(now, 480, reason.NoRoute, "callee", do)

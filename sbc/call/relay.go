@@ -129,7 +129,7 @@ func (c *Call) strayHeard(ev tu.Answered, do []tu.Action) []tu.Action {
 	}
 	mine := len(c.byes)
 	c.byes = slices.DeleteFunc(c.byes, func(r tu.Ref) bool { return r == ev.Ref })
-	if len(c.byes) < mine && challenge(ev.Msg.Status) {
+	if len(c.byes) < mine && tu.Challenge(ev.Msg.Status) {
 		do = c.byeChallenged(ev.Msg, do)
 	}
 	if ev.Msg.Status < 300 {
@@ -145,7 +145,7 @@ func (c *Call) relayAnswered(now time.Time, k int, m *message.Message, do []tu.A
 	c.relays = slices.Delete(c.relays, k, k+1)
 	to := 1 - r.from
 	c.referAnswered(&r, m.Status, m)
-	if challenge(m.Status) && !c.challengePasses(r.from) {
+	if tu.Challenge(m.Status) && !c.challengePasses(r.from) {
 		return c.inDialogChallenge(&r, m.Status, do)
 	}
 	switch {

@@ -228,7 +228,7 @@ func (c *Call) takerAnswer(x *taker, p proposal, do []tu.Action) []tu.Action {
 // takerRefused answers the taker that its place is not to be had.
 func (c *Call) takerRefused(x *taker, code int, do []tu.Action) []tu.Action {
 	switch {
-	case challenge(code) || code < 300:
+	case tu.Challenge(code) || code < 300:
 		code = 503
 	case code == 481 || code == 408: // they speak of a dialog that it has nothing to do with
 		code = 480

@@ -218,16 +218,16 @@ func (c *Call) thirdHeard(now time.Time, t *third, a *attempt, ev tu.Answered, d
 	}
 	t.attemptAt = time.Time{}
 	code, other := m.Status, false
-	if challenge(code) || code < 400 { // there is nobody to answer a challenge, and no 3xx is followed for somebody else
+	if tu.Challenge(code) || code < 400 { // there is nobody to answer a challenge, and no 3xx is followed for somebody else
 		text := "the third leg of a transfer was challenged or redirected; its calls must be taken from our address as they are"
-		if challenge(code) {
+		if tu.Challenge(code) {
 			text = c.creds.Complaint("who is called for a transfer", accountKeys+", or pbx.credentials", text)
 		}
 		do = append(do, tu.Note{
 			Source: a.hop.Flow.Remote, Side: t.peer.Side, Realm: t.peer.Realm, Method: "INVITE", Code: code, Why: reason.Transfer,
 			Text: text,
 		})
-		if challenge(code) && !t.rang {
+		if tu.Challenge(code) && !t.rang {
 			t.hops, other = c.creds.Others(t.peer, t.hops, len(t.attempts))
 			t.after = a.sent.CSeq // it may be behind the same door
 		}

@@ -161,11 +161,8 @@ func (b *Book) answered(now time.Time, i int, m *message.Message) (a Asked, chal
 	a = *p
 	b.sent = slices.Delete(b.sent, i, i+1)
 	b.why = nil
-	return a, asks(m.Status) || b.amiss(&a, m.Status)
+	return a, tu.Challenge(m.Status) || b.amiss(&a, m.Status)
 }
-
-// asks reports whether a status asks for credentials (RFC 3261 §22).
-func asks(status int) bool { return status == 401 || status == 407 }
 
 // amiss reports whether a refusal may be of credentials that nobody has asked for. Servers ask anew where they do not like them; of one
 // that has never taken any it is not known yet whether it does.
@@ -180,7 +177,7 @@ func (b *Book) GiveUp() { b.why = ErrGivenUp }
 // there are none, and the challenge is the answer. A cnonce is 64 random bits or more, as a token.
 func (b *Book) Answer(now time.Time, a *Asked, m *message.Message, cnonce string) bool {
 	x := b.clientOf(a)
-	if !asks(m.Status) {
+	if !tu.Challenge(m.Status) {
 		b.keys.distrusted(now, &a.Hop)
 		if x != nil {
 			x.spaces, x.lent = nil, false

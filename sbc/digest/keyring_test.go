@@ -348,7 +348,7 @@ func TestKeyringLaws(t *testing.T) {
 			check(h, s)
 			for sent := 1; ; {
 				m := final(rapid.SampledFrom([]int{180, 200, 403, 486, 407, 407, 407, 401}).Draw(t, "status"))
-				if asks(m.Status) {
+				if tu.Challenge(m.Status) {
 					nonces++
 					nonce := fmt.Sprint("n", nonces)
 					gave[nonce] = h

@@ -40,7 +40,7 @@ func (s *Subscription) answered(now time.Time, ev tu.Answered, do []tu.Action) [
 		// 482: the notifier knows the request already, a slow hop did deliver what we then sent by another one (RFC 3261
 		// §8.2.2.2). That one's answer is the true one.
 		return do
-	case (m.Status == 401 || m.Status == 407) && a == s.current() && !s.notified:
+	case tu.Challenge(m.Status) && a == s.current() && !s.notified:
 		if rest, other := s.creds.Others(s.legs[notifier].hop.Peer, s.hops, len(s.attempts)); other {
 			s.hops = rest
 			return s.nextHop(now, m.Status, reason.NoRoute, append(do, s.challengeStays(subscriber, s.req.Method, m.Status)))
@@ -135,9 +135,8 @@ func (s *Subscription) verdict(
 	do = tu.Judged(l.hop, far.hop.Peer, req, m, do)
 	m = s.seen(now, near, m, req)
 	code := m.Status
-	challenge := code == 401 || code == 407
 	switch {
-	case challenge && !(l.phone() && far.hop.Peer.Kind == tu.KindNode):
+	case tu.Challenge(code) && !(l.phone() && far.hop.Peer.Kind == tu.KindNode):
 		return s.ours(near, req, away), append(do, s.challengeStays(near, req.Method, code))
 	case code == 408:
 		return s.ours(near, req, 504), do // "MUST NOT" be passed (RFC 4320 §4.2)
@@ -161,7 +160,7 @@ func (s *Subscription) seen(now time.Time, near int, m, req *message.Message) *m
 	l, far := &s.legs[near], &s.legs[1-near]
 	switch {
 	case !l.phone() || far.hop.Peer.Kind != tu.KindNode:
-	case m.Status == 401 || m.Status == 407:
+	case tu.Challenge(m.Status):
 		s.set.Decoys.Keep(m)
 	case l.hop.Peer.Stranger && header.Tells(m.Status):
 		return s.set.Decoys.Disguise(now, req, m, s.ids.Block)

@@ -32,7 +32,7 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 		return e.nextHop(now, 503, reason.NoCapacity, do)
 	case a == e.current() && len(e.attempts) < len(e.hops) && e.legs[asked].hop.Peer.Elsewhere(m.Status):
 		return e.nextHop(now, m.Status, "", do)
-	case challenge(m.Status) && a == e.current():
+	case tu.Challenge(m.Status) && a == e.current():
 		if rest, other := e.creds.Others(e.legs[asked].hop.Peer, e.hops, len(e.attempts)); other {
 			e.hops = rest
 			return e.nextHop(now, m.Status, reason.NoRoute, append(do, e.challengeStays(m.Status)))
@@ -51,9 +51,6 @@ func (e *Exchange) answered(now time.Time, ev tu.Answered, do []tu.Action) []tu.
 	return e.pass(now, m, do)
 }
 
-// challenge reports whether a response asks for credentials (RFC 3261 §22).
-func challenge(code int) bool { return code == 401 || code == 407 }
-
 // pass gives the far side's final answer to the asker.
 func (e *Exchange) pass(now time.Time, m *message.Message, do []tu.Action) []tu.Action {
 	near := e.legs[asker].hop
@@ -61,7 +58,7 @@ func (e *Exchange) pass(now time.Time, m *message.Message, do []tu.Action) []tu.
 	m = e.seen(now, m)
 	code := m.Status
 	switch {
-	case challenge(code) && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
+	case tu.Challenge(code) && !(e.legs[asker].phone() && e.legs[asked].hop.Peer.Kind == tu.KindNode):
 		return e.challenged(code, do)
 	case code == 408:
 		return e.refuseFor(504, reason.Timeout, do) // it may not be passed to anybody (RFC 4320 §4.2)
@@ -76,7 +73,7 @@ func (e *Exchange) seen(now time.Time, m *message.Message) *message.Message {
 	near, far := &e.legs[asker], &e.legs[asked]
 	switch {
 	case !near.phone() || far.hop.Peer.Kind != tu.KindNode:
-	case challenge(m.Status):
+	case tu.Challenge(m.Status):
 		e.set.Decoys.Keep(m)
 	case near.hop.Peer.Stranger && header.Tells(m.Status):
 		return e.set.Decoys.Disguise(now, e.req, m, e.ids.Block)

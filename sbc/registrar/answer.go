@@ -213,7 +213,7 @@ func (b *Binding) towardsPhone(left time.Duration) string {
 
 // rejected passes the PBX's refusal.
 func (r *Register) rejected(now time.Time, far *message.Message, do []tu.Action) []tu.Action {
-	if far.Status == 401 || far.Status == 407 {
+	if tu.Challenge(far.Status) {
 		r.impress()
 		r.set.Book.names.put(r.msg.CallID, r.names)
 		r.set.Decoys.Keep(far)

@@ -25,7 +25,7 @@ func (r *Registration) judge(now time.Time, m *message.Message, do []tu.Action) 
 	case m.Status < 400:
 		// Whoever may redirect us could have our password proven to somebody else; the configuration says where to register.
 		return r.failed(now, said+" (not followed)", do)
-	case m.Status == 401 || m.Status == 407:
+	case tu.Challenge(m.Status):
 		return r.challenged(now, m, said, do)
 	case m.Status == 423 && r.raise(m):
 		// "it MAY retry the registration after making the expiration interval … equal to or greater than the expiration interval
@@ -210,7 +210,7 @@ func (r *Registration) released(now time.Time, m *message.Message, do []tu.Actio
 	case m.Status < 300 && !last: // it is to the one before, and we are registered
 		r.until, r.bound, r.tries = now.Add(r.granted(m)), r.offer, 0
 		return r.ask(now, do)
-	case (m.Status == 401 || m.Status == 407) && r.cfg.Account != nil && (last || !r.until.IsZero()):
+	case tu.Challenge(m.Status) && r.cfg.Account != nil && (last || !r.until.IsZero()):
 		if r.sign(m) == nil {
 			return r.ask(now, do)
 		}

@@ -29,3 +29,6 @@ func MayFailOver(code int) bool {
 	}
 	return code >= 400 && code <= 599
 }
+
+// Challenge reports whether a response asks for credentials (RFC 3261 §22).
+func Challenge(code int) bool { return code == 401 || code == 407 }

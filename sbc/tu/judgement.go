@@ -26,7 +26,7 @@ const (
 // are a stranger's fault alone: a phone may dial what it likes.
 func Judge(method string, code int, signed, stale, stranger bool) Judgement {
 	switch {
-	case code == 401 || code == 407:
+	case Challenge(code):
 		if signed && !stale {
 			return WrongDigest
 		}
