@@ -20,7 +20,7 @@ func TestDelaysAreMeasured(t *testing.T) {
 			r := rigOf(t)
 			r.point(nat.Outside, want("phone"))
 			r.point(nat.Inside, want("pbx"))
-			for n := range uint16(60) {
+			for n := range uint16(250) {
 				r.run([]step{{from: "phone", to: outsideRTP, payload: rtp(0, n, 1), dest: "pbx", via: insideRTP}})
 			}
 			// The last one may be counted after it has arrived.

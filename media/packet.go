@@ -24,6 +24,23 @@ func (e *Engine) Packet(now int64, i int, from Endpoint, buf []byte) Verdict {
 	return e.judge(now, i, from, buf)
 }
 
+// Warm reads the rows that Packet is going to need for a datagram on a leg, and tells the leg that will send it; 0 where
+// the port is free. Of a whole batch, read before the first is judged, the processor fetches the rows side by side, where
+// each Packet would wait for its own. touched has no meaning: who uses it keeps the reads in the program.
+// It never fails: the batch would fail with it, each time anew.
+func (e *Engine) Warm(i int) (out int32, touched int64) {
+	if uint(i) >= uint(len(e.legs)) {
+		return 0, 0
+	}
+	l := &e.legs[i]
+	if l.state == stateFree || uint(l.peer) >= uint(len(e.legs)) {
+		return 0, 0 // of a free one, the peer is nobody's, or another worker's by now
+	}
+	p, x := &e.legs[l.peer], &e.receptions[i>>1]
+	touched = x.arrived + e.meters[i].due + e.board.cell(i).seen.Load() + p.heard + int64(e.board.cell(int(l.peer)).sent.Load())
+	return l.peer, touched
+}
+
 // judge is Packet without an onlooker.
 func (e *Engine) judge(now int64, i int, from Endpoint, buf []byte) Verdict {
 	l, c := &e.legs[i], e.board.cell(i)

@@ -77,6 +77,38 @@ func TestPacketDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Warming tells who sends what comes on a leg, and leaves all that is known of it as it is.
+func TestWarm(t *testing.T) {
+	b, p, id, legs := bareCall(t, natted(media.Strict), insideWant())
+	from := media.EndpointOf(phone)
+	for seq := range uint16(5) {
+		b.now += 20e6
+		b.engine.Packet(b.now, legs[nat.Outside], from, rtp(0, seq, 1))
+	}
+	before, _ := p.Stats(id)
+	if n := testing.AllocsPerRun(10, func() {
+		for leg := range b.layout.Legs() {
+			b.engine.Warm(leg)
+		}
+		b.engine.Warm(-1) // a bug of the back end is judged, not stumbled over
+		b.engine.Warm(b.layout.Legs())
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if after, _ := p.Stats(id); after != before {
+		t.Errorf("was %+v, is %+v", before, after)
+	}
+	for side, leg := range legs {
+		if out, touched := b.engine.Warm(leg); int(out) != legs[1-side] || touched == 0 {
+			t.Errorf("leg %d is sent by %d (%d), want %d", leg, out, touched, legs[1-side])
+		}
+	}
+	free := (max(legs[0], legs[1]) + 2) % b.layout.Legs()
+	if out, touched := b.engine.Warm(free); out != 0 || touched != 0 {
+		t.Errorf("free leg %d: %d, %d", free, out, touched)
+	}
+}
+
 func BenchmarkPacket(b *testing.B) {
 	e, _, _, legs := bareCall(b, public(media.Strict), insideWant())
 	from, packet := media.EndpointOf(phone), rtp(0, 1, 1)

@@ -11,7 +11,7 @@ import (
 // The time that a datagram spends here is measured on a sample: one of about sampleEvery is received by recvmsg, which
 // hands over the kernel's stamp of its arrival, and the clock is read once more when it has been sent. All others pay for
 // nothing but the stamp itself, which the kernel takes of every datagram once one socket of the machine asks for it.
-const sampleEvery = 16
+const sampleEvery = 64
 
 // sampler is what the sampled datagrams are received with.
 type sampler struct {

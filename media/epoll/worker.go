@@ -54,14 +54,15 @@ type worker struct {
 	hinted  func() // never nil
 	play    func(media.Verdict) bool
 
-	events [batch]unix.EpollEvent
-	buf    [largest + media.Tailroom]byte
-	from   unix.RawSockaddrInet6 // long enough for both families
-	fromN  uint32
-	to4    unix.RawSockaddrInet4
-	to6    unix.RawSockaddrInet6
-	rest   unix.Timespec
-	sample sampler
+	events  [batch]unix.EpollEvent
+	buf     [largest + media.Tailroom]byte
+	from    unix.RawSockaddrInet6 // long enough for both families
+	fromN   uint32
+	to4     unix.RawSockaddrInet4
+	to6     unix.RawSockaddrInet6
+	rest    unix.Timespec
+	sample  sampler
+	touched int64 // of no meaning: see media.Engine.Warm
 }
 
 func newWorker(number int, b *Backend, hears media.Listener) *worker {
@@ -111,6 +112,7 @@ func (w *worker) serve() (stopped bool) {
 		if w.queue.Waiting.Load() && w.commands(now) {
 			return true
 		}
+		w.warm(w.events[:n])
 		for i := range n {
 			switch e := &w.events[i]; {
 			case e.Fd == wakeIndex:
@@ -130,6 +132,24 @@ func (w *worker) serve() (stopped bool) {
 		}
 		if w.engine.News(w.number) {
 			w.hinted()
+		}
+	}
+}
+
+// warm has the processor fetch what a batch is going to need.
+func (w *worker) warm(events []unix.EpollEvent) {
+	for i := range events {
+		leg := events[i].Fd
+		if leg >= w.legs {
+			leg -= w.legs
+		}
+		if leg == wakeIndex {
+			continue
+		}
+		out, touched := w.engine.Warm(int(leg))
+		w.touched += touched
+		if w.links != nil {
+			w.touched += int64(w.links[out>>1].port)
 		}
 	}
 }

@@ -103,6 +103,18 @@ func TestPacketsAreThoseOfAnOrdinarySocket(t *testing.T) {
 	}
 }
 
+// Where the program may do what it needs to relay, it may do this as well.
+func TestSourceIsNotAskedForEachPacket(t *testing.T) {
+	if !alone(t) {
+		return
+	}
+	lay(t)
+	o := opened(t, netip.MustParseAddr(ends[0].relay), true)
+	if v, err := unix.GetsockoptInt(o.fd, unix.IPPROTO_IP, unix.IP_TRANSPARENT); err != nil || v != 1 {
+		t.Errorf("IP_TRANSPARENT is %d: %v", v, err)
+	}
+}
+
 // The outlets of neighbours are given no datagram: the kernel does not count them among those that hear, and makes them no copy.
 func TestOutletsHearNothing(t *testing.T) {
 	if !alone(t) {

@@ -49,6 +49,7 @@ type worker struct {
 	refused func(media.Verdict, []byte, unix.Errno)
 	hinted  func() // never nil
 	play    func(media.Verdict) bool
+	touched int64                               // of no meaning: see media.Engine.Warm
 	tone    [headroom + largest + tailroom]byte // what the engine makes itself
 }
 
@@ -266,6 +267,7 @@ func (w *worker) relay(now int64, in *intake) {
 	if in.next >= in.n {
 		in.receive()
 	}
+	w.warm(in)
 	for in.next < in.n {
 		i := in.next
 		in.next++
@@ -273,6 +275,16 @@ func (w *worker) relay(now int64, in *intake) {
 	}
 	w.flush()
 	w.sample.sent(w.engine, w.number)
+}
+
+// warm has the processor fetch what the datagrams of a batch are going to need.
+func (w *worker) warm(in *intake) {
+	for i := in.next; i < in.n; i++ {
+		if leg, ok := w.atlas.leg(in.destination(i)); ok {
+			_, touched := w.engine.Warm(leg)
+			w.touched += touched
+		}
+	}
 }
 
 // flush sends what is queued.
