@@ -94,6 +94,19 @@ func (f *relayFigures) table() string {
 	return b.String()
 }
 
+// spread is how far the rounds of a ratio lie apart: a difference that is smaller is none.
+func (f *relayFigures) spread(name, over string) string {
+	runs, others := f.runs[name][middleCalls], f.runs[over][middleCalls]
+	var list []float64
+	for i := range min(len(runs), len(others)) {
+		list = append(list, costOf(runs[i])/max(1, costOf(others[i])))
+	}
+	if len(list) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%.2f to %.2f)", slices.Min(list), slices.Max(list))
+}
+
 // bars holds the figures against what is asked of them.
 func (f *relayFigures) bars() string {
 	var b strings.Builder
@@ -118,7 +131,7 @@ func (f *relayFigures) bars() string {
 	ratio := func(a, over string, limit float64) {
 		v, ok := f.middle(a, middleCalls, costOf)
 		o, also := f.middle(over, middleCalls, costOf)
-		atMost(fmt.Sprintf("CPU a packet at %d calls, %s : %s", middleCalls, a, over), v/max(1, o), limit, ok && also, "%6.2f")
+		atMost(fmt.Sprintf("CPU a packet at %d calls, %s : %s%s", middleCalls, a, over, f.spread(a, over)), v/max(1, o), limit, ok && also, "%6.2f")
 	}
 	ratio(epollName, rtpengineName, 0.60)
 	ratio(epollName, floorConnected, 1.15)
