@@ -63,8 +63,11 @@ func (p *proofs) answered(now time.Duration, a netip.Addr, nonce []byte) bool {
 
 // see reads the proof that a datagram carries.
 func (p *proofs) see(now time.Duration, s *Subject) {
-	if !s.Proven && s.Request && s.Credentials && len(s.Nonce) > 0 {
-		s.Proven = p.answered(now, s.Source.Addr(), s.Nonce)
+	if !s.Request || !s.Credentials {
+		return
+	}
+	for i := 0; i < len(s.Nonces) && !s.Proven; i++ {
+		s.Proven = len(s.Nonces[i]) > 0 && p.answered(now, s.Source.Addr(), s.Nonces[i])
 	}
 }
 

@@ -98,6 +98,27 @@ func TestANameBesideOthersIsBlocked(t *testing.T) {
 	}
 }
 
+// TestANonceBesideOthersProves: whichever of several credentials it stands in, and wherever there.
+func TestANonceBesideOthersProves(t *testing.T) {
+	for n, fields := range []string{
+		"Authorization: Digest realm=\"other\", nonce=\"x\"\r\nProxy-Authorization: Digest realm=\"r\", nonce=\"real\"\r\n",
+		"Authorization: Digest realm=\"r\", nonce = real\r\nAuthorization: Digest realm=\"other\", nonce=\"x\"\r\n",
+		"Authorization: Digest nonce=\"x\", nonce=\"\", realm=\"r\", nonce=\"real\"\r\n",
+	} {
+		g := newGuard(t, registrar())
+		at := addrPort("192.0.2.66:5070")
+		g.Challenged(noon, at, "real")
+		send(g, noon, outsidePhones, at.String(), msg{method: "REGISTER", callID: "a", extra: fields}.bytes())
+		if !g.state.conduct.proofs.proven(g.state.age(noon), at) {
+			t.Errorf("%d: the answer proves nothing", n)
+		}
+	}
+	g := newGuard(t, registrar())
+	if v := send(g, noon, outsidePhones, "192.0.2.66", msg{extra: strings.Repeat("Authorization: Digest nonce=\"x\"\r\n", scan.MaxNonces+1)}.bytes()); !v.Refused() {
+		t.Error("one hides behind more than anybody looks at")
+	}
+}
+
 // TestAResponseSaysServer: RFC 3261 §20.35.
 func TestAResponseSaysServer(t *testing.T) {
 	for _, name := range articleNames {

@@ -49,7 +49,7 @@ type Subject struct {
 	To          []byte                 // value of the To field
 	URI         []byte                 // of a request
 	Credentials bool                   // carries an answer to a challenge
-	Nonce       []byte                 // the challenge that it answers
+	Nonces      [scan.MaxNonces][]byte // the challenges that it answers
 	Text        []byte                 // all of it
 	Proven      bool                   // nobody else can have sent it: it came by a stream, or answers a challenge that went to its source
 
@@ -95,13 +95,18 @@ func (s *Subject) readMessage(p *Packet) {
 	s.CallID, s.Branch, s.CSeq = v.Bytes(v.CallID), v.Bytes(v.Branch), v.CSeq
 	s.ToTag, s.FromTag = v.Bytes(v.ToTag), v.Bytes(v.FromTag)
 	s.From, s.To, s.URI = v.Bytes(v.From), v.Bytes(v.To), v.Bytes(v.RequestURI)
-	s.Credentials, s.Nonce = !v.Authorization.Empty(), v.Bytes(v.Nonce)
-	s.Proven = s.Transport.Reliable()
+	s.Credentials, s.Proven = !v.Authorization.Empty(), s.Transport.Reliable()
+	for i := range min(v.Answers, len(v.Nonces)) {
+		s.Nonces[i] = v.Bytes(v.Nonces[i])
+	}
 	for i := range min(v.Agents, len(v.UserAgents)) {
 		s.Agents[i] = v.Bytes(v.UserAgents[i])
 	}
 	if v.Agents > len(v.UserAgents) {
 		// User-Agent and Server are single-valued (RFC 3261 §20.35, §20.41); one name too many to look at is a trick.
 		s.Malformed = true
+	}
+	if v.Answers > len(v.Nonces) {
+		s.Malformed = true // nobody has been asked by so many: it is there to hide one of them
 	}
 }

@@ -224,13 +224,18 @@ func (a *assembly) newCall(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arr
 		return nil, answer
 	}
 	c := call.New(a.world.calls, seed)
-	if r, retried := a.phones.held.take(m.CallID, ev.Flow.Remote.Addr()); retried && ev.Peer.Kind == tu.KindPhone {
+	// Who is challenged and tries again without an answer to it has not been let off: that would go on without end.
+	retried := ev.Peer.Kind == tu.KindPhone && tu.Signed(m) && a.phones.held.has(m.CallID, ev.Flow.Remote.Addr())
+	if !retried || !a.answersChallenge(m) {
+		if answer, ok := a.takeCall(now, ev); !ok {
+			a.tolls.ledger.Forgive(now, uint64(id))
+			a.leases.leave(id)
+			return nil, answer
+		}
+	}
+	if retried {
+		r, _ := a.phones.held.take(m.CallID, ev.Flow.Remote.Addr())
 		c.Resume(r.Call, r.Start)
-		a.answersChallenge(m) // its nonce is used up
-	} else if answer, ok := a.takeCall(now, ev); !ok {
-		a.tolls.ledger.Forgive(now, uint64(id))
-		a.leases.leave(id)
-		return nil, answer
 	}
 	a.calls[id] = c
 	if emergency {

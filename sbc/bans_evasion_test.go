@@ -3,6 +3,7 @@ package sbc_test
 import (
 	"fmt"
 	"net/netip"
+	"strings"
 	"testing"
 	"testing/synctest"
 )
@@ -40,6 +41,44 @@ func TestWhoGuessesUnderOneCallIDIsBanned(t *testing.T) {
 			t.Errorf("%d tries, bans: %v", tries, d.bans())
 		}
 	})
+}
+
+// TestHiddenNoncesAreGuesses: credentials that the PBX reads, and we might read in another way, are looked at no less.
+func TestHiddenNoncesAreGuesses(t *testing.T) {
+	const from, to = `Digest username="204", realm="example.com", `, `, uri="sip:example.com", response="0123456789abcdef0123456789abcdef"`
+	const other = `Digest username="204", realm="other", nonce="x", uri="sip:example.com", response="0123456789abcdef0123456789abcdef"`
+	for name, credentials := range map[string][]string{
+		"in another text":    {from + `opaque=",nonce=", nonce="%s"` + to},
+		"spaces":             {from + `nonce = "%s"` + to},
+		"a token":            {from + `nonce=%s` + to},
+		"the second of two":  {from + `nonce="x", nonce="%s"` + to},
+		"other realm first":  {other, from + `nonce="%s"` + to},
+		"other realm behind": {from + `nonce="%s"` + to, other},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor(t, doorConfig)
+				defer d.close()
+				bad := d.wire(netip.MustParseAddrPort("192.0.2.66:5062"))
+				nonce, tries := "", 0
+				for ; tries < 20; tries++ {
+					m := bad.guess("204", "")
+					for _, c := range credentials {
+						if nonce != "" {
+							m.Add("Authorization", strings.ReplaceAll(c, "%s", nonce))
+						}
+					}
+					nonce = fmt.Sprint("nonce-", tries)
+					if !d.denies(bad, m, nonce) {
+						break
+					}
+				}
+				if bans := d.bans(); tries != 5 || len(bans) != 1 || bans[0] != "address 192.0.2.66 by evidence" {
+					t.Errorf("%d tries, bans: %v", tries, bans)
+				}
+			})
+		})
+	}
 }
 
 // TestASlowedUserCanBeFreed by the name that `sbc why` proposes.

@@ -3,10 +3,13 @@ package sbc_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sallyport/sbc/message"
 )
 
 // TestWhatReachesThePBXIsBounded: so many a second of all sources together, by method; the rest hears 503, phones with a hint.
@@ -97,6 +100,41 @@ func TestARetryIsNotCharged(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestNoAnswerIsNoRetry: who is challenged and asks once more without credentials, or with those that were used, has asked twice.
+func TestNoAnswerIsNoRetry(t *testing.T) {
+	for name, proof := range map[string]message.Header{
+		"none":   field("Subject: nothing"),
+		"used":   field(`Proxy-Authorization: Digest username="204", realm="example.com", nonce="n0", uri="sip:x", response="r"`),
+		"forged": field(`Proxy-Authorization: Digest username="204", realm="example.com", nonce="m", uri="sip:x", response="r"`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				d := newDoor(t, doorConfig, `  health: { interval: 0 }`, "  health: { interval: 0 }\n  limits: { INVITE: 4/hour }")
+				defer d.close()
+				d.enter(d.phone, "204")
+				want := map[bool]int{false: 4, true: 5}[name == "used"]
+				m, passed := d.phone.speaks("INVITE", "204"), 0
+				for ; passed < 8; passed++ {
+					d.phone.send(phoneSocket, m)
+					in := d.pbx.next(100 * time.Millisecond)
+					if in == nil {
+						d.phone.send(phoneSocket, ackOf(m, d.phone.want("503 INVITE")))
+						break
+					}
+					d.pbx.reply(in, 407, nil, field(fmt.Sprintf(`Proxy-Authenticate: Digest realm="example.com", nonce="n%d"`, passed)))
+					d.phone.send(phoneSocket, ackOf(m, d.phone.want("407 INVITE")))
+					d.pbx.want("ACK")
+					m = d.phone.again(m)
+					m.Headers = append(slices.DeleteFunc(m.Headers, func(h message.Header) bool { return h == proof }), proof)
+				}
+				if passed != want {
+					t.Errorf("%d INVITEs reach the PBX, want %d", passed, want)
+				}
+			})
+		})
+	}
 }
 
 // TestStrangersLeaveRoomForPhones: a flood of REGISTERs takes four fifths, and who is registered goes on being so.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/digest"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -76,35 +77,12 @@ func (n *spentNonces) spend(nonce string, issued int) bool {
 // nonceMost is the longest nonce that is remembered; a longer one only costs a challenge more.
 const nonceMost = 256
 
-// nonceOf is the nonce of a challenge or of credentials (RFC 7616 §3.3, §3.4).
+// nonceOf is the nonce of a challenge or of credentials; "": it has none that is remembered.
 func nonceOf(value string) string {
-	for rest := value; ; {
-		i := indexFold(rest, "nonce=\"")
-		if i < 0 {
-			return ""
-		}
-		before := byte(' ')
-		if i > 0 {
-			before = rest[i-1] // cnonce, nextnonce are others
-		}
-		rest = rest[i+len("nonce=\""):]
-		nonce, _, ok := strings.Cut(rest, `"`)
-		if !ok || len(nonce) > nonceMost {
-			return ""
-		}
-		if before == ' ' || before == ',' || before == '\t' {
-			return nonce
-		}
+	if nonce, _ := digest.Nonce(value); len(nonce) <= nonceMost {
+		return nonce
 	}
-}
-
-func indexFold(s, sub string) int {
-	for i := 0; i+len(sub) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(sub)], sub) {
-			return i
-		}
-	}
-	return -1
+	return ""
 }
 
 // Challenged remembers which node issued a nonce.
@@ -125,16 +103,18 @@ func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) 
 	}
 }
 
-// issuer is the node whose nonce a request answers.
-func (a *assembly) issuer(m *message.Message) (netip.AddrPort, bool) {
+// strange reports whether the credentials of a request are for nonces that the PBX has not given out, as far as we remember. What the
+// PBX may read in another way than we do is not: who guesses would write it so.
+func (a *assembly) strange(m *message.Message) bool {
 	for k := range m.Headers {
 		if h := &m.Headers[k]; h.Name == "Authorization" || h.Name == "Proxy-Authorization" {
-			if is, ok := a.phones.nonces.find(nonceOf(h.Value)); ok {
-				return is.nodes[0], true
+			nonce, plain := digest.Nonce(h.Value)
+			if _, issued := a.phones.nonces.find(nonce); issued || !plain {
+				return false
 			}
 		}
 	}
-	return netip.AddrPort{}, false
+	return true
 }
 
 // A challenged INVITE and its retry are one call with one record: the record of the first waits for the second.
@@ -166,6 +146,12 @@ func (h *held) hold(r tu.CDR) bool {
 	}
 	(*h)[key] = r
 	return true
+}
+
+// has reports whether a record waits for a retry.
+func (h *held) has(callID string, source netip.Addr) bool {
+	_, ok := (*h)[heldKey{callID, source}]
+	return ok
 }
 
 // take is the record that a retry goes on with.

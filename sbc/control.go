@@ -126,13 +126,15 @@ func (c control) Why(ctx context.Context, subject string) (api.Why, error) {
 		detail, err := json.Marshal(r)
 		return api.Why{Subject: subject, Allowed: r.Code < 300, Text: c.told(&r), Detail: detail}, err
 	}
+	// The name of a trunk before that of a phone: anybody can call himself so and be refused.
+	if w, ok, err := c.whyTrunk(ctx, subject); ok || err != nil {
+		return w, err
+	}
 	if aor, ok := c.isPhone(ctx, subject); ok {
 		return c.whyPhone(ctx, subject, aor)
 	}
-	for _, asked := range []func(context.Context, string) (api.Why, bool, error){c.whyTrunk, c.whyNumber} {
-		if w, ok, err := asked(ctx, subject); ok || err != nil {
-			return w, err
-		}
+	if w, ok, err := c.whyNumber(ctx, subject); ok || err != nil {
+		return w, err
 	}
 	if _, host, whole := strings.Cut(subject, "@"); whole {
 		return api.Why{}, api.NotFound("a call's Call-ID is not known either; phones register in "+c.snap.Load().PBX.Domain+

@@ -69,7 +69,7 @@ func (s *SBC) judged(now time.Time, j tu.Judgement, code int, asked *message.Mes
 	}
 	// Phones begin with the nonce that they had last. A PBX that has restarted does not know it, and not every one calls it
 	// stale: an office that comes back has guessed no password. Of a 403 the digest has been looked at.
-	if _, issued := s.assembly.issuer(asked); j == tu.WrongDigest && code != 403 && !issued {
+	if j == tu.WrongDigest && code != 403 && s.assembly.strange(asked) {
 		return
 	}
 	user := asked.From.URI
@@ -157,7 +157,7 @@ func noncesIn(b []byte) (out []string) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch string(name) { // as we write them
 		case "WWW-Authenticate", "Proxy-Authenticate":
-			out = append(out, nonceOf(string(value)))
+			out = append(out, nonceOf(string(bytes.TrimSpace(value))))
 		}
 	}
 	return out

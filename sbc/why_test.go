@@ -35,6 +35,9 @@ func TestWhyByWhatIsAtHand(t *testing.T) {
 		control := l.gate.Control(nil)
 		stranger, itsp, pbx := l.wire(strangerAt), l.wire(providerAt), l.wire(pbxAt)
 		stranger.send(phoneSocket, stranger.request("INVITE", phoneSocket, "100"))
+		named := stranger.request("INVITE", phoneSocket, "100")
+		named.From.URI.User = "itsp" // hides no trunk
+		stranger.send(phoneSocket, named)
 		stranger.quiet(time.Second)
 		invite := withBody(itsp.request("INVITE", trunkSocket, "+4930123456"), sdpAt(providerAt.Addr(), 4000))
 		itsp.send(trunkSocket, invite)

@@ -84,7 +84,7 @@ func (k *knowledge) received(now time.Time, source netip.AddrPort, v *scan.View,
 	key := keyOf(source.Addr(), v, method)
 	q := k.requests[key]
 	if q == nil {
-		q = &request{at: now, signed: !v.Authorization.Empty(), nonce: string(v.Bytes(v.Nonce)), branch: string(v.Bytes(v.Branch))}
+		q = &request{at: now, signed: !v.Authorization.Empty(), nonce: string(v.Bytes(v.Nonces[0])), branch: string(v.Bytes(v.Branch))}
 		if string(method) == "REGISTER" {
 			q.asked = fieldsOf(v)
 		}

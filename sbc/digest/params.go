@@ -70,6 +70,35 @@ func parse(s string) (all []params) {
 	return all
 }
 
+// Nonce is that of a challenge or of credentials (RFC 7616 §3.3, §3.4). It is plain where nobody can read another one there: what has
+// two, or an escape in one that some resolve and others compare as it stands, or is no list of parameters, is not.
+func Nonce(field string) (nonce string, plain bool) {
+	if len(field) > maxValue || control(field) {
+		return "", false
+	}
+	for s := trim(field[len(token(field)):]); s != ""; {
+		name := token(s)
+		rest := trim(s[len(name):])
+		if name == "" || !strings.HasPrefix(rest, "=") {
+			return nonce, false
+		}
+		value, left, ok := valueOf(trim(rest[1:]))
+		if !ok {
+			return nonce, false
+		}
+		if strings.EqualFold(name, "nonce") {
+			if nonce != "" || strings.Contains(value, `\`) {
+				return nonce, false
+			}
+			nonce = value
+		}
+		if s, ok = comma(left); !ok {
+			return nonce, false
+		}
+	}
+	return nonce, true
+}
+
 // comma cuts what separates two parameters off; empty elements are forgiven. A comma must have something behind it.
 func comma(s string) (rest string, ok bool) {
 	if s = trim(s); s == "" {

@@ -183,6 +183,51 @@ func TestNextNonce(t *testing.T) {
 	}
 }
 
+// TestNonce: what somebody could read in another way is not plain, whatever is taken for the nonce then.
+func TestNonce(t *testing.T) {
+	for field, want := range map[string]string{
+		`Digest realm="r", nonce="n"`:                      "n plain",
+		`Digest realm="r",NONCE=n , qop="auth"`:            "n plain",
+		"Digest nonce\t=\t\"n,=1/\",,nc=00000001":          "n,=1/ plain",
+		`Digest username="a", opaque=",nonce=", nonce="n"`: "n plain",
+		`Digest username=" nonce=\"x\"", nonce="n"`:        "n plain",
+		`Digest cnonce="x", nextnonce="y"`:                 " plain",
+		`Digest username="204", nonce=""`:                  " plain",
+		``:                                                 " plain",
+		`Digest nonce="x", nonce="n"`:                      "x",
+		`Digest nonce="\n"`:                                "",
+		`Digest nonce="n", Digest nonce="m"`:               "n",
+		`Digest nonce="n" uri="sip:x"`:                     "n",
+		`Digest nonce="n`:                                  "",
+		`Digest nonce='n', nonce`:                          "'n'",
+		"Digest nonce=\"n\x00\"":                           "",
+	} {
+		got, plain := Nonce(field)
+		if plain {
+			got += " plain"
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", field, got, want)
+		}
+	}
+}
+
+// FuzzNonce: a plain nonce is the one that parse finds.
+func FuzzNonce(f *testing.F) {
+	for _, s := range []string{`Digest nonce="a", cnonce=b`, `Digest opaque=",nonce=", nonce = n`, `Digest nonce="a\"", nonce=b`, `A B="c`, `nonce="a"`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		nonce, plain := Nonce(field)
+		list := parse(field)
+		if plain && len(list) == 1 {
+			if other, _ := list[0].get("nonce"); other != nonce {
+				t.Errorf("%q is read as %q and as %q", field, nonce, other)
+			}
+		}
+	})
+}
+
 func TestAccount(t *testing.T) {
 	for _, c := range []struct {
 		name string

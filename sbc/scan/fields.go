@@ -213,16 +213,22 @@ func (v *View) noteAgent(value Span) {
 }
 
 func (v *View) noteAuthorization(value Span) {
-	if !v.Authorization.Empty() {
-		return
+	if v.Authorization.Empty() {
+		v.Authorization = value
 	}
-	v.Authorization = value
 	i := value.Start
 	for i < value.End && !isSpace(v.data[i]) {
 		i++ // the scheme
 	}
-	v.Nonce = v.param(Span{i, value.End}, ',', "nonce")
-	if n := v.Bytes(v.Nonce); len(n) >= 2 && n[0] == '"' && n[len(n)-1] == '"' {
-		v.Nonce = Span{v.Nonce.Start + 1, v.Nonce.End - 1}
+	// Each that is named counts, whichever of them its reader takes: else one that is there for show would hide another one.
+	for nonce := v.param(Span{i, value.End}, ',', "nonce"); nonce.End > 0; nonce = v.param(Span{i, value.End}, ',', "nonce") {
+		i = nonce.End
+		if n := v.Bytes(nonce); len(n) >= 2 && n[0] == '"' && n[len(n)-1] == '"' {
+			nonce = Span{nonce.Start + 1, nonce.End - 1}
+		}
+		if v.Answers < MaxNonces {
+			v.Nonces[v.Answers] = nonce
+		}
+		v.Answers++
 	}
 }

@@ -14,6 +14,7 @@ const (
 	MaxVias     = 32       // Via header fields; sbc/message applies it to the hops too
 	MaxMethod   = 32       // bytes of a method
 	MaxAgents   = 4        // User-Agent or Server fields that a View remembers
+	MaxNonces   = 8        // of credentials, likewise
 )
 
 // The errors of Scan. Those of the first group end the scan where they occur; after those of the second the View is
@@ -78,7 +79,9 @@ type View struct {
 	ContentLengths int // Content-Length fields
 
 	Authorization Span // value of the first Authorization or Proxy-Authorization field
-	Nonce         Span // its nonce, without quotes
+
+	Nonces  [MaxNonces]Span // that credentials name, of all such fields, without quotes
+	Answers int             // how many there were; may be more than Nonces holds
 
 	Headers    int    // header fields
 	FirstField uint32 // offset of the first header field: where Field begins

@@ -33,11 +33,14 @@ func found(v *View) map[string]string {
 		"phrase": string(v.Bytes(v.Phrase)), "via": string(v.Bytes(v.Via)), "branch": string(v.Bytes(v.Branch)),
 		"sentby": string(v.Bytes(v.SentBy)), "callid": string(v.Bytes(v.CallID)), "from": string(v.Bytes(v.From)),
 		"fromtag": string(v.Bytes(v.FromTag)), "to": string(v.Bytes(v.To)), "totag": string(v.Bytes(v.ToTag)),
-		"cseqmethod": string(v.Bytes(v.CSeqMethod)), "nonce": string(v.Bytes(v.Nonce)), "body": string(v.Bytes(v.Body)),
+		"cseqmethod": string(v.Bytes(v.CSeqMethod)), "body": string(v.Bytes(v.Body)),
 		"numbers": fmt.Sprint(v.Status, v.CSeq, v.MaxForwards, v.ContentLength, v.ContentLengths, v.Vias, v.Headers),
 	}
 	for i := range min(v.Agents, MaxAgents) {
 		m["agent"] += "[" + string(v.Bytes(v.UserAgents[i])) + "]"
+	}
+	for i := range min(v.Answers, MaxNonces) {
+		m["nonce"] += "[" + string(v.Bytes(v.Nonces[i])) + "]"
 	}
 	return m
 }
@@ -51,7 +54,7 @@ func TestScanFinds(t *testing.T) {
 			"method": "INVITE", "uri": "sip:+15551234567@198.51.100.5:5080", "version": "SIP/2.0",
 			"via": "SIP/2.0/UDP 203.0.113.20:5060;branch=z9hG4bK776asdhds;rport", "branch": "z9hG4bK776asdhds",
 			"sentby": "203.0.113.20:5060", "callid": "a84b4c76e66710@203.0.113.20", "fromtag": "1928301774",
-			"to": "<sip:+15551234567@198.51.100.5>", "totag": "", "cseqmethod": "INVITE", "nonce": "84a4cc6f",
+			"to": "<sip:+15551234567@198.51.100.5>", "totag": "", "cseqmethod": "INVITE", "nonce": "[84a4cc6f]",
 			"agent": "[Provider SBC 7.2]", "body": "hello", "numbers": "0 314159 69 5 1 2 11",
 		}},
 		{"response", "SIP/2.0 183 Session Progress\r\nv: SIP/2.0/TCP [2001:db8::1]:5060 ;branch=z9hG4bK1\r\n" +
@@ -78,7 +81,7 @@ func TestScanFinds(t *testing.T) {
 		{"open quotation mark hides nothing", "BYE sip:a SIP/2.0\r\nTo: \"open <sip:u@h>;tag=t\r\n\r\n",
 			map[string]string{"totag": "", "to": "\"open <sip:u@h>;tag=t"}},
 		{"nonce without quotes", "BYE sip:a SIP/2.0\r\nAuthorization: Digest nonce=abc,nonce=def\r\nProxy-Authorization: Digest nonce=2\r\n\r\n",
-			map[string]string{"nonce": "abc"}},
+			map[string]string{"nonce": "[abc][def][2]"}},
 		{"the same length twice", "BYE sip:a SIP/2.0\r\nl: 2\r\nContent-Length: 02\r\n\r\nxyz",
 			map[string]string{"body": "xy", "numbers": "0 0 -1 2 2 0 2"}},
 	}
@@ -321,7 +324,7 @@ func FuzzScan(f *testing.F) {
 			t.Fatal("two scans differ")
 		}
 		for _, s := range []Span{v.Method, v.RequestURI, v.Version, v.Phrase, v.Via, v.Branch, v.SentBy, v.CallID, v.From, v.FromTag,
-			v.To, v.ToTag, v.CSeqMethod, v.UserAgents[0], v.UserAgents[3], v.Authorization, v.Nonce} {
+			v.To, v.ToTag, v.CSeqMethod, v.UserAgents[0], v.UserAgents[3], v.Authorization, v.Nonces[0], v.Nonces[MaxNonces-1]} {
 			if s.End < s.Start || int(s.End) > len(data) || v.Complete() && s.End > v.HeadEnd {
 				t.Fatalf("span %v outside of the header section", s)
 			}
