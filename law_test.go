@@ -65,11 +65,13 @@ var house = map[string]room{
 	"media":           {"media/ice", false, "the relay knows no SIP, so that it can live in a process of its own"},
 	"media/queue":     {"media", false, "commands wait for a thread without knowing what it carries"},
 	"media/dtls":      {"media", false, "handshakes stand beside the packet path and see records, not calls"},
-	"media/epoll":     {"media media/dtls media/queue", false, "a back end moves packets for the engine and knows nothing else"},
-	"media/steer":     {"media media/dtls media/queue", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/thread":    {"media media/dtls media/queue", false, "what all back ends' threads do alike sees commands and batches, never a datagram"},
+	"media/epoll":     {"media media/thread", false, "a back end moves packets for the engine and knows nothing else"},
+	"media/steer":     {"media media/thread", false, "a back end moves packets for the engine and knows nothing else"},
 	"media/process":   {"media media/epoll", false, "the border between signalling and the relay carries commands, and nothing of calls"},
 	"media/sim":       {"media", false, "a back end moves packets for the engine and knows nothing else"},
 	"media/load":      {"media", false, "endpoints and floor measure any relay alike, so they can know none of them"},
+	"media/rig":       {"media media/thread", false, "it asks the same of each back end, so it can know none of them"},
 	"sbc/tu/script":   {"", false, "it plays the recorded runs of any user, so it can know none of them"},
 	"sbc/core":        {"sbc/tu sbc/transaction sbc/message policy media", false, "the core knows no method: a user's room here would end that"},
 
@@ -81,8 +83,8 @@ var house = map[string]room{
 	"sbc/firewall": {"", false, "the kernel is told of bans; that it can be must not reach into the rules"},
 	"sbc/api":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 
-	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
-	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/sim -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
+	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/rig -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
+	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/sim -media/rig -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
 	"sbc/demo":   {"* -cmd/sbc", false, "the demonstration may use anything"},
 	"cmd/sbc":    {"sbc sbc/config sbc/api sbc/demo policy policy/replay", false, "the command is wiring only; logic in it would have no tests"},
 }
@@ -220,6 +222,7 @@ func TestTestNetworkStaysInTests(t *testing.T) {
 // props are rooms that tests alone have.
 var props = map[string]string{
 	"media/load":           "no gate has a traffic generator in it",
+	"media/rig":            "no gate carries its back ends' tests",
 	"nat/natlab/authority": "no gate carries an authority that signs whatever it is asked for",
 	"sbc/tu/script":        "no gate plays recorded runs",
 }

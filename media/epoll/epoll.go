@@ -22,36 +22,24 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"sync"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
-	"sallyport/media/dtls"
+	"sallyport/media/thread"
 )
 
 // Options are the back end's own settings.
-type Options struct {
-	// Process says that this process does nothing but media: the wait keeps the scheduler's processor.
-	Process bool
-	// Board makes the board that the engine publishes on, over memory that other processes see; nil: one of its own. base
-	// is the zero of the engine's clock.
-	Board func(layout media.Layout, base time.Time) (*media.Board, error)
-}
+type Options = thread.Options
 
 // Backend implements media.Backend.
 type Backend struct {
 	options Options
 	layout  media.Layout
-	engine  *media.Engine
+	crew    thread.Crew
 	workers []*worker
 	fds     []int32 // by leg, then by leg in the other family where a side has both; -1: not ours
 	links   []link  // by pair, likewise, each its worker's; nil: none are made
-	running sync.WaitGroup
-	keying  *dtls.Table
-	drain   *media.Drain
-	close   sync.Once
 }
 
 // New makes a back end; Open starts it.
@@ -73,90 +61,46 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if err != nil {
 		return nil, err
 	}
-	// Time zero of the engine means "never", so its clock starts a second ahead.
-	base := time.Now().Add(-time.Second)
-	board := b.options.Board
-	if board == nil {
-		board = func(media.Layout, time.Time) (*media.Board, error) { return media.NewBoard(layout, base), nil }
-	}
-	published, err := board(layout, base)
+	board, err := b.crew.Open(layout, hears, b.options, b.sendRecord)
 	if err != nil {
 		return nil, err
 	}
-	b.layout, b.engine, b.fds = layout, media.NewEngineOn(layout, published), make([]int32, sockets)
+	b.layout, b.fds = layout, make([]int32, sockets)
 	for i := range b.fds {
 		b.fds[i] = -1
 	}
-	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Certificate: hears.Certificate, Agreed: func(a media.Agreement) {
-		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
-		hears.Agree(a)
-	}}); err != nil {
-		return nil, err
-	}
-	b.drain = media.NewDrain(b.engine, hears)
 	if b.options.Process && spare > 0 { // elsewhere the rest of the program needs the files
 		b.links = make([]link, sockets/2)
 	}
-	for range max(1, layout.Workers) {
-		w := newWorker(len(b.workers), b, hears)
-		w.room = spare / max(1, layout.Workers)
-		b.workers = append(b.workers, w)
-	}
-	if err := b.bind(); err != nil {
+	if err := b.bind(board, spare); err != nil {
 		b.shut()
 		b.workers = nil
 		return nil, err
 	}
-	for _, w := range b.workers {
-		w.queue.Open(w.wakeFD, layout.Legs())
-		b.running.Go(w.run)
-	}
-	return published, nil
+	b.crew.Start()
+	return board, nil
 }
 
 // Post implements media.Backend.
-func (b *Backend) Post(c media.Command) {
-	if leg := int(c.Leg); leg >= 0 && leg < b.layout.Legs() {
-		b.drain.Post(&c)
-		b.workers[b.layout.Worker(leg)].queue.Post(c)
-	}
-}
+func (b *Backend) Post(c media.Command) { b.crew.Post(c) }
 
 // Settle returns when every command posted so far has been carried out. It does not wait for datagrams.
-func (b *Backend) Settle() {
-	var settled []<-chan struct{}
-	for _, w := range b.workers {
-		settled = append(settled, w.queue.Settle())
-	}
-	for _, s := range settled {
-		<-s
-	}
-}
+func (b *Backend) Settle() { b.crew.Settle() }
 
 // Close implements media.Backend.
 func (b *Backend) Close() error {
-	b.close.Do(func() {
-		for _, w := range b.workers {
-			w.queue.Stop()
-		}
-		b.running.Wait()
-		if b.keying != nil {
-			b.keying.Close()
-		}
-		if b.drain != nil {
-			b.drain.Close()
-		}
-		b.shut()
-	})
+	b.crew.Close(b.shut)
 	return nil
 }
 
 // sendRecord sends a record of a handshake, on any goroutine.
-func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) {
-	if fd := b.fds[b.socket(leg, to.Addr().Unmap().Is4())]; fd >= 0 {
-		_ = unix.Sendto(int(fd), record, unix.MSG_DONTWAIT, sockaddr(to)) // lost: it is repeated
-		b.drain.Sent(leg, to, record)
+func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) (sent bool) {
+	fd := b.fds[b.socket(leg, to.Addr().Unmap().Is4())]
+	if fd < 0 {
+		return false
 	}
+	_ = unix.Sendto(int(fd), record, unix.MSG_DONTWAIT, sockaddr(to)) // lost: it is repeated
+	return true
 }
 
 // socket is where the socket of a leg stands that reaches a family.
@@ -177,15 +121,14 @@ func sockaddr(at netip.AddrPort) unix.Sockaddr {
 
 // shut closes every descriptor. The workers have ended, or never began.
 func (b *Backend) shut() {
-	for _, w := range b.workers {
-		closeAll(int32(w.pollFD), int32(w.wakeFD))
-	}
+	b.crew.Shut()
 	for i := range b.links {
 		if fd, ok := b.links[i].socket(); ok {
 			closeAll(fd)
 		}
 	}
 	closeAll(b.fds...)
+	b.links, b.fds = nil, nil // a second time they would be somebody else's
 }
 
 func closeAll(fds ...int32) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 	"sallyport/nat"
 )
 
@@ -15,21 +16,21 @@ import (
 // a re-offer may change it.
 func TestASideWithBothFamilies(t *testing.T) {
 	for _, process := range []bool{false, true} {
-		six, sixAt := listen(t, "[::1]:0")
-		four, fourAt := listen(t, own(16)+":0")
-		inside, insideAt := listen(t, own(17)+":0")
-		cfg := testConfig(own(15), 23300)
+		six, sixAt := rig.Listen(t, "[::1]:0")
+		four, fourAt := rig.At(t, rig.Own(16))
+		inside, insideAt := rig.At(t, rig.Own(17))
+		cfg := rig.Config(23300, rig.Own(15))
 		cfg.Others = [2]netip.Addr{netip.IPv6Loopback(), netip.IPv6Loopback()}
-		p := plane(t, cfg, Options{Process: process})
-		id, local := call(t, p, [2]netip.AddrPort{sixAt, insideAt})
+		p := rig.Plane(t, cfg, New(Options{Process: process}))
+		id, local := rig.Call(t, p, [2]netip.AddrPort{sixAt, insideAt})
 		at6 := netip.AddrPortFrom(netip.IPv6Loopback(), local[nat.Outside].Port())
-		pass(t, six, at6, inside, local[nat.Inside])
-		pass(t, inside, local[nat.Inside], six, at6)
+		rig.Pass(t, six, at6, inside, local[nat.Inside], rig.Packet)
+		rig.Pass(t, inside, local[nat.Inside], six, at6, rig.Packet)
 		if err := p.Point(id, nat.Outside, media.Want{RTP: fourAt, Send: true, Receive: true, Epoch: 1}); err != nil {
 			t.Fatal(err)
 		}
-		pass(t, four, local[nat.Outside], inside, local[nat.Inside])
-		pass(t, inside, local[nat.Inside], four, local[nat.Outside])
+		rig.Pass(t, four, local[nat.Outside], inside, local[nat.Inside], rig.Packet)
+		rig.Pass(t, inside, local[nat.Inside], four, local[nat.Outside], rig.Packet)
 		if owner, ours := p.Owner(at6); !ours || owner != id {
 			t.Errorf("%v is %v's, ours %v", at6, owner, ours)
 		}
@@ -42,10 +43,10 @@ func TestASideWithBothFamilies(t *testing.T) {
 
 // TestAPortThatIsTakenInOneFamily is missing in both.
 func TestAPortThatIsTakenInOneFamily(t *testing.T) {
-	_, held := listen(t, "[::1]:23403")
-	cfg := testConfig(own(15), 23400)
+	_, held := rig.Listen(t, "[::1]:23403")
+	cfg := rig.Config(23400, rig.Own(15))
 	cfg.Others = [2]netip.Addr{netip.IPv6Loopback(), netip.IPv6Loopback()}
-	p := plane(t, cfg, Options{})
+	p := rig.Plane(t, cfg, New(Options{}))
 	if m := p.Missing(); len(m) != 1 || m[0].Port() != held.Port() {
 		t.Errorf("missing %v", m)
 	}

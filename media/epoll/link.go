@@ -98,7 +98,7 @@ func (w *worker) connectTo(place int32, l *link) {
 		err = errnoOf(unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(to), size))
 	}
 	if err == nil {
-		err = w.watchAs(fd, place, viaLink)
+		err = w.Watch(fd, place, viaLink)
 	}
 	if err != nil {
 		_ = unix.Close(fd)

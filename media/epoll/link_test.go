@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 	"sallyport/nat"
 )
 
@@ -42,14 +43,14 @@ func newLinkedCall(t *testing.T, address string, first uint16, peers [2]string) 
 	t.Helper()
 	c := &linkedCall{b: New(Options{Process: true})}
 	for side, at := range peers {
-		c.conns[side], c.at[side] = listen(t, at)
+		c.conns[side], c.at[side] = rig.Listen(t, at)
 	}
 	var err error
-	if c.Plane, err = media.New(testConfig(address, first), c.b, 1); err != nil {
+	if c.Plane, err = media.New(rig.Config(first, address), c.b, 1); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	c.id, c.local = call(t, c.Plane, c.at)
+	c.id, c.local = rig.Call(t, c.Plane, c.at)
 	for range linkAfter + 1 {
 		c.both(t)
 	}
@@ -61,13 +62,13 @@ func newLinkedCall(t *testing.T, address string, first uint16, peers [2]string) 
 
 func (c *linkedCall) both(t *testing.T) {
 	t.Helper()
-	pass(t, c.conns[nat.Outside], c.local[nat.Outside], c.conns[nat.Inside], c.local[nat.Inside])
-	pass(t, c.conns[nat.Inside], c.local[nat.Inside], c.conns[nat.Outside], c.local[nat.Outside])
+	rig.Pass(t, c.conns[nat.Outside], c.local[nat.Outside], c.conns[nat.Inside], c.local[nat.Inside], rig.Packet)
+	rig.Pass(t, c.conns[nat.Inside], c.local[nat.Inside], c.conns[nat.Outside], c.local[nat.Outside], rig.Packet)
 }
 
 // A port with a link carries audio as before, is still nobody else's, and gives the link back with the call.
 func TestLink(t *testing.T) {
-	for _, peers := range [][3]string{{own(5), own(6) + ":0", own(7) + ":0"}, {"::1", "[::1]:0", "[::1]:0"}} {
+	for _, peers := range [][3]string{{rig.Own(5), rig.Own(6) + ":0", rig.Own(7) + ":0"}, {"::1", "[::1]:0", "[::1]:0"}} {
 		c := newLinkedCall(t, peers[0], 24000, [2]string{peers[1], peers[2]})
 		c.both(t)
 		for _, reuse := range []int{unix.SO_REUSEPORT, unix.SO_REUSEADDR} {
@@ -89,14 +90,14 @@ func TestLink(t *testing.T) {
 
 // A stranger at a port with a link is heard by nobody, counted, and not told that the port is in use.
 func TestLinkAndStranger(t *testing.T) {
-	c := newLinkedCall(t, own(5), 24100, [2]string{own(6) + ":0", own(7) + ":0"})
-	stranger, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(own(8)+":0")), net.UDPAddrFromAddrPort(c.local[nat.Outside]))
+	c := newLinkedCall(t, rig.Own(5), 24100, [2]string{rig.Own(6) + ":0", rig.Own(7) + ":0"})
+	stranger, err := net.DialUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(rig.Own(8)+":0")), net.UDPAddrFromAddrPort(c.local[nat.Outside]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
 	for range 20 {
-		if _, err := stranger.Write(packet); err != nil { // a refusal by ICMP would show here
+		if _, err := stranger.Write(rig.Packet); err != nil { // a refusal by ICMP would show here
 			t.Fatal(err)
 		}
 	}
@@ -117,9 +118,9 @@ func TestLinkAndStranger(t *testing.T) {
 
 // Signalling names another address: what goes there leaves at once by the port's own socket, and then by a new link.
 func TestLinkFollows(t *testing.T) {
-	c := newLinkedCall(t, own(5), 24200, [2]string{own(6) + ":0", own(7) + ":0"})
+	c := newLinkedCall(t, rig.Own(5), 24200, [2]string{rig.Own(6) + ":0", rig.Own(7) + ":0"})
 	before := c.conns[nat.Inside]
-	c.conns[nat.Inside], c.at[nat.Inside] = listen(t, own(8)+":0")
+	c.conns[nat.Inside], c.at[nat.Inside] = rig.At(t, rig.Own(8))
 	if err := c.Point(c.id, nat.Inside, media.Want{RTP: c.at[nat.Inside], Send: true, Receive: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -138,10 +139,10 @@ func TestLinkFollows(t *testing.T) {
 
 // A peer that is away for a moment is told by ICMP; it loses what was sent meanwhile, and nothing afterwards.
 func TestLinkAndICMP(t *testing.T) {
-	c := newLinkedCall(t, own(5), 24300, [2]string{own(6) + ":0", own(7) + ":0"})
+	c := newLinkedCall(t, rig.Own(5), 24300, [2]string{rig.Own(6) + ":0", rig.Own(7) + ":0"})
 	_ = c.conns[nat.Inside].Close()
 	for range 3 {
-		if _, err := c.conns[nat.Outside].WriteToUDPAddrPort(packet, c.local[nat.Outside]); err != nil {
+		if _, err := c.conns[nat.Outside].WriteToUDPAddrPort(rig.Packet, c.local[nat.Outside]); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +155,7 @@ func TestLinkAndICMP(t *testing.T) {
 			t.Fatalf("%d packets heard", heard())
 		}
 	}
-	c.conns[nat.Inside], _ = listen(t, c.at[nat.Inside].String())
+	c.conns[nat.Inside], _ = rig.Listen(t, c.at[nat.Inside].String())
 	for range 3 {
 		c.both(t)
 	}
@@ -165,13 +166,13 @@ func TestLinkAndICMP(t *testing.T) {
 
 // What a link's peer sent from where it is, is judged like everything else; and a long packet passes whole.
 func TestLinkJudges(t *testing.T) {
-	c := newLinkedCall(t, own(5), 24400, [2]string{own(6) + ":0", own(7) + ":0"})
+	c := newLinkedCall(t, rig.Own(5), 24400, [2]string{rig.Own(6) + ":0", rig.Own(7) + ":0"})
 	for _, junk := range [][]byte{{}, {0x80}, bytes.Repeat([]byte{0xff}, 300)} {
 		if _, err := c.conns[nat.Outside].WriteToUDPAddrPort(junk, c.local[nat.Outside]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	long := append(bytes.Clone(packet), make([]byte, 1600)...)
+	long := append(bytes.Clone(rig.Packet), make([]byte, 1600)...)
 	if _, err := c.conns[nat.Outside].WriteToUDPAddrPort(long, c.local[nat.Outside]); err != nil {
 		t.Fatal(err)
 	}
@@ -187,19 +188,19 @@ func TestLinkJudges(t *testing.T) {
 
 // Without a file to spare calls have audio without links.
 func TestNoRoomForLinks(t *testing.T) {
-	outside, outsideAt := listen(t, own(6)+":0")
-	inside, insideAt := listen(t, own(7)+":0")
+	outside, outsideAt := rig.At(t, rig.Own(6))
+	inside, insideAt := rig.At(t, rig.Own(7))
 	b := New(Options{Process: true})
-	p, err := media.New(testConfig(own(5), 24500), b, 1)
+	p, err := media.New(rig.Config(24500, rig.Own(5)), b, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
 	b.Settle()
 	b.workers[0].room = 0
-	_, local := call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
+	_, local := rig.Call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
 	for range 2 * linkAfter {
-		pass(t, outside, local[nat.Outside], inside, local[nat.Inside])
+		rig.Pass(t, outside, local[nat.Outside], inside, local[nat.Inside], rig.Packet)
 	}
 	if n := links(b); n != 0 {
 		t.Errorf("%d links", n)
@@ -225,16 +226,15 @@ func TestLinksRipen(t *testing.T) {
 
 // A link leaves nothing on the heap: in a process that does nothing but media nobody collects it while there are calls.
 func TestLinkDoesNotAllocate(t *testing.T) {
-	for _, c := range [][2]string{{own(5), own(6) + ":4000"}, {"::1", "[::1]:4000"}} {
-		listen(t, netip.AddrPortFrom(netip.MustParseAddr(c[0]), 0).String()) // skips where the family is missing
+	for _, c := range [][2]string{{rig.Own(5), rig.Own(6) + ":4000"}, {"::1", "[::1]:4000"}} {
+		rig.At(t, c[0]) // skips where the family is missing
 		b := New(Options{Process: true})
-		p, err := media.New(testConfig(c[0], 24600), b, 1)
+		p, err := media.New(rig.Config(24600, c[0]), b, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		w, to := b.workers[0], media.EndpointOf(netip.MustParseAddrPort(c[1]))
-		w.queue.Stop()
-		b.running.Wait()
+		b.crew.Stop()
 		made := 0
 		if n := testing.AllocsPerRun(50, func() {
 			l := &w.links[1]

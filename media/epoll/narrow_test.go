@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 	"sallyport/nat"
 )
 
@@ -40,13 +41,13 @@ func narrow(t *testing.T) {
 // What does not fit into one packet on the way to a peer arrives all the same, and what follows it.
 func TestNarrowPath(t *testing.T) {
 	narrow(t)
-	outside, outsideAt := listen(t, "127.0.0.1:0")
-	inside, insideAt := listen(t, narrowAddress+":0")
-	p := plane(t, testConfig("127.0.0.2", 23400), Options{})
-	_, local := call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
+	outside, outsideAt := rig.Listen(t, "127.0.0.1:0")
+	inside, insideAt := rig.Listen(t, narrowAddress+":0")
+	p := rig.Plane(t, rig.Config(23400, "127.0.0.2"), New(Options{}))
+	_, local := rig.Call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
 	for n, size := range []int{172, 1400, 572, 573, 172} {
 		sent := bytes.Repeat([]byte{byte(n)}, size)
-		copy(sent, packet[:12])
+		copy(sent, rig.Packet[:12])
 		sent[3] = byte(n + 1)
 		if _, err := outside.WriteToUDPAddrPort(sent, local[nat.Outside]); err != nil {
 			t.Fatal(err)
@@ -69,21 +70,20 @@ func TestNarrowPath(t *testing.T) {
 // The same of a port with a link. The thread of the back end ends, and the test does its work, in its namespace.
 func TestNarrowPathOfALink(t *testing.T) {
 	narrow(t)
-	outside, outsideAt := listen(t, "127.0.0.1:0")
-	inside, insideAt := listen(t, narrowAddress+":0")
+	outside, outsideAt := rig.Listen(t, "127.0.0.1:0")
+	inside, insideAt := rig.Listen(t, narrowAddress+":0")
 	b := New(Options{Process: true})
-	p, err := media.New(testConfig("127.0.0.2", 23400), b, 1)
+	p, err := media.New(rig.Config(23400, "127.0.0.2"), b, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, local := call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
+	_, local := rig.Call(t, p, [2]netip.AddrPort{outsideAt, insideAt})
 	w := b.workers[0]
-	w.queue.Stop()
-	b.running.Wait()
+	b.crew.Stop()
 	leg := int32(local[nat.Outside].Port() - 23400)
 	for n, size := range append(slices.Repeat([]int{172}, linkAfter+1), 1400, 572, 573, 172) {
 		sent := bytes.Repeat([]byte{byte(n)}, size)
-		copy(sent, packet[:12])
+		copy(sent, rig.Packet[:12])
 		sent[3] = byte(n + 1)
 		if _, err := outside.WriteToUDPAddrPort(sent, local[nat.Outside]); err != nil {
 			t.Fatal(err)
@@ -102,8 +102,7 @@ func TestNarrowPathOfALink(t *testing.T) {
 	if n := reassembled(t); n != 2 {
 		t.Errorf("%d datagrams were cut, want 2", n)
 	}
-	b.shut()
-	b.close.Do(func() {})
+	_ = p.Close()
 }
 
 // reassembled is how many datagrams of this namespace came in pieces.

@@ -13,15 +13,19 @@ import (
 	"sallyport/media"
 )
 
-// bind opens every port of the layout, each on its worker's epoll instance. A pair of which one port is in use is left out
-// whole.
-func (b *Backend) bind() error {
-	for _, w := range b.workers {
-		if err := w.open(); err != nil {
+// bind makes the workers and opens every port of the layout, each on its worker's epoll instance. A pair of which one port is in
+// use is left out whole. spare is how many more files there may be.
+func (b *Backend) bind(board *media.Board, spare int) error {
+	n := max(1, b.layout.Workers)
+	for range n {
+		w, err := newWorker(b)
+		if err != nil {
 			return err
 		}
+		w.room = spare / n
+		b.workers = append(b.workers, w)
 	}
-	bound, board := 0, b.engine.Board()
+	bound := 0
 	for leg := 0; leg < b.layout.Legs(); leg += 2 {
 		held, err := b.openPair(leg)
 		if err != nil {
@@ -39,17 +43,6 @@ func (b *Backend) bind() error {
 			b.layout.First, b.layout.First+2*b.layout.Pairs-1, unix.EADDRINUSE)
 	}
 	return nil
-}
-
-// open makes what a worker waits on.
-func (w *worker) open() (err error) {
-	if w.pollFD, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return fmt.Errorf("media/epoll: epoll instance: %w", err)
-	}
-	if w.wakeFD, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
-		return fmt.Errorf("media/epoll: event descriptor: %w", err)
-	}
-	return w.watch(w.wakeFD, wakeIndex)
 }
 
 func (b *Backend) openPair(leg int) (held []int, err error) {
@@ -99,12 +92,9 @@ func (b *Backend) at(i int) (netip.AddrPort, bool) {
 	return b.layout.Local(i), true
 }
 
-func (w *worker) watch(fd int, index int32) error { return w.watchAs(fd, index, 0) }
-
-func (w *worker) watchAs(fd int, index, as int32) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN, Fd: index, Pad: as}
-	if err := unix.EpollCtl(w.pollFD, unix.EPOLL_CTL_ADD, fd, &event); err != nil {
-		return fmt.Errorf("media/epoll: watching a socket: %w", err)
+func (w *worker) watch(fd int, index int32) error {
+	if err := w.Watch(fd, index, 0); err != nil {
+		return fmt.Errorf("media/epoll: %w", err)
 	}
 	return nil
 }

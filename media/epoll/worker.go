@@ -4,55 +4,42 @@ package epoll
 
 import (
 	"encoding/binary"
-	"math"
+	"fmt"
 	"net/netip"
-	"runtime"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
-	"sallyport/media/queue"
+	"sallyport/media/thread"
 )
 
 const (
-	wakeIndex = -1   // the eventfd's place in an event, where sockets have their leg
-	batch     = 256  // events of one wait
-	rawWait   = 100  // ms: bounds how long a stop of the world waits for a raw wait
-	lazyWait  = 200  // ms: how long commands may wait while nothing arrives
-	largest   = 2048 // longer than any audio or image packet
+	batch   = 256  // events of one wait
+	largest = 2048 // longer than any audio or image packet
 
 	fewPackets = 64 // a batch below this leaves time to gather the next one
 	together   = 2  // a gathered batch below this did not pay for the sleep
 	eagerFor   = 32 // batches without gathering, then
-	gather     = time.Millisecond
 )
 
 // worker is the thread's whole state. Everything a system call points into is part of it, so nothing is allocated and
 // nothing moves.
 type worker struct {
-	number  int
-	raw     bool
-	patient bool // gathers packets while there are few
-	last    int  // size of the last batch
-	eager   int  // batches until gathering is tried again
-	pollFD  int
-	wakeFD  int
-	fds     []int32 // as the back end has them
-	links   []link  // by pair, likewise; nil: none are made
-	room    int     // links that may still be made
-	ripe    [ripeAtOnce]int32
-	ripen   int // of ripe
-	legs    int32
-	socket  func(leg int32, v4 bool) int32 // nil: each leg has one
-	local   func(place int) (netip.AddrPort, bool)
-	marked  media.Layout
-	queue   queue.Queue
-	engine  *media.Engine
-	base    time.Time
-	hinted  func() // never nil
-	play    func(media.Verdict) bool
+	thread.Thread
+	found  int     // events of the last wait
+	last   int     // size of the last batch, while packets may be gathered
+	eager  int     // batches until gathering is tried again
+	fds    []int32 // as the back end has them
+	links  []link  // by pair, likewise; nil: none are made
+	room   int     // links that may still be made
+	ripe   [ripeAtOnce]int32
+	ripen  int // of ripe
+	legs   int32
+	socket func(leg int32, v4 bool) int32 // nil: each leg has one
+	local  func(place int) (netip.AddrPort, bool)
+	marked media.Layout
 
 	events  [batch]unix.EpollEvent
 	buf     [largest + media.Tailroom]byte
@@ -60,79 +47,52 @@ type worker struct {
 	fromN   uint32
 	to4     unix.RawSockaddrInet4
 	to6     unix.RawSockaddrInet6
-	rest    unix.Timespec
 	sample  sampler
 	touched int64 // of no meaning: see media.Engine.Warm
 }
 
-func newWorker(number int, b *Backend, hears media.Listener) *worker {
-	w := &worker{
-		number: number, raw: b.options.Process, patient: b.options.Process && !b.layout.LowLatency, pollFD: -1, wakeFD: -1,
-		fds: b.fds, engine: b.engine, base: b.engine.Board().Base, hinted: hears.Hinted,
-	}
-	w.play, w.legs, w.links = w.send, int32(b.layout.Legs()), b.links
-	w.local, w.marked = b.at, b.layout
+// newWorker makes the next worker of the crew. What it waits on is given back with the crew's, also where that fails.
+func newWorker(b *Backend) (*worker, error) {
+	w := &worker{fds: b.fds, links: b.links, legs: int32(b.layout.Legs()), local: b.at, marked: b.layout}
 	if b.layout.Dual() {
 		w.socket = b.socket
 	}
-	if w.hinted == nil {
-		w.hinted = func() {}
-	}
-	return w
-}
-
-// run is the thread: it ends when the queue is stopped.
-func (w *worker) run() {
-	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 	w.to4.Family, w.to6.Family = unix.AF_INET, unix.AF_INET6
-	if w.patient {
-		// Else the kernel may let a sleep last 50 µs longer. Where it refuses, sleeps are as they are.
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1000, 0, 0, 0)
+	if err := b.crew.Enlist(&w.Thread, w); err != nil {
+		return w, fmt.Errorf("media/epoll: %w", err)
 	}
-	for !w.serve() {
+	return w, nil
+}
+
+// Resume implements thread.Work: of a batch on which the engine failed, level-triggered events come again.
+func (w *worker) Resume() {}
+
+// Wait implements thread.Work.
+func (w *worker) Wait() { w.found = w.wait() }
+
+// Applied implements thread.Work.
+func (w *worker) Applied(list []media.Command) {
+	if w.links != nil {
+		w.unlink(list)
 	}
 }
 
-// serve works until it is stopped, or until the engine fails on a datagram: all other calls go on without that one.
-func (w *worker) serve() (stopped bool) {
-	defer func() {
-		if recover() != nil {
-			w.engine.Failed()
-		}
-	}()
-	for {
-		n := w.wait()
-		now := int64(time.Since(w.base)) // one reading for the whole batch
-		// Commands first: a packet that came after a Point was posted meets the leg that was pointed.
-		for i := range n {
-			if w.events[i].Fd == wakeIndex {
-				w.hear()
+// Carry implements thread.Work.
+func (w *worker) Carry(now int64) {
+	w.warm(w.events[:w.found])
+	for i := range w.found {
+		switch e := &w.events[i]; {
+		case e.Fd < 0: // a ring
+		case e.Pad == viaLink:
+			if fd, ok := w.links[e.Fd>>1].socket(); ok { // it may have gone since
+				w.relay(now, e.Fd, fd)
 			}
+		default:
+			w.relay(now, e.Fd, w.fds[e.Fd])
 		}
-		if w.queue.Waiting.Load() && w.commands(now) {
-			return true
-		}
-		w.warm(w.events[:n])
-		for i := range n {
-			switch e := &w.events[i]; {
-			case e.Fd == wakeIndex:
-			case e.Pad == viaLink:
-				if fd, ok := w.links[e.Fd>>1].socket(); ok { // it may have gone since
-					w.relay(now, e.Fd, fd)
-				}
-			default:
-				w.relay(now, e.Fd, w.fds[e.Fd])
-			}
-		}
-		if w.ripen > 0 {
-			w.connect()
-		}
-		if now >= w.engine.Due(w.number) {
-			w.engine.Play(now, w.number, w.play)
-		}
-		if w.engine.News(w.number) {
-			w.hinted()
-		}
+	}
+	if w.ripen > 0 {
+		w.connect()
 	}
 }
 
@@ -143,10 +103,10 @@ func (w *worker) warm(events []unix.EpollEvent) {
 		if leg >= w.legs {
 			leg -= w.legs
 		}
-		if leg == wakeIndex {
-			continue
+		if leg < 0 {
+			continue // a ring
 		}
-		out, touched := w.engine.Warm(int(leg))
+		out, touched := w.Engine.Warm(int(leg))
 		w.touched += touched
 		if w.links != nil {
 			w.touched += int64(w.links[out>>1].port)
@@ -154,46 +114,22 @@ func (w *worker) warm(events []unix.EpollEvent) {
 	}
 }
 
-// wait blocks until something has arrived. A look without blocking goes first: under load it saves the scheduler's
-// hand-over, which costs more than relaying a packet.
+// wait blocks until something has arrived, and returns how many events there are.
 func (w *worker) wait() int {
-	if w.raw {
-		if w.patient && w.last > 0 && w.last < fewPackets {
-			if w.last = w.left(); w.last == 0 {
-				w.last = w.gathered()
-			}
-		} else {
-			w.last = 0
+	if !w.Raw() {
+		return w.Await(w.events[:])
+	}
+	if w.Patient && w.last > 0 && w.last < fewPackets {
+		if w.last = w.left(); w.last == 0 {
+			w.last = w.gathered()
 		}
-		if w.last == 0 {
-			w.last = w.poll(unix.RawSyscall6, w.spare(rawWait))
-		}
-		return w.last
+	} else {
+		w.last = 0
 	}
-	if n := w.poll(unix.RawSyscall6, 0); n > 0 {
-		return n
+	if w.last == 0 {
+		w.last = w.Await(w.events[:])
 	}
-	return w.poll(unix.Syscall6, w.spare(lazyWait))
-}
-
-// spare is how many of a wait's milliseconds are left before the engine has something to do of itself.
-func (w *worker) spare(ms int) int {
-	due := w.engine.Due(w.number)
-	if due == math.MaxInt64 {
-		return ms
-	}
-	left := time.Duration(due) - time.Since(w.base)
-	return max(0, min(ms, int((left+time.Millisecond-1)/time.Millisecond)))
-}
-
-type syscall6 func(trap, a1, a2, a3, a4, a5, a6 uintptr) (r1, r2 uintptr, err unix.Errno)
-
-func (w *worker) poll(call syscall6, ms int) int {
-	n, _, errno := call(unix.SYS_EPOLL_PWAIT, uintptr(w.pollFD), uintptr(unsafe.Pointer(&w.events[0])), batch, uintptr(ms), 0, 0)
-	if errno != 0 {
-		return 0 // EINTR; nothing else can happen to descriptors that this thread alone closes
-	}
-	return int(n)
+	return w.last
 }
 
 // left is what lies there before anything is gathered: of each port one datagram has been taken, and one a millisecond
@@ -202,7 +138,7 @@ func (w *worker) left() int {
 	if w.eager > 0 {
 		return 0 // nothing is gathered: the wait that follows tells
 	}
-	return w.poll(unix.RawSyscall6, 0)
+	return w.Look(w.events[:])
 }
 
 // gathered is what arrives until the next millisecond, at the cost of one wake-up; 0: nothing, or it was not tried.
@@ -213,40 +149,12 @@ func (w *worker) gathered() int {
 		w.eager--
 		return 0
 	}
-	w.sleep()
-	n := w.poll(unix.RawSyscall6, 0)
+	w.Sleep()
+	n := w.Look(w.events[:])
 	if n < together {
 		w.eager = eagerFor
 	}
 	return n
-}
-
-// sleep lasts until the next millisecond.
-func (w *worker) sleep() {
-	w.rest = unix.NsecToTimespec(int64(gather - time.Since(w.base)%gather))
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&w.rest)), 0, 0)
-}
-
-// hear takes the ring of the eventfd.
-func (w *worker) hear() {
-	var count [8]byte
-	_, _ = unix.Read(w.wakeFD, count[:])
-}
-
-// commands carries out what signalling wants.
-func (w *worker) commands(now int64) (stopped bool) {
-	list, settled, stopped := w.queue.Take()
-	if settled != nil {
-		defer close(settled)
-	}
-	w.engine.ApplyAll(now, list)
-	if w.links != nil {
-		w.unlink(list)
-	}
-	for _, a := range w.queue.Agreements() {
-		w.engine.Agree(now, &a)
-	}
-	return stopped
 }
 
 // relay receives one datagram of a socket and sends it on. Level-triggered: what else is queued shows in the next wait.
@@ -262,16 +170,16 @@ func (w *worker) relay(now int64, place, fd int32) {
 	if leg >= w.legs {
 		leg -= w.legs
 	}
-	v := w.engine.Packet(now, int(leg), w.source(), w.buf[:n])
+	v := w.Engine.Packet(now, int(leg), w.source(), w.buf[:n])
 	if v.Why != media.Accepted {
 		return
 	}
-	if !w.send(v) {
-		w.engine.Unsent(v)
+	if !w.Send(v) {
+		w.Engine.Unsent(v)
 		return
 	}
 	if arrived != 0 {
-		w.engine.Delayed(w.number, arrived, time.Now().UnixNano())
+		w.Engine.Delayed(w.Number, arrived, time.Now().UnixNano())
 	}
 }
 
@@ -283,7 +191,8 @@ func (w *worker) source() media.Endpoint {
 	return media.Endpoint16(w.from.Addr, port)
 }
 
-func (w *worker) send(v media.Verdict) bool {
+// Send implements thread.Work.
+func (w *worker) Send(v media.Verdict) bool {
 	place := v.Out
 	if w.socket != nil {
 		place = w.socket(place, v.To.Is4())

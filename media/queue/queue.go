@@ -35,11 +35,12 @@ type Queue struct {
 	settled chan struct{} // closed when what is pending now has been carried out; nil: nobody asks
 }
 
-// Open says how the thread is woken, an eventfd, and how many legs there are.
+// Open says how the thread is woken, an eventfd, and how many legs there are. A queue that was stopped begins anew.
 func (q *Queue) Open(wake, legs int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.wake, q.place, q.opened = wake, make([]int32, legs/2), true
+	q.wake, q.place, q.opened, q.stopped, q.agreed = wake, make([]int32, legs/2), true, false, nil
+	q.Waiting.Store(false)
 	// Room for what comes before the worker has heard the ring. Growing leaves memory behind where nobody collects it.
 	q.pending, q.spare = touched(2*ringAt), touched(2*ringAt)
 }

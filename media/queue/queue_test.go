@@ -49,6 +49,15 @@ func TestQueueIsBounded(t *testing.T) {
 	if list, _, stopped := q.Take(); len(list) != 0 || !stopped {
 		t.Fatal("a stopped queue took a command")
 	}
+	q.Agree(media.Agreement{Leg: 2})
+	q.Open(fds[1], 8)
+	if list, settled, stopped := q.Take(); q.Waiting.Load() || len(list) != 0 || settled != nil || stopped || len(q.Agreements()) != 0 {
+		t.Fatal("a queue that begins anew remembers")
+	}
+	q.Post(media.Command{Leg: 6, Generation: 8})
+	if list, _, _ := q.Take(); len(list) != 1 || list[0].Generation != 8 {
+		t.Fatalf("after it began anew: %v", list)
+	}
 }
 
 // What a handshake has come to rings; nobody hears of it once the queue is stopped, and stopping answers who waits.

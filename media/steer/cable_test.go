@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 	"sallyport/nat"
 )
 
@@ -24,7 +25,7 @@ func peersOf(t *testing.T, f *far, addresses ...string) (conns [2]*net.UDPConn, 
 	t.Helper()
 	f.do(func() {
 		for side := range conns {
-			conns[side], at[side] = listen(t, netip.AddrPortFrom(netip.MustParseAddr(addresses[side]), 0).String())
+			conns[side], at[side] = rig.At(t, addresses[side])
 		}
 	})
 	return conns, at
@@ -55,7 +56,7 @@ func TestEverySizeArrives(t *testing.T) {
 	for _, c := range []struct{ relay, phone, pbx string }{{relay4, phone4, pbx4}, {relay6, phone6, pbx6}, {relay4, phone4, beyond4}, {relay6, beyond6, pbx6}} {
 		b := New(Options{})
 		b.limit = unlimited
-		p := planeOn(t, config(30000, c.relay), b)
+		p := rig.Plane(t, rig.Config(30000, c.relay), b)
 		conns, at := peersOf(t, f, c.phone, c.pbx)
 		id, local := opaque(t, p, at)
 		count := uint64(0)
@@ -64,13 +65,13 @@ func TestEverySizeArrives(t *testing.T) {
 			for i := 1; i < n; i++ {
 				payload[i] = byte(i * n)
 			}
-			pass(t, conns[0], local[0], conns[1], local[1], payload)
-			pass(t, conns[1], local[1], conns[0], local[0], payload)
+			rig.Pass(t, conns[0], local[0], conns[1], local[1], payload)
+			rig.Pass(t, conns[1], local[1], conns[0], local[0], payload)
 			count++
 		}
 		// Longer ones are counted and go nowhere.
-		send(t, conns[0], make([]byte, largest+1), local[0])
-		await(t, "a datagram of excessive length is not counted", func() bool {
+		rig.Send(t, conns[0], make([]byte, largest+1), local[0])
+		rig.Eventually(t, "a datagram of excessive length is not counted", func() bool {
 			legs, _ := p.Stats(id)
 			return legs[nat.Outside].RejectedTotal() == 1
 		})
@@ -123,11 +124,11 @@ func TestNarrowPath(t *testing.T) {
 	run(t, "ip", "route", "add", pbx4+"/32", "dev", "near", "mtu", "600")
 	run(t, "ip", "route", "replace", beyond4+"/32", "via", phone4, "mtu", "600")
 	for _, peer := range []string{pbx4, beyond4} {
-		p := plane(t, config(30000, relay4), Options{})
+		p := rig.Plane(t, rig.Config(30000, relay4), New(Options{}))
 		conns, at := peersOf(t, f, phone4, peer)
 		_, local := opaque(t, p, at)
 		for _, n := range []int{100, 572, 573, 1200, 2000} {
-			pass(t, conns[0], local[0], conns[1], local[1], bytes.Repeat([]byte{0x0f}, n))
+			rig.Pass(t, conns[0], local[0], conns[1], local[1], bytes.Repeat([]byte{0x0f}, n))
 		}
 		_ = p.Close()
 	}
@@ -139,15 +140,15 @@ func TestEveryPort(t *testing.T) {
 		return
 	}
 	f := lay(t)
-	p := plane(t, config(30000, relay4, relay6), Options{})
+	p := rig.Plane(t, rig.Config(30000, relay4, relay6), New(Options{}))
 	for range 8 {
 		outside, outsideAt := peersOf(t, f, phone4, pbx4)
 		inside, insideAt := peersOf(t, f, phone6, pbx6)
 		_, local := opaque(t, p, [2]netip.AddrPort{outsideAt[0], insideAt[0]})
 		for _, n := range []int{50, 1800} {
 			payload := bytes.Repeat([]byte{0x0f}, n)
-			pass(t, outside[0], local[0], inside[0], local[1], payload)
-			pass(t, inside[0], local[1], outside[0], local[0], payload)
+			rig.Pass(t, outside[0], local[0], inside[0], local[1], payload)
+			rig.Pass(t, inside[0], local[1], outside[0], local[0], payload)
 		}
 	}
 }
@@ -158,8 +159,8 @@ func TestOthersKeepTheirTraffic(t *testing.T) {
 		return
 	}
 	f := lay(t)
-	everywhere, _ := listen(t, "0.0.0.0:30004") // before the relay
-	p := plane(t, config(30000, relay4), Options{})
+	everywhere, _ := rig.Listen(t, "0.0.0.0:30004") // before the relay
+	p := rig.Plane(t, rig.Config(30000, relay4), New(Options{}))
 	if m := p.Missing(); len(m) != 1 || m[0].Port() != 30004 {
 		t.Errorf("missing %v", m)
 	}
@@ -168,10 +169,10 @@ func TestOthersKeepTheirTraffic(t *testing.T) {
 		relay4 + ":30004": everywhere, relay4 + ":29999": nil, relay4 + ":30016": nil, relay4b + ":30000": nil,
 	} {
 		if c == nil {
-			c, _ = listen(t, name)
+			c, _ = rig.Listen(t, name)
 		}
-		send(t, conns[0], packet, netip.MustParseAddrPort(name))
-		if n, err := receive(c, make([]byte, 2048)); err != nil || n != len(packet) {
+		rig.Send(t, conns[0], rig.Packet, netip.MustParseAddrPort(name))
+		if n, _, err := rig.Receive(c, make([]byte, 2048)); err != nil || n != len(rig.Packet) {
 			t.Errorf("%s: %d bytes: %v", name, n, err)
 		}
 	}
@@ -193,8 +194,8 @@ func TestOthersKeepTheirTraffic(t *testing.T) {
 		t.Errorf("%d strays", g.Strays)
 	}
 	// On a free port of ours a stray is counted, and nobody is told that the port is closed.
-	send(t, conns[0], packet, netip.MustParseAddrPort(relay4+":30007"))
-	await(t, "the stray was not counted", func() bool { return p.Gauges().Strays == 1 })
+	rig.Send(t, conns[0], rig.Packet, netip.MustParseAddrPort(relay4+":30007"))
+	rig.Eventually(t, "the stray was not counted", func() bool { return p.Gauges().Strays == 1 })
 	if v := snmp(t, "NoPorts"); v != "0" {
 		t.Errorf("%s datagrams met no port", v)
 	}
@@ -206,21 +207,21 @@ func TestClosedPeer(t *testing.T) {
 		return
 	}
 	f := lay(t)
-	p := plane(t, config(30000, relay4), Options{})
+	p := rig.Plane(t, rig.Config(30000, relay4), New(Options{}))
 	conns, at := peersOf(t, f, phone4, pbx4)
-	id, local := call(t, p, at)
-	pass(t, conns[0], local[0], conns[1], local[1], packet)
+	id, local := rig.Call(t, p, at)
+	rig.Pass(t, conns[0], local[0], conns[1], local[1], rig.Packet)
 	_ = conns[1].Close()
 	for range 10 {
-		send(t, conns[0], packet, local[0])
+		rig.Send(t, conns[0], rig.Packet, local[0])
 	}
-	await(t, "not sent", func() bool {
+	rig.Eventually(t, "not sent", func() bool {
 		legs, _ := p.Stats(id)
 		return legs[nat.Inside].Sent == 11 && legs[nat.Inside].RejectedTotal() == 0
 	})
-	f.do(func() { conns[1], _ = listen(t, at[1].String()) })
-	pass(t, conns[0], local[0], conns[1], local[1], packet)
-	pass(t, conns[1], local[1], conns[0], local[0], packet)
+	f.do(func() { conns[1], _ = rig.Listen(t, at[1].String()) })
+	rig.Pass(t, conns[0], local[0], conns[1], local[1], rig.Packet)
+	rig.Pass(t, conns[1], local[1], conns[0], local[0], rig.Packet)
 }
 
 // The mark and the time to live are on the wire.
@@ -239,7 +240,7 @@ func TestMark(t *testing.T) {
 		{relay4, phone4, beyond4, unix.IPPROTO_IP, unix.IP_RECVTOS, unix.IP_RECVTTL, unix.IP_TOS, unix.IP_TTL, 64},
 		{relay6, phone6, beyond6, unix.IPPROTO_IPV6, unix.IPV6_RECVTCLASS, unix.IPV6_RECVHOPLIMIT, unix.IPV6_TCLASS, unix.IPV6_HOPLIMIT, 64},
 	} {
-		p := plane(t, config(30000, c.relay), Options{})
+		p := rig.Plane(t, rig.Config(30000, c.relay), New(Options{}))
 		conns, at := peersOf(t, f, c.phone, c.pbx)
 		raw, err := conns[1].SyscallConn()
 		if err != nil {
@@ -254,7 +255,7 @@ func TestMark(t *testing.T) {
 		})
 		_, local := opaque(t, p, at)
 		for _, n := range []int{100, 1900} { // also what is sent in fragments
-			send(t, conns[0], bytes.Repeat([]byte{0x0f}, n), local[0])
+			rig.Send(t, conns[0], bytes.Repeat([]byte{0x0f}, n), local[0])
 			oob := make([]byte, 128)
 			_ = conns[1].SetReadDeadline(time.Now().Add(5 * time.Second))
 			_, oobn, _, _, err := conns[1].ReadMsgUDPAddrPort(make([]byte, 2048), oob)
@@ -278,7 +279,7 @@ func TestMark(t *testing.T) {
 func init() {
 	// hold steers until it is killed.
 	roles["hold"] = func() error {
-		p, err := media.New(config(30000, "127.0.0.1"), New(Options{Process: true}), 1)
+		p, err := media.New(rig.Config(30000, "127.0.0.1"), New(Options{Process: true}), 1)
 		if err != nil {
 			return err
 		}
@@ -319,13 +320,13 @@ func TestKilledProcessLeavesNothing(t *testing.T) {
 		}
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
-		await(t, "the program is left", func() bool {
+		rig.Eventually(t, "the program is left", func() bool {
 			ids, err := attached()
 			return err == nil && len(ids) == 0
 		})
 	}
-	a, aAt := listen(t, "127.0.0.1:0")
-	p := plane(t, config(30000, "127.0.0.1"), Options{})
-	_, local := call(t, p, [2]netip.AddrPort{aAt, aAt})
-	pass(t, a, local[0], a, local[1], packet)
+	a, aAt := rig.Listen(t, "127.0.0.1:0")
+	p := rig.Plane(t, rig.Config(30000, "127.0.0.1"), New(Options{}))
+	_, local := rig.Call(t, p, [2]netip.AddrPort{aAt, aAt})
+	rig.Pass(t, a, local[0], a, local[1], rig.Packet)
 }

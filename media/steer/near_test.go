@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 )
 
 // Each family's ends of the cable, with a far end that is a neighbour and one behind a gateway.
@@ -138,9 +139,9 @@ func TestOutletsHearNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		conns, _ := peersOf(t, f, c.neighbour, c.beyond)
-		_, at := listen(t, netip.AddrPortFrom(netip.MustParseAddr(c.relay), 0).String())
+		_, at := rig.At(t, c.relay)
 		for range 100 {
-			send(t, conns[0], packet, at)
+			rig.Send(t, conns[0], rig.Packet, at)
 		}
 		for name, fd := range map[string]int{"outlet": o.fd, "filter": fd} {
 			if used, lost := held(t, fd), dropped(fd); used != 0 || lost != 0 && name == "outlet" {
@@ -198,16 +199,16 @@ func TestForgedErrors(t *testing.T) {
 				t.Fatal(why)
 			}
 			buf := make([]byte, 2048)
-			if _, err := receive(conns[side], buf); err != nil {
+			if _, _, err := rig.Receive(conns[side], buf); err != nil {
 				t.Fatal(err)
 			}
 			original := next(t, wire, payload)
 			for i := range 20 {
 				f.do(func() { forge(t, a, byte(i), original) })
-				if why := o.emit(30000, at[side], packet); why != 0 {
+				if why := o.emit(30000, at[side], rig.Packet); why != 0 {
 					t.Errorf("%s, near %v: %v", c.relay, near, why)
 				}
-				if n, err := receive(conns[side], buf); err != nil || n != len(packet) {
+				if n, _, err := rig.Receive(conns[side], buf); err != nil || n != len(rig.Packet) {
 					t.Fatalf("%s, near %v, after %d: %d bytes: %v", c.relay, near, i, n, err)
 				}
 			}
@@ -259,13 +260,13 @@ func TestRoutesByOwnAddress(t *testing.T) {
 		conns, at := peersOf(t, f, c.neighbour, c.beyond)
 		for side := range conns {
 			for _, near := range []bool{false, true} {
-				if why := opened(t, netip.MustParseAddr(c.second), near).emit(30000, at[side], packet); why != unix.EHOSTUNREACH {
+				if why := opened(t, netip.MustParseAddr(c.second), near).emit(30000, at[side], rig.Packet); why != unix.EHOSTUNREACH {
 					t.Errorf("%s to %v, near %v: %v", c.second, at[side], near, why)
 				}
-				if why := opened(t, netip.MustParseAddr(c.relay), near).emit(30000, at[side], packet); why != 0 {
+				if why := opened(t, netip.MustParseAddr(c.relay), near).emit(30000, at[side], rig.Packet); why != 0 {
 					t.Errorf("%s to %v, near %v: %v", c.relay, at[side], near, why)
 				}
-				if _, from, err := receiveFrom(conns[side], make([]byte, 2048)); err != nil || from.Addr().String() != c.relay {
+				if _, from, err := rig.Receive(conns[side], make([]byte, 2048)); err != nil || from.Addr().String() != c.relay {
 					t.Errorf("%s to %v, near %v: from %v: %v", c.relay, at[side], near, from, err)
 				}
 			}
@@ -282,20 +283,21 @@ func TestBothWaysInOneBatch(t *testing.T) {
 	for _, c := range ends {
 		conns, at := peersOf(t, f, c.neighbour, c.beyond)
 		var local [2]netip.AddrPort
-		w, p := halted(t, func(b media.Backend) *media.Plane {
-			p := planeOn(t, config(30000, c.relay), b)
+		be, p := halted(t, func(b media.Backend) *media.Plane {
+			p := rig.Plane(t, rig.Config(30000, c.relay), b)
 			_, local = opaque(t, p, at)
 			return p
 		})
 		const n = 20
+		w := be.workers[0]
 		for i := range n {
 			for side := range conns {
-				send(t, conns[side], []byte{0x0f, 0, byte(side), byte(i)}, local[side])
+				rig.Send(t, conns[side], []byte{0x0f, 0, byte(side), byte(i)}, local[side])
 			}
 		}
 		ways := map[*outlet]int{}
 		for range 2 * n {
-			w.poll(unix.RawSyscall6, 1000)
+			w.mark(w.Await(w.events[:]))
 			for i := range w.intakes {
 				in := &w.intakes[i]
 				if !in.pending() {

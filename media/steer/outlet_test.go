@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 )
 
 // What is written in front of a datagram is what another implementation reads, and its checksum is the one that it
@@ -113,8 +114,8 @@ func TestRefusalsWithinABatch(t *testing.T) {
 }
 
 func refusals(t *testing.T, near bool) {
-	a := netip.MustParseAddr(own(20))
-	receiver, at := listen(t, own(21)+":0")
+	a := netip.MustParseAddr(rig.Own(20))
+	receiver, at := rig.At(t, rig.Own(21))
 	o := opened(t, a, near)
 	var rooms [batch][headroom + largest + tailroom]byte
 	good, bad := media.EndpointOf(at), media.EndpointOf(netip.MustParseAddrPort("192.0.2.1:9")) // not from loopback
@@ -141,7 +142,7 @@ func refusals(t *testing.T, near bool) {
 			continue
 		}
 		buf := make([]byte, 8)
-		if n, err := receive(receiver, buf); err != nil || n != 1 || buf[0] != byte(i) {
+		if n, _, err := rig.Receive(receiver, buf); err != nil || n != 1 || buf[0] != byte(i) {
 			t.Fatalf("near %v, %d: %d bytes %v: %v", near, i, n, buf[0], err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
+	"sallyport/media/rig"
 )
 
 // all are the capabilities of root.
@@ -109,7 +110,7 @@ func TestWithoutACapability(t *testing.T) {
 				return
 			}
 			probed = Probe()
-			_, opened = media.New(config(23900, own(5)), New(Options{}), 1)
+			_, opened = media.New(rig.Config(23900, rig.Own(5)), New(Options{}), 1)
 		})
 		thread.Wait()
 		for what, err := range map[string]error{"Probe": probed, "Open": opened} {
@@ -142,7 +143,7 @@ func TestWithNothingElse(t *testing.T) {
 		if err := Probe(); err != nil {
 			t.Errorf("Probe: %v", err)
 		}
-		p, err := media.New(config(23950, own(5)), New(Options{}), 1)
+		p, err := media.New(rig.Config(23950, rig.Own(5)), New(Options{}), 1)
 		if err != nil {
 			t.Errorf("Open: %v", err)
 			return
@@ -178,7 +179,7 @@ func TestProbeLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	await(t, "a program is left", func() bool {
+	rig.Eventually(t, "a program is left", func() bool {
 		ids, err := attached()
 		return err == nil && len(ids) == 0
 	})

@@ -38,38 +38,26 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"sallyport/media"
-	"sallyport/media/dtls"
+	"sallyport/media/thread"
 )
 
 // Options are the back end's own settings.
-type Options struct {
-	// Process says that this process does nothing but media: the wait keeps the scheduler's processor.
-	Process bool
-	// Board makes the board that the engine publishes on, over memory that other processes see; nil: one of its own. base
-	// is the zero of the engine's clock.
-	Board func(layout media.Layout, base time.Time) (*media.Board, error)
-}
+type Options = thread.Options
 
 // Backend implements media.Backend.
 type Backend struct {
 	options  Options
 	limit    int // of a pair in a window
 	layout   media.Layout
-	engine   *media.Engine
+	crew     thread.Crew
 	steering *steering
 	workers  []*worker
 	bound    map[int]int // sockets by the leg whose port they are bound to; fixed once the threads run
-	threads  sync.WaitGroup
-	keying   *dtls.Table
-	drain    *media.Drain
-	opened   atomic.Bool // Post may see the workers
-	close    sync.Once
 
 	mu    sync.Mutex
 	sinks [2]sink // by family
@@ -104,23 +92,14 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	if layout.Dual() {
 		return nil, errFamilies
 	}
-	// Time zero of the engine means "never", so its clock starts a second ahead.
-	base := time.Now().Add(-time.Second)
-	board, err := b.board(layout, base)
+	board, err := b.crew.Open(layout, hears, b.options, b.sendRecord)
 	if err != nil {
 		return nil, err
 	}
 	runtime.LockOSThread() // sockets and program in one namespace
 	defer runtime.UnlockOSThread()
-	b.layout, b.engine, b.bound = layout, media.NewEngineOn(layout, board), make(map[int]int)
-	if b.keying, err = dtls.Attach(b.engine, dtls.Attachment{Send: b.sendRecord, Certificate: hears.Certificate, Agreed: func(a media.Agreement) {
-		b.workers[layout.Worker(int(a.Leg))].queue.Agree(a)
-		hears.Agree(a)
-	}}); err != nil {
-		return nil, err
-	}
-	b.drain = media.NewDrain(b.engine, hears)
-	held, err := b.open(hears)
+	b.layout, b.bound = layout, make(map[int]int)
+	held, err := b.open()
 	if err != nil {
 		b.shut()
 		b.workers = nil
@@ -129,25 +108,15 @@ func (b *Backend) Open(layout media.Layout, hears media.Listener) (*media.Board,
 	for _, leg := range held {
 		board.SetMissing(leg)
 	}
-	b.opened.Store(true)
-	for _, w := range b.workers {
-		b.threads.Go(w.run)
-	}
+	b.crew.Start()
 	return board, nil
-}
-
-func (b *Backend) board(layout media.Layout, base time.Time) (*media.Board, error) {
-	if b.options.Board != nil {
-		return b.options.Board(layout, base)
-	}
-	return media.NewBoard(layout, base), nil
 }
 
 // lookAgain is the time that a predecessor has to give its ports back. Where everything is in use the caller tries again.
 const lookAgain = 100 * time.Millisecond
 
 // open opens the sockets and begins to steer. held are the legs whose ports are in use.
-func (b *Backend) open(hears media.Listener) (held []int, err error) {
+func (b *Backend) open() (held []int, err error) {
 	free, held, err := vacant(b.layout, func() { time.Sleep(lookAgain) })
 	if err != nil {
 		return nil, err
@@ -156,8 +125,8 @@ func (b *Backend) open(hears media.Listener) (held []int, err error) {
 	if b.steering, err = newSteering(b.layout, 2*n+2, 2*n, b.limit); err != nil {
 		return nil, err
 	}
-	for number := range n {
-		w, err := newWorker(number, b, hears)
+	for range n {
+		w, err := newWorker(b)
 		b.workers = append(b.workers, w)
 		if err != nil {
 			return nil, err
@@ -203,13 +172,13 @@ func (b *Backend) Flooded() (n uint32) {
 }
 
 // sendRecord sends a record of a handshake, on any goroutine, from a socket of its own: there are few.
-func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) {
+func (b *Backend) sendRecord(leg int32, to netip.AddrPort, record []byte) (sent bool) {
 	fd, ok := b.bound[int(leg)]
 	if !ok {
 		fd = -1
 	}
 	_ = large(b.layout.Local(int(leg)), fd, b.layout.DSCP, media.EndpointOf(to), record) // lost: it is repeated
-	b.drain.Sent(leg, to, record)
+	return true
 }
 
 // shut gives everything back, the steering first. No thread runs.
@@ -218,6 +187,7 @@ func (b *Backend) shut() {
 	for _, w := range b.workers {
 		w.shut()
 	}
+	b.crew.Shut()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range b.sinks {
@@ -230,41 +200,13 @@ func (b *Backend) shut() {
 }
 
 // Post implements media.Backend.
-func (b *Backend) Post(c media.Command) {
-	if b.opened.Load() && c.Leg >= 0 && int(c.Leg) < b.layout.Legs() {
-		b.drain.Post(&c)
-		b.workers[b.layout.Worker(int(c.Leg))].queue.Post(c)
-	}
-}
+func (b *Backend) Post(c media.Command) { b.crew.Post(c) }
 
 // Settle returns when every command posted so far has been carried out. It does not wait for datagrams.
-func (b *Backend) Settle() {
-	if !b.opened.Load() {
-		return
-	}
-	var settled []<-chan struct{}
-	for _, w := range b.workers {
-		settled = append(settled, w.queue.Settle())
-	}
-	for _, s := range settled {
-		<-s
-	}
-}
+func (b *Backend) Settle() { b.crew.Settle() }
 
 // Close implements media.Backend.
 func (b *Backend) Close() error {
-	b.close.Do(func() {
-		for _, w := range b.workers {
-			w.queue.Stop()
-		}
-		b.threads.Wait()
-		if b.keying != nil {
-			b.keying.Close()
-		}
-		if b.drain != nil {
-			b.drain.Close()
-		}
-		b.shut()
-	})
+	b.crew.Close(b.shut)
 	return nil
 }
