@@ -194,11 +194,11 @@ func (p *pace) wait(side nat.Side) {
 	}
 }
 
-// window is media/steer's, late enough for a coarse clock.
+// window is media/steer's, by its clock: a precise one may be in the next window while that is late, where the machine is.
 func window() int64 {
 	var now unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
-	return (now.Nano() - int64(10*time.Millisecond)) >> 27
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &now)
+	return now.Nano() >> 27
 }
 
 // throw sends one datagram of somebody else.
