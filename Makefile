@@ -66,15 +66,15 @@ soak: build ## two thousand calls at once with audio, over either back end (root
 	$(GO) test -tags interop -count 1 -timeout 10m -v -run '^TestMediaSoak' ./.ci/interop -args -bench
 
 interop: build ## the program between real peers in network namespaces (root); RUN=PATTERN picks cases
-	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious prometheus dnsmasq-base
+	.ci/install sip-tester iproute2 tshark kamailio kamailio-tls-modules nftables baresip-core linphone-cli fail2ban sipvicious prometheus dnsmasq-base
 	$(GO) test -tags interop -count 1 -timeout 15m -parallel 4 -v -run '$(RUN)' ./.ci/interop
 
 interop-full: build ## every case of interop in every variant, at its full size (root, 40 min); RUN=PATTERN picks cases
-	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious prometheus dnsmasq-base
+	.ci/install sip-tester iproute2 tshark kamailio kamailio-tls-modules nftables baresip-core linphone-cli fail2ban sipvicious prometheus dnsmasq-base
 	$(GO) test -tags interop -count 1 -timeout 90m -parallel 4 -v -run '$(RUN)' ./.ci/interop -args -full
 
 interop-web: build ## a telephone in a browser, headless Chromium with SIP.js from the npm registry (root, npm, 500 MB)
-	.ci/install sip-tester iproute2 tshark kamailio nftables baresip-core linphone-cli fail2ban sipvicious chromium
+	.ci/install sip-tester iproute2 tshark kamailio kamailio-tls-modules nftables baresip-core linphone-cli fail2ban sipvicious chromium
 	@command -v npm >/dev/null || .ci/install npm
 	@rm -rf bin/web && mkdir -p bin/web
 	cd bin/web && npm pack --silent sip.js@$(SIPJS) && echo '$(SIPJS_SUM)  sip.js-$(SIPJS).tgz' | sha256sum -c --quiet && tar -xzf sip.js-$(SIPJS).tgz

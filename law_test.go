@@ -53,6 +53,7 @@ var house = map[string]room{
 	"sbc/exchange":  {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/registrar": {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/trunk":     {"sbc/tu sbc/message sbc/digest sbc/route", true, "peers are chosen by health and plan, never by looking into calls"},
+	"sbc/silence":   {"sbc/trunk", true, "who is silent is counted from what left and what came; what follows from it is the assembler's"},
 
 	"policy":          {"sbc/scan policy/geo", false, "the guard decides on raw bytes before parsing; with the parser at hand a drop would begin to cost"},
 	"policy/geo":      {"", true, "a country database is bytes that were read beforehand; it knows no rule and opens no file"},
@@ -78,12 +79,14 @@ var house = map[string]room{
 	"sbc/cdr":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 	"sbc/metrics":  {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 	"sbc/trace":    {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
+	"sbc/capture":  {"sbc/api sbc/scan sbc/trace sbc/tu media policy", false, "captures look in through an interface of their own; a call or a core at hand could be waited for, or changed"},
 	"sbc/store":    {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 	"sbc/feed":     {"policy/feed", false, "fetching knows where lists come from and nothing of what they do"},
 	"sbc/firewall": {"", false, "the kernel is told of bans; that it can be must not reach into the rules"},
 	"sbc/api":      {"sbc/tu", false, "operations declare the interfaces they need, so that the core never waits for them"},
 
-	"sbc/config": {"* -sbc -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/rig -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
+	"sbc/names":  {"sbc/config sbc/resolve", false, "what names lead to is put into the configuration; it knows nobody who makes something of that"},
+	"sbc/config": {"* -sbc -sbc/names -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/rig -media/load", true, "it reads the Config of every room; the assembler reads it, never the reverse"},
 	"sbc":        {"* -sbc/demo -cmd/sbc -nat/natlab -nat/natlab/authority -sbc/tu/script -media/sim -media/rig -media/load", false, "the assembler sees all rooms, but nothing that exists for tests and demonstration"},
 	"sbc/demo":   {"* -cmd/sbc", false, "the demonstration may use anything"},
 	"cmd/sbc":    {"sbc sbc/config sbc/api sbc/demo policy policy/replay", false, "the command is wiring only; logic in it would have no tests"},

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"sallyport/nat"
@@ -134,7 +135,7 @@ func New(cfg Config, b Backend, seed int64) (*Plane, error) {
 	if p.free() == 0 { // each side may have kept ports, and yet no call a pair on both
 		p.closed = true
 		return nil, errors.Join(fmt.Errorf("media: no call finds ports on both sides, %d of %d-%d are in use by other programs: "+
-			"choose another media.ports", len(p.missing), cfg.First, cfg.Last), p.shut())
+			"choose another media.ports (%w)", len(p.missing), cfg.First, cfg.Last, syscall.EADDRINUSE), p.shut())
 	}
 	p.adopt()
 	return p, nil

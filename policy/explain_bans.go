@@ -149,11 +149,11 @@ func (a *Account) lines(zone *time.Location, told *Ban, line func(label, format 
 		b := &a.Bans[i]
 		label := "because"
 		if told == nil || told.Key() != b.Key() {
-			line(labelOnce("bans", shown), "%s", b.sentence())
+			line(labelOnce("bans", shown), "%s", b.sentence(zone))
 			label, shown = "", shown+1
 		}
 		for j, e := range b.Evidence {
-			line(labelOnce(label, j), "%s%s", printable([]byte(e)), b.countText())
+			line(labelOnce(label, j), "%s%s", printable([]byte(InZone(e, zone))), b.countText())
 		}
 		evident = evident || b.Auto
 	}

@@ -6,8 +6,11 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+
+	"sallyport/sbc/reason"
 )
 
 // TestWhyBanned compares what `sbc why` prints of points, bans, blocks and slowed users with testdata/why/*.txt.
@@ -109,5 +112,34 @@ func TestExplainLeavesTheEvidenceAlone(t *testing.T) {
 	}
 	if after := fmt.Sprint(g.Levels(noon.Add(6*time.Second)), g.Slowed(noon.Add(6*time.Second))); after != before {
 		t.Errorf("%s, was %s", after, before)
+	}
+}
+
+// TestWhyTellsAllTimesInOneZone: what was kept of the request that filled the measure has its time in UTC, and so has a ban that was read
+// back from the disk; people read both beside times of their own zone.
+func TestWhyTellsAllTimesInOneZone(t *testing.T) {
+	zone := time.FixedZone("here", 3*3600)
+	ban := Ban{
+		Prefix: netip.MustParsePrefix("198.51.100.7/32"), Reason: "scanner", Auto: true, Until: time.Date(2026, 3, 1, 12, 10, 0, 0, time.UTC),
+		Evidence: []string{"2 scanner: 20 of 20 points within 1m", "last at 2026-03-01T12:00:00Z: udp:5060 at outside/phones"},
+	}
+	x := Explanation{
+		Address: netip.MustParseAddr("198.51.100.7"), Recording: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC),
+		Now: Meeting{Action: Drop.String(), Reason: reason.Ban, Ban: &ban}, Seen: &Seen{First: time.Date(2026, 3, 1, 11, 59, 0, 0, time.UTC)},
+		Meets:   []Meeting{{Side: "outside", Realm: "phones", Method: "INVITE", Action: Reject.String(), Reason: reason.Ban, Ban: &ban}},
+		Account: &Account{Bans: []Ban{ban}},
+	}
+	text := x.Text(zone)
+	if strings.Contains(text, "T12:0") || strings.Contains(text, " 12:") || strings.Count(text, "until 2026-03-01 15:10:00") != 2 ||
+		!strings.Contains(text, "last at 2026-03-01 15:00:00: udp:5060 at outside/phones\n") || !strings.Contains(text, "since   14:59:00: ") {
+		t.Error(text)
+	}
+	if ban.Evidence[1] != "last at 2026-03-01T12:00:00Z: udp:5060 at outside/phones" {
+		t.Errorf("programs read %q", ban.Evidence[1])
+	}
+	for _, line := range []string{"", "last at ", "last at noon: udp", "2 scanner: 20 of 20 points within 1m", "last at 2026-13-01T12:00:00Z: udp"} {
+		if got := InZone(line, zone); got != line {
+			t.Errorf("%q became %q", line, got)
+		}
 	}
 }

@@ -33,7 +33,7 @@ func (x *Explanation) Text(zone *time.Location) string {
 	if x.Seen == nil {
 		line("record", "none; recording since %s", x.Recording.In(zone).Format(time.DateTime))
 	} else {
-		line("now", "%s", x.Now.sentence())
+		line("now", "%s", x.Now.sentence(zone))
 		line("since", "%s", x.sinceText(zone))
 	}
 	for i, p := range x.Last[:min(len(x.Last), shownRecords)] {
@@ -48,7 +48,7 @@ func (x *Explanation) Text(zone *time.Location) string {
 	shown := 0
 	for _, m := range x.Meets {
 		if x.Seen == nil || m.Action != x.Now.Action || m.Reason != x.Now.Reason {
-			line(labelOnce("meets", shown), "%s/%s %s: %s", m.Side, m.Realm, m.Method, m.brief())
+			line(labelOnce("meets", shown), "%s/%s %s: %s", m.Side, m.Realm, m.Method, m.brief(zone))
 			shown++
 		}
 	}
@@ -102,7 +102,7 @@ func (k *Identity) who() string {
 }
 
 // sentence says what a request meets: a word in capitals, and the rule.
-func (m *Meeting) sentence() string {
+func (m *Meeting) sentence(zone *time.Location) string {
 	word := map[reason.Reason]string{
 		reason.LimitExceeded: "LIMITED", reason.StrangersBudget: "LIMITED", reason.Ban: "BANNED",
 		reason.BlackList: "BLACK-LISTED",
@@ -119,7 +119,7 @@ func (m *Meeting) sentence() string {
 	case m.Limit != "":
 		text += fmt.Sprintf("%s %s: %d over, clears in %s", m.Rule.name(), m.Limit, m.Over, seconds(m.Clears))
 	case m.Ban != nil:
-		text += m.Ban.sentence()
+		text += m.Ban.sentence(zone)
 	case m.Reason == reason.Ban:
 		text += "for a short time: its port, or the user whose password is guessed"
 	case m.Rule != nil:
@@ -148,9 +148,9 @@ func (m *Meeting) shadowText() string {
 }
 
 // brief is the sentence of a line that has named listener and method already.
-func (m *Meeting) brief() string {
+func (m *Meeting) brief(zone *time.Location) string {
 	if m.Reason != reason.Allow {
-		return m.sentence()
+		return m.sentence(zone)
 	}
 	text := "ALLOWED"
 	if m.Method == MethodRegister.String() && m.Side == nat.Outside.String() {
@@ -159,7 +159,7 @@ func (m *Meeting) brief() string {
 	return text + m.shadowText()
 }
 
-func (ban *Ban) sentence() string {
+func (ban *Ban) sentence(zone *time.Location) string {
 	text := printable([]byte(ban.Target()))
 	if ban.Reason != "" {
 		text += ": " + printable([]byte(ban.Reason))
@@ -170,7 +170,7 @@ func (ban *Ban) sentence() string {
 	if ban.Until.IsZero() {
 		return text + ", until removed"
 	}
-	return text + ", until " + ban.Until.Format(time.DateTime)
+	return text + ", until " + ban.Until.In(zone).Format(time.DateTime)
 }
 
 // seconds is a time to wait in words: 44 s, 3 min 20 s, 5 h 12 min, 2 d 3 h.

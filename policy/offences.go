@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/netip"
+	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -297,7 +298,7 @@ func (g *Guard) ban(now time.Time, r *Rules, o *offender, what offence, u unit, 
 
 // last describes the request that filled the measure.
 func (o *offender) last(now time.Time) string {
-	text := fmt.Sprintf("last at %s: %s:%d at %s/%s", now.UTC().Format(time.RFC3339), o.place.transport, o.source.Port(), o.place.side, o.place.realm)
+	text := fmt.Sprintf(lastAt+"%s: %s:%d at %s/%s", now.UTC().Format(time.RFC3339), o.place.transport, o.source.Port(), o.place.side, o.place.realm)
 	if o.request != "" {
 		text += " " + o.request
 	}
@@ -308,6 +309,20 @@ func (o *offender) last(now time.Time) string {
 		text += fmt.Sprintf(" from %q", printable(clip(o.agent, maxAgent)))
 	}
 	return text
+}
+
+// lastAt begins what is said of the request that filled the measure; its time follows as RFC 3339 in UTC, for whoever reads it by program.
+const lastAt = "last at "
+
+// InZone is a line of a ban's evidence for people: with its time as it is in a zone, like all times beside it.
+func InZone(line string, zone *time.Location) string {
+	rest, ok := strings.CutPrefix(line, lastAt)
+	stamp, tail, _ := strings.Cut(rest, ": ")
+	at, err := time.Parse(time.RFC3339, stamp)
+	if !ok || err != nil {
+		return line
+	}
+	return lastAt + at.In(zone).Format(time.DateTime) + ": " + tail
 }
 
 // tell writes a line of the security log about an offender.

@@ -53,7 +53,7 @@ func (t *trial) black() (string, bool) {
 		return t.says(&v) + t.tried(&v), true
 	}
 	if ban, _ := t.st.bans.binding(t.now, t.s); ban != nil && !ban.Auto {
-		return "ban of " + ban.sentence(), true
+		return "ban of " + ban.sentence(t.now.Location()), true
 	}
 	return "no ban, no entry" + t.tried(&v), false
 }
@@ -65,7 +65,7 @@ func (t *trial) evidence() (string, bool) {
 	ban, alarm := t.st.bans.binding(t.now, t.s)
 	switch {
 	case ban != nil:
-		return "ban of " + ban.sentence(), true
+		return "ban of " + ban.sentence(t.now.Location()), true
 	case alarm:
 		return fmt.Sprintf("banned by evidence, but a %s: alarm only", t.s.Kind()), false
 	case t.st.distrusted(t.now, t.s):

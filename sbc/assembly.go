@@ -13,6 +13,7 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/digest"
 	"sallyport/sbc/registrar"
+	"sallyport/sbc/silence"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
@@ -44,11 +45,12 @@ type assembly struct {
 	total       uint64
 	high        int // most calls at a time
 
-	keys       *digest.Keyring // what peers let calls in by
+	keys       *digest.Keyring       // what peers let calls in by
+	denials    map[string]toldDenial // by trunk: that it refuses user name or password
 	challenged challenges
 	spent      spentNonces
 	renewing   renewing
-	silence    quietness
+	silence    silence.Watch
 	pacing     pacing
 }
 
@@ -126,6 +128,9 @@ func (a *assembly) Health(now time.Time, h tu.Health) {
 		a.probes[h.Peer] = p
 	}
 	a.sighted(&h)
+	if h.Alive {
+		a.registrarSpeaks(h.Peer)
+	}
 	if a.book.Probed(now, h) {
 		a.hopChanged(now, h.Peer)
 	}
@@ -218,7 +223,7 @@ func (a *assembly) Ended(id tu.UserID, u tu.User) {
 		a.phones.keeper = 0 // it failed: the next second starts another one
 	}
 	a.dropToll(id)
-	a.sbc.captures.ended(id)
+	a.sbc.captures.Ended(id)
 	a.sbc.open.leave(id)
 	delete(a.calls, id)
 	a.urgent.drop(id)

@@ -65,6 +65,8 @@ func ofTrunk(t *api.Trunk) (out []api.Notice) {
 	look := "sbc why " + api.Printable(t.Name)
 	if r := t.Registration; r != nil && r.State != "registered" && r.Fails > 0 {
 		out = append(out, api.Notice{What: fmt.Sprintf("trunk %s is not registered (%s)", t.Name, api.Printable(r.Answer)), Look: look})
+	} else if t.Denied {
+		out = append(out, api.Notice{What: "trunk " + t.Name + " refuses user name or password of our calls: other trunks are tried first", Look: look})
 	}
 	if t.Drained != nil {
 		return append(out, api.Notice{What: "trunk " + t.Name + " is drained", Since: t.DrainedSince, Look: "sbc trunks undrain " + t.Name})

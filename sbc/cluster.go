@@ -11,6 +11,7 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/registrar"
+	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
 
@@ -89,14 +90,20 @@ func (a *assembly) challenger(m *message.Message, plan []tu.Hop) (id string, fre
 
 // foremost is the node of those that has the first place in the plan, and lives.
 func (a *assembly) foremost(nodes []netip.AddrPort, plan []tu.Hop) string {
+	w := a.watch()
+	var behind [issuersMost]*trunk.Hop
+	for k, n := range nodes {
+		behind[k] = w.From(nat.Phones, nat.Flow{Remote: n})
+	}
 	for i := range plan {
-		if slices.Contains(nodes, plan[i].Flow.Remote) && a.book.Lives(plan[i].ID) {
+		at := plan[i].Flow.Remote
+		if a.book.Lives(plan[i].ID) && slices.ContainsFunc(behind[:], func(h *trunk.Hop) bool { return h != nil && h.Flow.Remote == at }) {
 			return plan[i].ID
 		}
 	}
-	for _, n := range nodes { // the plan has none of them
-		if id := a.node(n); a.book.Lives(id) {
-			return id
+	for _, h := range behind { // the plan has none of them
+		if h != nil && a.book.Lives(h.ID) {
+			return h.ID
 		}
 	}
 	return ""

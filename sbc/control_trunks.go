@@ -3,9 +3,11 @@ package sbc
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"sallyport/sbc/api"
+	"sallyport/sbc/config"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
 )
@@ -13,15 +15,17 @@ import (
 // Trunks are the trunks in file order.
 func (c control) Trunks(ctx context.Context) ([]api.Trunk, error) {
 	var out []api.Trunk
+	var known []config.Trunk
 	err := c.core.Do(ctx, func(now time.Time) {
 		a := c.assembly
+		known = a.world.snap.Trunks
 		for s := range a.book.Systems {
 			if s.Kind != tu.KindTrunk {
 				continue
 			}
 			t := api.Trunk{
 				Name: s.Name, Mode: "address", State: a.book.Best(s).String(), Load: a.load(now, trunk.Key{Of: trunk.OfTrunk, Name: s.Name}),
-				Drained: a.drainedBy(tu.KindTrunk, s.Name), Peers: c.peers(s),
+				Drained: a.drainedBy(tu.KindTrunk, s.Name), Peers: c.peers(s), Denied: a.book.Denied(s.Name),
 			}
 			if _, registers := a.world.registrations[s.Name]; registers {
 				t.Mode, t.Registration = "register", c.enrolment(s.Name)
@@ -34,6 +38,10 @@ func (c control) Trunks(ctx context.Context) ([]api.Trunk, error) {
 			out = append(out, t)
 		}
 	})
+	refused := c.refusedCallers(known)
+	for i := range out {
+		out[i].Refused = refused[out[i].Name]
+	}
 	return out, err
 }
 
@@ -58,6 +66,9 @@ func (c control) peers(s *trunk.System) []api.Peer {
 	var out []api.Peer
 	for _, h := range s.Hops {
 		x := c.assembly.book.Health(h.ID)
+		if no := c.unconnected(&h.Hop); no != "" {
+			x.Why = strings.TrimPrefix(x.Why+"; "+no, "; ")
+		}
 		out = append(out, api.Peer{
 			Address: h.Flow.Remote.String(), Transport: h.Flow.Transport.String(), State: x.State.String(), Reason: x.Why,
 			Since: x.Since, Answer: c.assembly.probes[h.ID].said, Latency: float64(x.Latency.Microseconds()) / 1000,

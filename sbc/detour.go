@@ -19,7 +19,7 @@ import (
 // always the same one in a dialog; if there is none, past all of them to the far end itself, where that is one of the PBX's
 // addresses. A dialog without a route set ends at the node: it has no other way.
 func (a *assembly) Detour(now time.Time, m *message.Message, hop tu.Hop, vain netip.AddrPort) (*message.Message, tu.Hop) {
-	a.listen(now) // nobody hears of a node that is found out only when the request leaves
+	a.count(now) // a node may be found out only now; what follows waits until the request leaves (MayLeave)
 	at := hop.Flow.Remote
 	sys, lost := a.nodeOf(hop.Peer.Realm, hop.Flow)
 	if lost == nil || at != vain && a.book.Lives(lost.ID) {
@@ -87,31 +87,11 @@ func (a *assembly) noDetour(now time.Time, m *message.Message, lost *trunk.Hop, 
 	})
 }
 
-// nodeOf finds the node at the other end of a flow; nil: none is there. What leaves by a transport that the configuration does not have
-// for it counts by another that it has; and a connection that a node has made, from whatever port, is that of the only one at its address.
+// nodeOf finds the node that a flow leads to, and the nodes of the realm that it leaves by; nil: no node is there.
 func (a *assembly) nodeOf(realm nat.Realm, f nat.Flow) (in *trunk.System, node *trunk.Hop) {
-	var near *trunk.Hop
-	var nearby *trunk.System
-	several := false
-	for s := range a.book.Nodes {
-		if s.Realm != realm {
-			continue
-		}
-		for i := range s.Hops {
-			h := &s.Hops[i]
-			switch {
-			case h.Flow.Remote == f.Remote:
-				if node == nil || h.Flow.Transport == f.Transport {
-					in, node = s, h
-				}
-			case h.Flow.Remote.Addr() == f.Remote.Addr():
-				several = several || near != nil
-				nearby, near = s, h
-			}
-		}
-	}
-	if node == nil && f.Conn != 0 && !several {
-		return nearby, near
+	w := a.watch()
+	if node = w.To(realm, f); node != nil {
+		in = w.System(realm)
 	}
 	return in, node
 }

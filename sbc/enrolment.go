@@ -188,6 +188,7 @@ func (a *assembly) Registered(now time.Time, is tu.Registration) {
 	was, _ := a.sbc.enrolments.of(is.Trunk)
 	a.sbc.enrolments.set(is)
 	a.tellRegistration(now, r, &was, &is)
+	a.judgedAtRegistrar(now, &was, &is)
 	if changes(&was, &is) {
 		a.sbc.rebuild()
 	}
@@ -219,17 +220,36 @@ func (a *assembly) tellRegistration(now time.Time, r *registering, was, is *tu.R
 		if r.since.IsZero() {
 			r.since = now
 		}
-		if len(r.told) >= toldMost || slices.Contains(r.told, is.Answer) {
-			return
+		if is.Next.IsZero() {
+			return // it has just been asked again
 		}
-		r.told = append(r.told, is.Answer)
-		text := "registration failed: " + is.Answer
+		no := a.noConnection(is)
+		text := "registration failed: " + strings.TrimSuffix(is.Answer+": "+no, ": ")
+		if len(r.told) >= toldMost || slices.ContainsFunc(r.told, func(t string) bool { return strings.HasPrefix(t, text) }) {
+			return // or said with more than is known now
+		}
+		r.told = append(r.told, text)
+		hint := registrationHint(is)
+		if strings.Contains(no, "certificate") {
+			hint = "what the registrar must prove to be, and what we show it, stand in trunks[" + is.Trunk + "].tls"
+		}
 		if is.Until.After(now) {
 			text += "; the last one counts until " + is.Until.Local().Format(time.TimeOnly)
 		}
-		a.sbc.log.Warn(text+"; tried again at "+is.Next.Local().Format(time.TimeOnly)+"\n  hint: "+registrationHint(is), fields...)
+		a.sbc.log.Warn(text+"; tried again at "+is.Next.Local().Format(time.TimeOnly)+"\n  hint: "+hint, fields...)
 	case tu.Unregistered, tu.Registering: // nothing has come of it yet
 	}
+}
+
+// noConnection is why there is no connection to a registrar that cannot be reached.
+func (a *assembly) noConnection(is *tu.Registration) string {
+	hops := a.world.registrations[is.Trunk].Hops
+	for i := range hops {
+		if hops[i].ID == is.Hop && strings.HasPrefix(is.Answer, "unreachable") {
+			return a.sbc.unconnected(&hops[i].Hop)
+		}
+	}
+	return ""
 }
 
 // registrationHint says what to do about a refusal.
@@ -260,6 +280,13 @@ func (a *assembly) lostRegistrar(f nat.Flow) {
 // registrarAnswers hears that an address answers.
 func (a *assembly) registrarAnswers(hop string) {
 	if r := a.registering[a.book.Trunk(hop)]; r != nil && r.user != 0 && r.reg.Recovered(hop) {
+		a.sbc.core.Tell(r.user, tu.Tick{})
+	}
+}
+
+// registrarSpeaks hears that an address has answered a question.
+func (a *assembly) registrarSpeaks(hop string) {
+	if r := a.registering[a.book.Trunk(hop)]; r != nil && r.user != 0 && r.reg.Answers(hop) {
 		a.sbc.core.Tell(r.user, tu.Tick{})
 	}
 }

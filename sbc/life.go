@@ -35,8 +35,8 @@ func (s *SBC) announce() {
 	}
 	s.open.announce()
 	if missing := s.plane.Missing(); len(missing) > 0 {
-		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s; free them or move media.ports",
-			len(missing), missing[0]))
+		s.log.Warn(fmt.Sprintf("%d media ports are held by other programs and left out, the first is %s, held by %s; free them or move media.ports",
+			len(missing), missing[0], holdersHere().whoHolds(missing[0])))
 	}
 	if text := unlimited(snap); text != "" {
 		s.log.Info("off: " + text)
@@ -77,7 +77,7 @@ func (s *SBC) reloadTo(ctx context.Context, snap *config.Snapshot) ([]config.Cha
 	if err != nil {
 		return changes, snap.Placed(err)
 	}
-	s.naming.ask(ctx, snap)
+	s.naming.Ask(ctx, snap)
 	w := newWorld(s.expand(snap), s.tags, s.names)
 	w.tolls = r.tolls
 	back, err := s.door.move(snap)

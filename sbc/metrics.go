@@ -11,7 +11,6 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/metrics"
 	"sallyport/sbc/reason"
-	"sallyport/sbc/tu"
 )
 
 // figures answer a monitoring system. A scrape takes one turn of the core; everything else is read beside it.
@@ -36,9 +35,9 @@ func (f figures) Ready(ctx context.Context) []metrics.Check {
 		}
 		return metrics.Check{Name: name, OK: ok, Why: why}
 	}
-	draining, pbx := false, false
-	err := f.core.Do(ctx, func(time.Time) {
-		draining, pbx = f.assembly.draining, f.assembly.book.Available(tu.KindNode)
+	draining, noNode := false, ""
+	err := f.core.Do(ctx, func(now time.Time) {
+		draining, noNode = f.assembly.draining, f.assembly.noNode(now)
 	})
 	out := []metrics.Check{
 		check("core", err == nil, errBusy.Error()),
@@ -50,7 +49,7 @@ func (f figures) Ready(ctx context.Context) []metrics.Check {
 		return out // of the rest nothing is known
 	}
 	return append(out,
-		check("pbx", pbx, "every PBX node is down or drained, or has no address: see `sbc pbx`"),
+		check("pbx", noNode == "", noNode),
 		check("accepting", !draining, "no new calls are taken: the program drains"))
 }
 
@@ -80,7 +79,7 @@ func (f figures) Collect(ctx context.Context, s *metrics.Scrape) {
 	if s.Flag(metrics.CoreUp, err == nil); err == nil {
 		peers.tell(s)
 		g := f.Gauges()
-		for _, l := range append((control{SBC: f.SBC}).limits(&g), f.naming.limits()...) {
+		for _, l := range append((control{SBC: f.SBC}).limits(&g), f.nameLimits()...) {
 			table(s, l.Name, l.Level, l.High, l.Cap)
 		}
 	}
@@ -200,7 +199,7 @@ func (f figures) ofMedia(s *metrics.Scrape) {
 func (f figures) ofFiles(s *metrics.Scrape) {
 	f.certificateFigures(s)
 	names := map[string]int{}
-	for _, d := range f.naming.list(f.snap.Load()) {
+	for _, d := range f.nameData(f.snap.Load()) {
 		switch {
 		case d.Entries == 0:
 			names["unresolved"]++
@@ -231,6 +230,6 @@ func (f figures) ofFiles(s *metrics.Scrape) {
 		s.Flag(metrics.CDRFailing, c.Failing)
 	}
 	if f.captures != nil {
-		s.Add(metrics.CapturesLost, float64(f.captures.lost()))
+		s.Add(metrics.CapturesLost, float64(f.captures.Lost()))
 	}
 }

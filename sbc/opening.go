@@ -17,6 +17,7 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
+	"sallyport/sbc/names"
 	"sallyport/sbc/trace"
 	"sallyport/sbc/transport"
 	"sallyport/sbc/trunk"
@@ -25,9 +26,9 @@ import (
 
 // firstWorld makes the world of the first configuration, with what its names lead to.
 func (s *SBC) firstWorld(snap *config.Snapshot) (w *world, err error) {
-	s.naming = newNaming(&s.opt, s.rebuild)
-	s.naming.ask(context.Background(), snap)
-	s.naming.use(snap)
+	s.naming = names.New(names.Options{Dir: s.opt.StateDir, DNS: s.opt.DNS, Now: s.opt.Now, Log: s.log, Changed: s.rebuild})
+	s.naming.Ask(context.Background(), snap)
+	s.naming.Use(snap)
 	w = newWorld(s.expand(snap), s.tags, s.names)
 	if err = w.setTolls(snap); err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (s *SBC) openRelay(snap *config.Snapshot) error {
 		return fmt.Errorf("media: %w\n  hint: not an address of this machine: set outside.address and inside.address to its own; "+
 			"what the world sees goes into external_address", err)
 	case err != nil:
-		return fmt.Errorf("media: %w", err)
+		return holdersHere().explain(fmt.Errorf("media: %w", err), &snap.Media)
 	}
 	s.plane, s.relayed = plane, snap.Media
 	return nil

@@ -12,6 +12,7 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/config"
 	"sallyport/sbc/transport"
+	"sallyport/sbc/tu"
 )
 
 // proofs are who providers must prove to be on connections of TLS, and who is known by a certificate. They never change.
@@ -159,6 +160,14 @@ func (p *proofs) recognise(chain []*x509.Certificate) *policy.Peer {
 		}
 	}
 	return nil
+}
+
+// unconnected is why there is no connection to a hop; "": there is one, or none is needed.
+func (s *SBC) unconnected(h *tu.Hop) string {
+	if !h.Flow.Transport.Reliable() {
+		return ""
+	}
+	return s.sockets.Trouble(h.Flow)
 }
 
 // identity is who a peer must prove to be.

@@ -3,14 +3,21 @@ package sbc_test
 import (
 	"crypto/tls"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"sallyport/nat"
 	"sallyport/nat/natlab"
 	"sallyport/nat/natlab/authority"
+	"sallyport/sbc"
 	"sallyport/sbc/demo"
 	"sallyport/sbc/message"
 )
@@ -134,6 +141,11 @@ func TestTrunkMustProveItself(t *testing.T) {
 				if (r.Code == 200) != (tt.reach >= 0) {
 					t.Errorf("the call ended with %d", r.Code)
 				}
+				list, err := l.gate.Control(nil).Trunks(l.ctx)
+				const complaint = "the certificate is for evil.example, and not for gw.example or gw2.example"
+				if err != nil || strings.Contains(list[0].Peers[0].Reason, complaint) != (tt.first == "evil.example") || list[0].Denied {
+					t.Errorf("%v, the first peer is told of as %q", err, list[0].Peers[0].Reason)
+				}
 				select {
 				case i := <-reached:
 					if name := <-shown; i != tt.reach || name != tt.shown {
@@ -148,4 +160,82 @@ func TestTrunkMustProveItself(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestARegistrarMustProveItself: one that has somebody else's certificate is sent nothing, and the warning says whose it is. Its own, later,
+// is seen within moments.
+func TestARegistrarMustProveItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ca := authority.New("ca")
+		yaml := strings.Replace(provenConfig(t, ca), "  - name: itsp\n", `  - name: itsp
+    mode: register
+    registration: { registrar: sip.example.net, proxy: "203.0.113.20:5061", transport: tls, username: "4930555", password: s3cret }
+`, 1)
+		core, logs := observer.New(zapcore.InfoLevel)
+		l := newGate(t, yaml, natlab.Options{Seed: 1}, func(o *sbc.Options) { o.Log = zap.New(core) })
+		defer l.close()
+		at := netip.MustParseAddrPort("203.0.113.20:5061")
+		ln, err := l.net.Host(at.Addr()).ListenStream(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		var mu sync.Mutex
+		var heard []string // names that it showed, and what it was sent then
+		hear := func(text string) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = append(heard, text)
+		}
+		said := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Compact(slices.Clone(heard))
+		}
+		shows := make(chan tls.Certificate, 1)
+		shows <- ca.Issue("evil.example")
+		l.running.Go(func() {
+			for {
+				raw, err := ln.Accept()
+				if err != nil {
+					return
+				}
+				cert := <-shows
+				shows <- cert
+				conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: ca.Pool()})
+				if conn.HandshakeContext(l.ctx) != nil {
+					hear(cert.Leaf.DNSNames[0])
+					_ = raw.Close()
+					continue
+				}
+				a := demo.NewAgent("registrar", at, demo.NewStream(conn, nat.TLS), 30)
+				a.Outside = func(m *message.Message) *message.Message {
+					list, _ := m.Get("Contact")
+					hear(cert.Leaf.DNSNames[0] + " " + m.Method + " " + m.URI.String() + " " + list)
+					out := message.Reply(m, 200, "")
+					out.Add("Contact", list)
+					return out
+				}
+				l.running.Go(func() { a.Run(l.ctx) })
+			}
+		})
+		time.Sleep(10 * time.Second)
+		const want = "registration failed: unreachable: the certificate is for evil.example, and not for gw.example or gw2.example"
+		all := logs.FilterMessageSnippet("registration failed").All()
+		if len(all) != 1 || !strings.HasPrefix(all[0].Message, want) || !strings.Contains(all[0].Message, "hint: what the registrar must prove to be") {
+			t.Errorf("%d warnings: %v", len(all), all)
+		}
+		if got := said(); len(got) != 1 || got[0] != "evil.example" {
+			t.Errorf("it heard %q", got)
+		}
+		<-shows
+		shows <- ca.Issue("gw.example")
+		time.Sleep(2 * time.Minute)
+		if got := said(); got[len(got)-1] != "gw.example REGISTER sip:sip.example.net <sip:4930555@203.0.113.10:5081;transport=tls>" {
+			t.Errorf("it heard %q", got)
+		}
+		if list, err := l.gate.Control(nil).Trunks(l.ctx); err != nil || list[0].Registration.State != "registered" || list[0].Peers[0].Reason != "" {
+			t.Errorf("%v %+v", err, list)
+		}
+	})
 }

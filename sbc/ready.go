@@ -52,8 +52,8 @@ func (s *SBC) inForce(snap *config.Snapshot, w *world, r ready) {
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 	s.snap.Store(snap)
-	s.naming.use(snap)
-	s.captures.tune(snap)
+	s.naming.Use(snap)
+	s.captures.Tune(captureRules(snap))
 	if level, err := zapcore.ParseLevel(snap.Log.Level); err == nil && s.opt.Level != nil {
 		s.opt.Level.SetLevel(level)
 	}

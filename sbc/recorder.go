@@ -10,6 +10,7 @@ import (
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/api"
+	"sallyport/sbc/capture"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/trace"
@@ -20,13 +21,12 @@ import (
 type watched struct {
 	*policy.Guard
 	recorder *trace.Recorder // nil: off
-	captures *captures
-	now      func() time.Time
+	captures *capture.Set
 }
 
 // watchedGuard is what stands behind the sockets.
 func (s *SBC) watchedGuard() transport.Guard {
-	return &watched{s.guard, s.recorder, s.captures, s.now}
+	return &watched{s.guard, s.recorder, s.captures}
 }
 
 // Check judges one message and notes it.
@@ -38,7 +38,7 @@ func (w *watched) Check(p *policy.Packet) policy.Verdict {
 			return v // it has been noted when the scan had seen it
 		}
 	}
-	w.captures.heard(p, &v)
+	w.captures.Heard(p, &v)
 	if w.recorder == nil || v.Action == policy.Ignore {
 		return v
 	}
@@ -51,14 +51,12 @@ func (w *watched) Check(p *policy.Packet) policy.Verdict {
 
 // Answered notes what a reader has answered by itself.
 func (w *watched) Answered(i *nat.Interface, to netip.AddrPort, b []byte) {
-	if len(w.captures.all()) > 0 {
-		w.captures.answered(w.now(), i, to, b)
-	}
+	w.captures.Answered(i, to, b)
 }
 
 // Shed counts what nobody looks at. A source that somebody captures is looked at.
 func (w *watched) Shed(now time.Time, i *nat.Interface, source netip.AddrPort) bool {
-	shed := !w.captures.asks(source.Addr()) && w.Guard.Shed(now, i, source)
+	shed := !w.captures.Asks(source.Addr()) && w.Guard.Shed(now, i, source)
 	if shed {
 		w.recorder.LeaveOut()
 	}

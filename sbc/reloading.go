@@ -123,7 +123,7 @@ func (s *SBC) endTrial() {
 
 // shutOut finds whom a configuration's rules would newly refuse.
 func (s *SBC) shutOut(ctx context.Context, snap *config.Snapshot, session netip.Addr) (*ShutOutError, error) {
-	s.naming.ask(ctx, snap)
+	s.naming.Ask(ctx, snap)
 	found, err := s.sources.prepare(ctx, snap)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"sallyport/policy/replay"
 	"sallyport/sbc/config"
+	"sallyport/sbc/names"
 )
 
 // replaySetup is a configuration as a replay runs it: with the lists and names that rules work with as they are now.
@@ -16,7 +17,7 @@ func replaySetup(ctx context.Context, snap *config.Snapshot) (*replay.Setup, err
 		return nil, err
 	}
 	return &replay.Setup{
-		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: newWorld(lookedUp(ctx, snap), nil, nil).guardPeers(),
+		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: newWorld(names.LookedUp(ctx, snap, nil), nil, nil).guardPeers(),
 		Interfaces: snap.Interfaces,
 	}, nil
 }

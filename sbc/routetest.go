@@ -11,6 +11,7 @@ import (
 	"sallyport/sbc/api"
 	"sallyport/sbc/config"
 	"sallyport/sbc/message"
+	"sallyport/sbc/names"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/route"
 	"sallyport/sbc/trunk"
@@ -41,9 +42,9 @@ func (c control) TestRoute(ctx context.Context, q api.RouteQuestion) (api.RouteA
 
 // TestRoute says where a call would go by a configuration that does not run: nothing is known of health and calls.
 func TestRoute(snap *config.Snapshot, q api.RouteQuestion) (api.RouteAnswer, error) {
-	tags, names := rehearsed()
-	w := newWorld(standIns(snap), tags, names)
-	t := routeTest{a: &assembly{world: w, book: trunk.NewBook(w.systems, nil), phones: newPhones(names, tags)}, q: q}
+	tags, key := rehearsed()
+	w := newWorld(names.StandIns(snap), tags, key)
+	t := routeTest{a: &assembly{world: w, book: trunk.NewBook(w.systems, nil), phones: newPhones(key, tags)}, q: q}
 	t.out.Offline = true
 	if err := t.plan(); err != nil {
 		return t.out, err

@@ -17,9 +17,11 @@ import (
 	"sallyport/media/epoll"
 	"sallyport/nat"
 	"sallyport/policy"
+	"sallyport/sbc/capture"
 	"sallyport/sbc/cdr"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/names"
 	"sallyport/sbc/resolve"
 	"sallyport/sbc/trace"
 	"sallyport/sbc/transport"
@@ -78,7 +80,7 @@ type SBC struct {
 	snap     atomic.Pointer[config.Snapshot]
 	guard    *policy.Guard
 	recorder *trace.Recorder // nil: off
-	captures *captures
+	captures *capture.Set
 	sources  *sources
 	leaks    leaks
 	plane    *media.Plane
@@ -95,7 +97,7 @@ type SBC struct {
 	monitored
 
 	reloading  sync.Mutex
-	naming     *naming
+	naming     *names.Book
 	again      chan struct{}                  // the world is to be made anew
 	read       map[string]*transport.Identity // of the trunks' files, at the last reload
 	proofs     atomic.Pointer[proofs]
@@ -173,13 +175,13 @@ func (opt *Options) defaults() {
 // Run works until the context ends, then hangs up what is left.
 func (s *SBC) Run(ctx context.Context) {
 	s.announce()
-	s.captures.tune(s.snap.Load())
+	s.captures.Tune(captureRules(s.snap.Load()))
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.running.Go(func() { s.core.Run(inner) })
 	s.running.Go(func() { s.tick(inner) })
 	s.running.Go(func() { s.sources.run(inner) })
 	s.running.Go(func() { s.rebuilding(inner) })
-	s.running.Go(func() { s.naming.watcher.Run(inner) })
+	s.running.Go(func() { s.naming.Run(inner) })
 	_ = s.core.Post(func(time.Time) {
 		s.assembly.startProbes()
 		s.assembly.startRegistrations(s.now())
@@ -197,14 +199,14 @@ func (s *SBC) Run(ctx context.Context) {
 	s.bans.start(inner)
 	s.door.answer()
 	<-ctx.Done()
-	s.captures.close()
-	defer s.captures.keeping.Wait()
+	s.captures.Close()
+	defer s.captures.Wait()
 	s.endTrial()
 	s.hangUpAll()
 	s.door.close()
 	stop()
 	s.running.Wait()
-	s.naming.save()
+	s.naming.Save()
 	for _, r := range s.assembly.phones.held.all() { // the core has stopped
 		s.assembly.write(r)
 	}
@@ -329,7 +331,9 @@ func (s sender) Send(to nat.Flow, b []byte) error {
 	}
 	s.assembly.passing(to, b)
 	s.recordSent(to, b)
-	s.captures.sent(to, b)
+	if s.captures.Running() {
+		s.captures.Sent(s.assembly.world.interfaces[to.Interface], to.Remote, b)
+	}
 	err := s.sockets.Send(to, b)
 	if err == nil || !to.Transport.Reliable() || errors.Is(err, transport.ErrSlow) {
 		return err // a full queue concerns this message alone: its transaction's timer tells the user

@@ -65,7 +65,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	snap := s.snap.Load()
 	out := api.Status{
 		Version: s.opt.Version, PID: os.Getpid(), Since: s.since, Config: snap.Path(), Counts: c.counts(),
-		Rules: c.rules(), Media: c.media(), Captures: c.captures.list(),
+		Rules: c.rules(), Media: c.media(), Captures: c.captures.List(),
 	}
 	var live []nat.Interface
 	var tables []api.Limit
@@ -97,7 +97,7 @@ func (c control) Status(ctx context.Context) (api.Status, error) {
 	g := s.Gauges()
 	out.Calls = api.CallGauge{Now: g.Calls, High: g.CallsHigh, Most: snap.Calls, Total: g.Total}
 	out.Busy = float64(g.BusyPermille) / 1000
-	out.Limits, out.Data = slices.Concat(c.limits(&g), tables, c.naming.limits()), append(c.sources.list(), c.naming.list(snap)...)
+	out.Limits, out.Data = slices.Concat(c.limits(&g), tables, c.nameLimits()), append(c.sources.list(), c.nameData(snap)...)
 	out.Audit = slices.Concat(audit(&g), places, c.edges())
 	if text := unlimited(snap); text != "" {
 		out.Off = append(out.Off, text)
@@ -210,7 +210,7 @@ func (c control) edges() []api.Gauge {
 		{Name: "connections closed, their peers did not read", Value: slow},
 	}
 	if c.captures != nil {
-		out = append(out, api.Gauge{Name: "captured packets lost", Value: int64(c.captures.lost())})
+		out = append(out, api.Gauge{Name: "captured packets lost", Value: int64(c.captures.Lost())})
 	}
 	if c.files != nil {
 		lost := int64(c.files.Counters().Lost)

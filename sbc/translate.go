@@ -10,6 +10,7 @@ import (
 	"sallyport/sbc/config"
 	"sallyport/sbc/exchange"
 	"sallyport/sbc/message"
+	"sallyport/sbc/names"
 	"sallyport/sbc/scan"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
@@ -32,9 +33,9 @@ func Translate(snap *config.Snapshot, q Translation) (Translated, error) {
 	if err != nil {
 		return out, err
 	}
-	tags, names := rehearsed()
-	w := newWorld(standIns(snap), tags, names)
-	t := &translator{w: w, m: m, a: &assembly{world: w, book: trunk.NewBook(w.systems, nil), phones: newPhones(names, tags)}}
+	tags, key := rehearsed()
+	w := newWorld(names.StandIns(snap), tags, key)
+	t := &translator{w: w, m: m, a: &assembly{world: w, book: trunk.NewBook(w.systems, nil), phones: newPhones(key, tags)}}
 	t.a.phones.configure(w)
 	from, guessed, err := t.sender(q.From)
 	if err != nil {

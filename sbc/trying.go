@@ -12,6 +12,7 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/api"
 	"sallyport/sbc/config"
+	"sallyport/sbc/names"
 	"sallyport/sbc/scan"
 )
 
@@ -24,7 +25,7 @@ func (c control) TestMessage(_ context.Context, q api.PolicyTest) (api.PolicyVer
 // no phone registered and nothing charged.
 func TryMessage(snap *config.Snapshot, q api.PolicyTest) (api.PolicyVerdict, error) {
 	now := time.Now()
-	w := newWorld(lookedUp(context.Background(), snap), nil, nil)
+	w := newWorld(names.LookedUp(context.Background(), snap, nil), nil, nil)
 	src := newSources(&Options{Now: time.Now, StateDir: snap.StateDir}, nil)
 	found, err := src.prepare(context.Background(), snap)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
 	"sallyport/sbc/header"
+	"sallyport/sbc/names"
 	"sallyport/sbc/route"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
@@ -283,43 +284,10 @@ func (w *world) mediaAddress(side nat.Side, like netip.Addr) (bind, told netip.A
 
 // own are our addresses on each side, bound and advertised, for signalling and media: as the configuration has them. Where a
 // registrar says that it sees us counts for that trunk alone.
-func (w *world) own() (own [2][]netip.Addr) {
-	var known [2]map[netip.Addr]bool
-	add := func(side nat.Side, a netip.Addr) {
-		if known[side] == nil {
-			known[side] = map[netip.Addr]bool{}
-		}
-		if a.IsValid() && !known[side][a] {
-			known[side][a] = true
-			own[side] = append(own[side], a)
-		}
-	}
-	for i := range w.snap.Interfaces {
-		f := &w.snap.Interfaces[i]
-		add(f.Side, f.Advertised.Addr()) // first: it stands in for what leaked
-		add(f.Side, f.Bind.Addr())
-	}
-	for side := range own {
-		for _, a := range slices.Concat(w.snap.Media.Advertised[side], w.snap.Media.Addresses[side]) {
-			add(nat.Side(side), a)
-		}
-	}
-	for i := range w.snap.Trunks {
-		add(nat.Outside, w.snap.Trunks[i].External)
-	}
-	return own
-}
+func (w *world) own() [2][]netip.Addr { return names.Own(w.snap) }
 
-func (w *world) destinations() (rules [2]nat.DestinationRules) {
-	own := w.own()
-	for side := range rules {
-		rules[side] = nat.DestinationRules{Side: nat.Side(side), Own: own}
-		if a := w.snap.Media.Addresses[side]; len(a) > 0 {
-			rules[side].Bind = a[0]
-		}
-	}
-	return rules
-}
+// destinations is where nothing is sent.
+func (w *world) destinations() [2]nat.DestinationRules { return names.Destinations(w.snap) }
 
 // listeners are our own sockets, as bound and as advertised: a request is never sent there.
 func (w *world) listeners() []netip.AddrPort {

@@ -46,14 +46,14 @@ func run(cmd *cobra.Command, flags config.Flags) error {
 	}
 	flush := flusher(log, security)
 	defer flush()
-	release, err := lockState(snap.StateDir)
+	release, err := lockState(snap.StateDir, snap.Place("state.directory"))
 	if err != nil {
 		return &exitError{code: exitUsage, err: err}
 	}
 	defer release()
 	kept, err := openKept(snap.StateDir)
 	if err != nil {
-		return &exitError{code: exitUsage, err: fmt.Errorf("state.directory: %w", err)}
+		return &exitError{code: exitUsage, err: fmt.Errorf("%s: %w", snap.Place("state.directory"), err)}
 	}
 	gate, err := newGate(cmd.Context(), snap, sbc.Options{
 		Version: version, Log: log, Level: level, Security: security, State: kept.bindings, Names: kept.names, Bans: kept.bans, Calls: kept.calls, Drains: kept.drains, StateDir: snap.StateDir,

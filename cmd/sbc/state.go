@@ -10,21 +10,25 @@ import (
 	"sallyport/sbc"
 )
 
-// lockState makes the state directory and keeps a second program from using it at the same time.
-func lockState(dir string) (release func(), err error) {
+// lockState makes the state directory and keeps a second program from using it at the same time. where is how its key was written, as
+// errors say it.
+func lockState(dir, where string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("state.directory: %w\n  hint: create it for the user that runs sbc, mode 0700, or name another one", err)
+		return nil, fmt.Errorf("%s: %w\n  hint: create it for the user that runs sbc, mode 0700; %s", where, err, elsewhere)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("state.directory: %w\n  hint: it must belong to the user that runs sbc (chown -R sbc: %s, if that is sbc; mode 0700), or name another one", err, dir)
+		return nil, fmt.Errorf("%s: %w\n  hint: it must belong to the user that runs sbc (chown -R sbc: %s, if that is sbc; mode 0700); %s", where, err, dir, elsewhere)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close()
-		return nil, fmt.Errorf("state.directory: %s is used by another sbc\n  hint: stop it, or give this one a state.directory of its own", dir)
+		return nil, fmt.Errorf("%s: %s is used by another sbc\n  hint: stop it, or give this one a directory of its own: --state-dir DIR, or the key state.directory", where, dir)
 	}
 	return func() { _ = f.Close() }, nil
 }
+
+// elsewhere is for users who have no right to a directory.
+const elsewhere = "or name one of your own: --state-dir DIR (which takes call records and captures, too), or the key state.directory"
 
 // kept is what outlives the program.
 type kept struct {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"sallyport/policy"
 )
 
 // rowsMost is how many sources the text tells; JSON tells all.
@@ -40,10 +42,19 @@ func (p *Report) Text(zone *time.Location) string {
 		b.WriteString("\n")
 		table(&b, "BAN\tAT\tFOR\tWHY", len(p.Bans), func(i int) string {
 			x := &p.Bans[i]
-			return fmt.Sprintf("%s\t%s\t%s\t%s", x.Target, clock(x.At, zone), lasting(x), strings.Join(append([]string{x.Reason}, x.Evidence...), "; "))
+			return fmt.Sprintf("%s\t%s\t%s\t%s", x.Target, clock(x.At, zone), lasting(x), strings.Join(x.why(zone), "; "))
 		})
 	}
 	return b.String()
+}
+
+// why is what made a ban.
+func (x *BanReport) why(zone *time.Location) []string {
+	out := []string{x.Reason}
+	for _, line := range x.Evidence {
+		out = append(out, policy.InZone(line, zone))
+	}
+	return out
 }
 
 func lasting(x *BanReport) string {

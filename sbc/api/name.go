@@ -27,7 +27,11 @@ func (p *Peer) where(zone *time.Location) string {
 // why is what is wrong with a peer, its name included.
 func (p *Peer) why() string {
 	var words []string
-	for _, s := range []string{p.Reason, p.NameError} {
+	unheard := ""
+	if p.State == "unknown" && p.Reason == "" && p.Answer != "" {
+		unheard = "has never answered an OPTIONS; used all the same"
+	}
+	for _, s := range []string{p.Reason, unheard, p.NameError} {
 		if s != "" {
 			words = append(words, printable(s))
 		}

@@ -21,7 +21,51 @@ type Trunk struct {
 	*Drained
 	Registration *TrunkRegistration `json:"registration,omitempty"` // of ours there; absent: it knows us by our address
 	Peers        []Peer             `json:"peers"`
+	Denied       bool               `json:"denied,omitempty"` // it refuses user name or password
+	Refused      *RefusedCallers    `json:"refused_callers,omitempty"`
 }
+
+// RefusedCallers are addresses from which calls were refused lately because no trunk has them, and which this trunk may have moved to.
+// Nothing of it is proven: From is whatever a caller writes.
+type RefusedCallers struct {
+	Count int             `json:"count"`
+	List  []RefusedCaller `json:"list"` // the likeliest first; not all
+}
+
+// RefusedCaller is one of them.
+type RefusedCaller struct {
+	Address string    `json:"address"`
+	Last    time.Time `json:"last"`
+	Named   bool      `json:"from_names_trunk,omitempty"` // the host of From is the trunk's, or next to it
+	Beside  bool      `json:"beside,omitempty"`           // it is in the network of one of the trunk's addresses
+}
+
+// text is a line for each address, which says nothing that a caller wrote.
+func (r *RefusedCallers) text(trunk string, zone *time.Location) string {
+	if r == nil || len(r.List) == 0 {
+		return ""
+	}
+	text := ""
+	for i := range r.List {
+		x := &r.List[i]
+		how := "which is in the network of this trunk's addresses"
+		switch {
+		case x.Named && x.Beside:
+			how = "whose From names this trunk, and which is in the network of its addresses"
+		case x.Named:
+			how = "whose From names this trunk"
+		}
+		text += fmt.Sprintf("%s: calls were refused lately from %s, %s (last %s): sbc why %s\n", printable(trunk), printable(x.Address), how,
+			clock(x.Last, zone), printable(x.Address))
+	}
+	if more := r.Count - len(r.List); more > 0 {
+		text += fmt.Sprintf("%s: and from %d more\n", printable(trunk), more)
+	}
+	return text
+}
+
+// refusedHint stands below them: whoever reads it may be in a hurry.
+const refusedHint = "hint: anybody can write such a From, and be a neighbour: ask the provider whether the address is his before you add it to trunks[].sources\n"
 
 // Node is one PBX node.
 type Node struct {
@@ -105,7 +149,15 @@ func TrunksText(list []Trunk, zone *time.Location) string {
 			rows = append(rows, []string{"group " + list[k].Group, "", g.calls(), g.rate()})
 		}
 	}
-	return table(rows)
+	text := table(rows)
+	refused := ""
+	for k := range list {
+		refused += list[k].Refused.text(list[k].Name, zone)
+	}
+	if refused != "" {
+		text += refused + refusedHint
+	}
+	return text
 }
 
 func (p *Peer) cells(zone *time.Location) []string {

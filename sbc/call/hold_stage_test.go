@@ -44,8 +44,8 @@ func (s *stage) flowing(x *client) {
 		return
 	}
 	for i := range now.Len() {
-		a, b := told.At(i), now.At(i)
-		if a.Direction != sdp.SendRecv || a.Hold() || a.Rejected() {
+		a, b, c := told.At(i), now.At(i), said.At(i)
+		if a.Direction != sdp.SendRecv || a.Hold() || a.Rejected() || c.Rejected() { // what it has refused never flowed
 			return
 		}
 		if b.Direction != a.Direction || b.Hold() {

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding"
 	"errors"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +31,7 @@ type Flags struct {
 	Admin     string   // admin.http
 	Config    string   // the file
 	Socket    string   // admin.socket
+	StateDir  string   // state.directory, and what the file places nowhere: see stateDirs
 }
 
 // Bind adds the flags to a flag set. Lists take one value a flag: a comma may stand in a User-Agent.
@@ -48,6 +50,7 @@ func (f *Flags) Bind(set *pflag.FlagSet) {
 	set.StringVar(&f.Admin, "admin", "", "`address:port` where metrics and health are read by HTTP")
 	set.StringVar(&f.Config, "config", "", "configuration `file` (default "+DefaultPath+", unless other flags describe the deployment)")
 	set.StringVar(&f.Socket, "socket", "", "admin socket `path`")
+	set.StringVar(&f.StateDir, "state-dir", "", "`directory` of what is kept (default /var/lib/sbc); call records and captures go below it unless the file places them")
 }
 
 // Path is the file to read: the one named, none if flags describe the deployment, else DefaultPath.
@@ -93,10 +96,33 @@ func (f *Flags) apply(doc *Document, from *origin, report *Report) {
 		doc.Admin.HTTP = f.Admin
 		from.fromFlag("admin.http", "--admin")
 	}
+	o.stateDirs(f.StateDir)
 	o.nodes(f.PBX)
 	o.trunks(f.Trunk)
 	o.lists(f)
 	o.limits(f.Limit)
+}
+
+// stateDirs puts all that is written into one directory, so that one flag is enough for a user who has no right to /var. What the file
+// places stays there.
+func (o *overlay) stateDirs(dir string) {
+	if dir == "" {
+		return
+	}
+	const flag = "--state-dir"
+	o.doc.State.Directory = dir
+	o.from.fromFlag("state.directory", flag)
+	for _, d := range []struct {
+		key, below string
+		into       *string
+	}{
+		{"cdr.directory", "cdr", &o.doc.CDR.Directory}, {"policy.capture.directory", "captures", &o.doc.Policy.Capture.Directory},
+	} {
+		if path.IsAbs(dir) && !o.from.given(d.key) { // else one complaint is enough
+			*d.into = path.Join(dir, d.below)
+			o.from.fromFlag(d.key, flag)
+		}
+	}
 }
 
 // read decodes one value of a flag; it reports whether it could.

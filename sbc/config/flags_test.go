@@ -152,6 +152,7 @@ func TestBadFlags(t *testing.T) {
 		{[]string{"--trunk", "a=1b"}, `--trunk: trunks: "1b" is not an IP address`, "IP address"},
 		{[]string{"--internal", "10.0.0.1/8"}, "--internal: internal_ranges: ", "10.0.0.0/8"},
 		{[]string{"--internal", "any"}, "--internal: internal_ranges[0]: any would", "networks"},
+		{[]string{"--state-dir", "here"}, `--state-dir: state.directory: "here" is not an absolute path`, "from /"},
 		{[]string{"--rtp-ports", "1"}, "--rtp-ports: media.ports: ", "30000-31000"},
 		{[]string{"--rtp-ports", "5070-5090"}, "outside.trunks.udp: port 5080 lies within media.ports", "move"},
 		{[]string{"--block-ua", " "}, "--block-ua: policy.deny_user_agents[0].match: empty", "remove"},
@@ -183,5 +184,37 @@ func TestNoPBXSaysWhatIsMissing(t *testing.T) {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not said:\n%s", want, text)
 		}
+	}
+}
+
+// TestStateDirTakesWhatTheFileDoesNotPlace: one flag moves all that is written, but nothing that the file places; and it does not describe
+// a deployment.
+func TestStateDirTakesWhatTheFileDoesNotPlace(t *testing.T) {
+	f := parseFlags(t, "--state-dir", "/data/sbc")
+	if f.Path() != DefaultPath {
+		t.Errorf("reads %q: the flag describes no deployment", f.Path())
+	}
+	const rest = "outside: { address: 203.0.113.10 }\ninside: { address: 10.0.0.2 }\npbx: { domain: example.com, nodes: [ { address: 10.0.0.10 } ] }\n" +
+		"trunks: [ { name: itsp, peers: [ { address: 203.0.113.20 } ] } ]\n"
+	for _, tt := range []struct{ text, state, records, captures string }{
+		{rest, "/data/sbc", "/data/sbc/cdr", "/data/sbc/captures"},
+		{rest + "state: { directory: /srv/state }\n", "/data/sbc", "/data/sbc/cdr", "/data/sbc/captures"},
+		{rest + "cdr: { directory: /srv/cdr }\n", "/data/sbc", "/srv/cdr", "/data/sbc/captures"},
+		{rest + "cdr: { format: csv }\npolicy: { capture: { directory: /srv/captures } }\n", "/data/sbc", "/data/sbc/cdr", "/srv/captures"},
+	} {
+		snap, report := parseText("sbc.yaml", []byte(tt.text), f)
+		if snap == nil {
+			t.Fatal(report.String())
+		}
+		if got := [3]string{snap.StateDir, snap.CDR.Directory, snap.document().Policy.Capture.Directory}; got != [3]string{tt.state, tt.records, tt.captures} {
+			t.Errorf("%s: %q", tt.text, got)
+		}
+		if at := snap.Place("state.directory"); at != "--state-dir: state.directory" {
+			t.Errorf("placed at %q", at)
+		}
+	}
+	_, report := parseText("sbc.yaml", []byte(rest), parseFlags(t, "--state-dir", "here"))
+	if len(report.Errors) != 1 {
+		t.Errorf("one complaint is enough:\n%s", report.String())
 	}
 }

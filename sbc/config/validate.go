@@ -38,6 +38,7 @@ func validate(doc *Document, from *origin, report *Report, with disk) {
 	c.files()
 	c.adminHTTP()
 	if report.OK() {
+		c.internals()
 		c.rooms()
 	}
 }

@@ -142,6 +142,9 @@ func (b *Book) answered(now time.Time, i int, m *message.Message) (a Asked, chal
 	if m.Status > 100 && m.Status < 300 && !p.passed {
 		p.passed = true
 		b.keys.taken(now, &p.Hop, p.signed, p.lent)
+		if len(p.signed) > 0 || p.Msg.Method == "INVITE" { // which it has not even asked for any: other methods seldom are
+			b.keys.judged(now, &p.Hop, false)
+		}
 		if x := b.clientOf(p); x != nil && p.lent {
 			x.lent = false
 		}
@@ -189,6 +192,9 @@ func (b *Book) Answer(now time.Time, a *Asked, m *message.Message, cnonce string
 		x = b.newClient(a)
 	}
 	if b.why = x.Answer(m, a.Msg, a.tries, *a.Hop.Peer.Account, cnonce); b.why != nil {
+		if b.Refused() && a.Msg.To.Tag == "" { // within dialogs servers have odd notions of nonces
+			b.keys.judged(now, &a.Hop, true)
+		}
 		return false
 	}
 	x.lent = false

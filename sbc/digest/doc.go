@@ -25,6 +25,8 @@
 //	func (b *Book) Others(p *tu.Peer, plan []tu.Hop, from int) (rest []tu.Hop, other bool)
 //	func (b *Book) Complaint(who, keys, otherwise string) string            // in a sentence for the administrator
 //
+// A Keyring also passes on what a peer makes of the account itself: Judged.
+//
 // Credentials go to realms that the account names, and to no other: who challenges in a foreign name learns nothing. Of several
 // challenges of a realm the strongest that we know is answered (RFC 8760 §2.4 leaves that to local policy): SHA-512-256, SHA-256,
 // MD5, each also as -sess; quality of protection auth, else none, else auth-int. One answer a challenge: a realm that asks again for

@@ -22,6 +22,10 @@ import (
 //
 // There is one in the program. It belongs to whoever has the core's turn.
 type Keyring struct {
+	// Judged, where it is set, hears what a peer makes of our account, whoever asked with it: that it has refused user name or password
+	// of a request that begins something, or has let one in. It is called within the Step of a user, and must not act upon others.
+	Judged func(now time.Time, p *tu.Peer, refused bool)
+
 	by    map[place]*login
 	stamp uint64 // of the last use
 }
@@ -134,6 +138,13 @@ func (k *Keyring) refused(now time.Time, h *tu.Hop, a *Asked, m *message.Message
 	}
 	if l.vain >= vainMost {
 		l.spare(now)
+	}
+}
+
+// judged tells what has become of our account.
+func (k *Keyring) judged(now time.Time, h *tu.Hop, refused bool) {
+	if k != nil && k.Judged != nil {
+		k.Judged(now, h.Peer, refused)
 	}
 }
 

@@ -393,3 +393,53 @@ func TestNothingIsPrinted(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatAPeerMakesOfTheAccount: refused is what begins something, and by whom all that was asked for was given; let in is who is
+// signed, or makes a call without being asked.
+func TestWhatAPeerMakesOfTheAccount(t *testing.T) {
+	k, h := NewKeyring(), hopTo("itsp", "192.0.2.1:5060", account("r"))
+	var heard []string
+	k.Judged = func(now time.Time, p *tu.Peer, refused bool) {
+		if p != h.Peer || !now.Equal(began) {
+			t.Errorf("of %s, at %v", p.Name, now)
+		}
+		heard = append(heard, map[bool]string{true: "refused", false: "in"}[refused])
+	}
+	expect := func(what, words string) {
+		t.Helper()
+		if got := strings.Join(heard, " "); got != words {
+			t.Errorf("%s: %q, want %q", what, got, words)
+		}
+		heard = nil
+	}
+	u := newUser(t, k)
+	again := u.hear(began, u.ask(began, h, ""), asked(407, fmt.Sprintf(want, "n1")))
+	expect("a challenge", "")
+	if u.hear(began, *again, asked(407, fmt.Sprintf(want, "n2"))) != nil {
+		t.Fatal("two answers")
+	}
+	expect("another one for the answer", "refused")
+
+	u = newUser(t, k)
+	again = u.hear(began, u.ask(began, h, "tag"), asked(407, fmt.Sprintf(want, "n1")))
+	u.hear(began, *again, asked(407, fmt.Sprintf(want, "n2")))
+	expect("within a dialog", "")
+	u.hear(began, u.ask(began, h, ""), asked(407, fmt.Sprintf(strings.Replace(want, `"r"`, `"foreign"`, 1), "n1")))
+	expect("a foreign realm", "")
+	u.hear(began, u.ask(began, h, ""), final(486))
+	expect("busy", "")
+
+	letIn(t, k, began, h, "n3")
+	expect("a call that is let in", "in")
+	u = newUser(t, nil)
+	u.hear(began, u.ask(began, h, ""), final(200)) // without a keyring
+	fresh := NewKeyring()
+	fresh.Judged = k.Judged
+	u = newUser(t, fresh)
+	s := u.ask(began, h, "")
+	u.hear(began, s, final(100))
+	expect("100 is of this hop alone", "")
+	u.hear(began, s, final(180))
+	u.hear(began, s, final(200))
+	expect("a call that nobody asks for a password", "in")
+}

@@ -26,6 +26,7 @@ func (c *connection) dial() {
 	}
 	if err == nil {
 		c.count.dialled.Add(1)
+		c.hub.well(c.flow(0))
 		c.open()
 		return
 	}

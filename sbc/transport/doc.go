@@ -22,7 +22,7 @@
 // the connection with the code that says why. Nothing is compressed. There is no unencrypted WebSocket, and none is ever dialled.
 //
 // TLS is 1.2 or later. Who is dialled must prove the name that was meant. The certificate is replaced without a
-// connection's end.
+// connection's end. Why a connection could not be made, or how the peer has ended its handshake, is logged and kept (Set.Trouble).
 //
 // The room keeps no transaction, judges nobody and resolves no name. Real sockets need Linux (IP_RECVERR,
 // SO_RXQ_OVFL, TCP_USER_TIMEOUT).

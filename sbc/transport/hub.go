@@ -2,6 +2,7 @@ package transport
 
 import (
 	"container/list"
+	"maps"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -41,13 +42,14 @@ type hub struct {
 	known  func(*nat.Interface, netip.Addr) bool
 	tls    atomic.Pointer[TLS]
 
-	mu      sync.Mutex
-	conns   map[uint64]*connection
-	dialled map[nat.Flow]*connection // by their flow with Conn 0
-	sources map[netip.Addr]int       // accepted ones that are not kept
-	silent  list.List                // strangers' that have brought nothing yet, oldest first
-	shaking list.List                // strangers' in their TLS handshake, oldest first
-	gauges  StreamGauges
+	mu       sync.Mutex
+	conns    map[uint64]*connection
+	dialled  map[nat.Flow]*connection // by their flow with Conn 0
+	troubles map[nat.Flow]*trouble    // likewise: of those that could not be made
+	sources  map[netip.Addr]int       // accepted ones that are not kept
+	silent   list.List                // strangers' that have brought nothing yet, oldest first
+	shaking  list.List                // strangers' in their TLS handshake, oldest first
+	gauges   StreamGauges
 
 	buffers, high, strange atomic.Int64 // bytes: in all, the most there were, strangers'
 	lingering              atomic.Int64 // WebSockets that wait for the peer's Close
@@ -55,7 +57,7 @@ type hub struct {
 
 func newHub(c *Config) *hub {
 	h := &hub{
-		limits: c.Streams, known: c.Known, conns: map[uint64]*connection{}, dialled: map[nat.Flow]*connection{},
+		limits: c.Streams, known: c.Known, conns: map[uint64]*connection{}, dialled: map[nat.Flow]*connection{}, troubles: map[nat.Flow]*trouble{},
 		sources: map[netip.Addr]int{},
 	}
 	h.tls.Store(c.TLS)
@@ -233,6 +235,7 @@ func (h *hub) endAll(d *door) {
 			c.end(closing)
 		}
 	}
+	maps.DeleteFunc(h.troubles, func(f nat.Flow, _ *trouble) bool { return f.Interface == d.face.ID })
 }
 
 // keep changes whether a connection is kept.

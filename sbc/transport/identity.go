@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -40,12 +39,12 @@ func proves(chain []*x509.Certificate, roots *x509.CertPool, names []string, usa
 		return errNoCertificate
 	}
 	if err := verify(chain, roots, usages...); err != nil {
-		return err
+		return untrusted(chain[0], err)
 	}
 	if slices.ContainsFunc(names, func(name string) bool { return certifies(chain[0], name) }) {
 		return nil
 	}
-	return fmt.Errorf("the certificate is for %s, and not for %s", strings.Join(identities(chain[0]), ", "), strings.Join(names, " or "))
+	return differs(chain[0], names)
 }
 
 var errNoCertificate = errors.New("it has shown no certificate")

@@ -58,6 +58,7 @@ func (c *connection) read() (why cause) {
 		}
 		spent = errors.Is(err, os.ErrDeadlineExceeded)
 		if err != nil && !spent {
+			c.alerted(err)
 			return gone
 		}
 	}

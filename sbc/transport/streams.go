@@ -187,12 +187,6 @@ func (h *hub) toRemote(e *streams, f nat.Flow, b []byte) error {
 
 var errNowhere = errors.New("no address that this interface can connect to")
 
-// failed logs why a connection of our own could not be made: names and certificates are the administrator's to mend.
-func (c *connection) failed(err error) {
-	c.count.dialFailures.Add(1)
-	c.fault("cannot connect to a peer", zap.Stringer("dst", c.remote), zap.Error(err))
-}
-
 // Keep says whether a phone is registered on a connection. A kept one may be idle for ever and is no stranger's. It
 // reports false if the flow names no live connection.
 func (s *Set) Keep(f nat.Flow, kept bool) bool { return s.hub.keep(f, kept) }

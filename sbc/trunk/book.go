@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	"sallyport/nat"
 	"sallyport/sbc/route"
@@ -52,6 +53,7 @@ type Book struct {
 	places  map[place]int // of a system in systems
 	hops    map[string]*record
 	drains  map[drain]bool
+	denials map[string]*denial    // by trunk
 	working [tu.KindPhone + 1]int // addresses of a kind that are neither down nor drained
 	sources [2]directory          // by nat.Side
 }
@@ -63,7 +65,7 @@ type place struct {
 
 // NewBook makes a book; what is known of an address, and whose turn it is, is taken over from the book before it.
 func NewBook(systems []System, before *Book) *Book {
-	b := &Book{systems: systems, places: map[place]int{}, hops: map[string]*record{}, drains: map[drain]bool{}}
+	b := &Book{systems: systems, places: map[place]int{}, hops: map[string]*record{}, drains: map[drain]bool{}, denials: map[string]*denial{}}
 	if before != nil {
 		b.drains = before.drains
 	}
@@ -75,6 +77,12 @@ func NewBook(systems []System, before *Book) *Book {
 		if _, twice := b.places[place{s.Name, s.Side}]; !twice {
 			b.places[place{s.Name, s.Side}] = i
 		}
+	}
+	if before != nil {
+		b.keepDenials(before)
+	}
+	for i := range systems {
+		s := &systems[i]
 		for _, h := range s.Hops {
 			if b.hops[h.ID] == nil {
 				b.addHop(s, &h, before)
@@ -99,6 +107,10 @@ func (b *Book) addHop(s *System, h *Hop, before *Book) {
 	}
 	r.failures, r.successes = cmp.Or(h.Failures, byDefault), cmp.Or(h.Successes, healDefault)
 	r.drained = b.drains[drain{r.kind, r.name}]
+	if d := b.denialOf(s); d != r.denial {
+		r.denial = d
+		b.settle(r, time.Time{})
+	}
 	b.hops[h.ID] = r
 	if r.usable() {
 		b.working[r.kind]++
@@ -116,8 +128,8 @@ func (b *Book) Same(side nat.Side, x, y netip.Addr) bool {
 	return b.sources[side].same(x.Unmap().WithZone(""), y.Unmap().WithZone(""))
 }
 
-// Plan is the hops of a system in the order to try: what is up or unknown, what is degraded, what is down; each by priority,
-// within it by weight in turn. What is drained is left out, but for the nodes of a PBX of which nothing else is left.
+// Plan is the hops of a system in the order to try: what is up or unknown, what is degraded, what refuses our password, what is
+// down; each by priority, within it by weight in turn. What is drained is left out, but for the nodes of a PBX of which nothing else is left.
 func (b *Book) Plan(name string, side nat.Side) []tu.Hop {
 	i, known := b.places[place{name, side}]
 	if !known {
@@ -161,12 +173,7 @@ func (b *Book) candidates(s *System) []*Hop {
 
 // compare goes by health, then by priority.
 func (b *Book) compare(x, y *Hop) int {
-	return cmp.Or(cmp.Compare(b.rank(x), b.rank(y)), cmp.Compare(x.Priority, y.Priority))
-}
-
-// rank is how late a hop is tried for its health.
-func (b *Book) rank(h *Hop) int {
-	return [...]int{Unknown: 0, Up: 0, Degraded: 1, Down: 2, Drained: 3}[b.State(h.ID)]
+	return cmp.Or(cmp.Compare(b.rank(x.ID), b.rank(y.ID)), cmp.Compare(x.Priority, y.Priority))
 }
 
 // spread rotates hops of equal rank so that each comes first as often as its weight says (RFC 2782, in turn instead of

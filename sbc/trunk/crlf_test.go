@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/nat"
 	"sallyport/sbc/tu"
 )
 
@@ -31,5 +32,17 @@ func TestEmptyLinesKeepTheWay(t *testing.T) {
 	}
 	if l.step(tu.Hangup{}); !l.ended {
 		t.Error("it goes on")
+	}
+}
+
+// TestQuestionByTLS: the Contact says by which transport we are reached.
+func TestQuestionByTLS(t *testing.T) {
+	cfg := probeConfig()
+	cfg.Hop.Here.Transport = nat.TLS
+	p := NewProbe(cfg, Unknown, tu.Seed{1}, probeKey)
+	p.Step(zero, tu.Tick{}, nil)
+	m := p.Step(p.Deadline(), tu.Tick{}, nil)[0].(tu.Send).Msg
+	if got, _ := m.Get("Contact"); got != "<sip:203.0.113.10:5080;transport=tls>" || m.From.URI.Params != "" {
+		t.Errorf("Contact %s, From %s", got, m.From.URI.String())
 	}
 }

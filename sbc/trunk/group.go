@@ -72,27 +72,6 @@ func (t *Turns) Retain(b *Book) {
 	}
 }
 
-// Rank is how late a system is tried for the health of its addresses: 0: one is up, or nothing is known of it; the last one is
-// for systems that are drained, or have none.
-func (b *Book) Rank(name string, side nat.Side) int {
-	best := drainedRank
-	if i, known := b.places[place{name, side}]; known {
-		for j := range b.systems[i].Hops {
-			best = min(best, b.rank(&b.systems[i].Hops[j]))
-		}
-	}
-	return best
-}
-
-const drainedRank = 3
-
-// ByHealth puts hops of several systems into the order of their health; those of equal health stay in theirs.
-func (b *Book) ByHealth(hops []tu.Hop) {
-	slices.SortStableFunc(hops, func(x, y tu.Hop) int {
-		return cmp.Compare(b.rank(&Hop{Hop: x}), b.rank(&Hop{Hop: y}))
-	})
-}
-
 // PlanIn is Plan for the hops of one group alone; the empty group is all of them.
 func (b *Book) PlanIn(name string, side nat.Side, group string) []tu.Hop {
 	i, known := b.places[place{name, side}]

@@ -115,7 +115,7 @@ func TestPlanInAndAll(t *testing.T) {
 	b.Report("itsp 203.0.113.2:5060", Down)
 	hops := append(b.Plan("itsp", nat.Outside), b.PlanIn("pbx", nat.Inside, "west")...)
 	b.ByHealth(hops)
-	if hops[0].Peer.Group != "west" || hops[2].ID != "itsp 203.0.113.1:5060" || b.Rank("itsp", nat.Outside) != 2 {
+	if hops[0].Peer.Group != "west" || hops[2].ID != "itsp 203.0.113.1:5060" || b.Rank("itsp", nat.Outside) != downRank {
 		t.Error(hops)
 	}
 	b.Drain(tu.KindTrunk, "itsp", true)

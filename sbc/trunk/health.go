@@ -15,7 +15,7 @@ type State uint8
 const (
 	Unknown  State = iota
 	Up             // it answers
-	Degraded       // it answers late, or not always, or not to calls: those that are up go first
+	Degraded       // it answers late, or not always, or not to calls, or refuses our password: those that are up go first
 	Down           // it does not answer
 	Drained        // the administrator has taken it out, whatever is heard of it
 )
@@ -52,6 +52,8 @@ type record struct {
 	credit int    // of spread
 
 	state   State // but for drained
+	own     State // of the address itself, whatever its trunk makes of our password
+	denial  *denial
 	why     string
 	since   time.Time
 	drained bool
@@ -143,6 +145,10 @@ func (r *record) miss(missed bool) {
 // settle puts the judgement in force.
 func (b *Book) settle(r *record, now time.Time) (changed bool) {
 	s, why := r.judge()
+	r.own = s
+	if r.denial != nil && s != Down {
+		s, why = Degraded, r.denial.why()
+	}
 	r.why = why
 	if s == r.state {
 		return false
@@ -235,6 +241,7 @@ func (r *record) fail(now time.Time) {
 // Tick gives what has failed another chance, after a while, where no probe tells when: "down peers are tried last", so that
 // nothing else would be heard of them. It names the addresses whose state is another.
 func (b *Book) Tick(now time.Time) (changed []string) {
+	b.readmit(now)
 	for id, r := range b.hops {
 		if !r.failing && !r.lost || now.Before(r.spared) || r.asked == Up {
 			continue

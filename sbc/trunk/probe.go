@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -147,6 +148,9 @@ func (p *Probe) ask(now time.Time, do []tu.Action) []tu.Action {
 		From: message.NameAddr{URI: us, Tag: p.tag}, To: message.NameAddr{URI: host},
 	}
 	contact := message.NameAddr{URI: us}
+	if t := p.cfg.Hop.Here.Transport; t != nat.UDP { // RFC 3261 §19.1.1: without it a URI means UDP
+		contact.URI.Params = ";transport=" + t.Param()
+	}
 	m.Add("Contact", contact.String())
 	m.Add("Accept", "application/sdp")
 	return append(do, tu.Send{Ref: p.ref, Msg: m, Hop: p.cfg.Hop})

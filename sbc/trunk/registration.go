@@ -203,6 +203,13 @@ func (r *Registration) Recovered(id string) (news bool) {
 	return false
 }
 
+// Answers hears that a hop of the registrar has answered something. One that could not even be reached when we asked it can be now, though
+// it was away for so short a time that nobody else has noticed: it has lost our connection, and may have forgotten us. If that is news, a
+// Tick must follow.
+func (r *Registration) Answers(id string) (news bool) {
+	return r.answer == unreachable && r.Recovered(id)
+}
+
 // Deadline is when something is due: there always is, until the end.
 func (r *Registration) Deadline() time.Time {
 	switch {
@@ -325,7 +332,7 @@ func (r *Registration) end(do []tu.Action) []tu.Action {
 func (r *Registration) report() tu.Registration {
 	out := tu.Registration{
 		Trunk: r.cfg.Trunk, User: r.cfg.User + "@" + r.cfg.Domain, State: r.state, Hop: cmp.Or(r.taken, r.at.ID), Until: r.until, Routes: r.routes, Realms: r.realms,
-		Seen: r.seen.at, Doubt: r.doubt, Answer: r.answer, Failed: r.fails,
+		Seen: r.seen.at, Doubt: r.doubt, Answer: r.answer, Failed: r.fails, Wrong: r.wrong,
 	}
 	if r.ref == 0 {
 		out.Next = r.next
@@ -356,7 +363,7 @@ func (r *Registration) tell(do []tu.Action) []tu.Action {
 
 func same(a, b *tu.Registration) bool {
 	return a.State == b.State && a.Hop == b.Hop && a.Until.Equal(b.Until) && a.Next.Equal(b.Next) && slices.Equal(a.Routes, b.Routes) &&
-		slices.Equal(a.Realms, b.Realms) && a.Seen == b.Seen && a.Doubt == b.Doubt && a.Answer == b.Answer && a.Failed == b.Failed
+		slices.Equal(a.Realms, b.Realms) && a.Seen == b.Seen && a.Doubt == b.Doubt && a.Answer == b.Answer && a.Failed == b.Failed && a.Wrong == b.Wrong
 }
 
 var _ tu.User = (*Registration)(nil)

@@ -268,3 +268,86 @@ func TestEveryRealmIsPinned(t *testing.T) {
 		t.Errorf("%q, %+v", got, p.last)
 	}
 }
+
+// TestARegistrarIsAwayForAMoment: it was restarted, so that it could not be reached when it was asked at once, and answers the next
+// OPTIONS. Nobody waits for the back-off; nor is it flooded where it answers OPTIONS and cannot be asked.
+func TestARegistrarIsAwayForAMoment(t *testing.T) {
+	const hop = "itsp 203.0.113.20:5060"
+	p := newPlay(t, registrationConfig())
+	p.answer = registrar(600)
+	p.until(time.Minute)
+	if p.r.Answers(hop) {
+		t.Error("it is registered")
+	}
+	p.answer = func(m *message.Message, _ string) tu.Event {
+		return tu.Failed{Ref: tu.Ref(m.CSeq), Code: 503, Why: reason.Timeout}
+	}
+	p.r.soon = true // as Lost has it over TCP
+	p.step(tu.Tick{})
+	p.until(time.Minute + time.Second)
+	if p.last.State != tu.Refused || p.r.Answers("other") {
+		t.Fatalf("%+v", p.last)
+	}
+	n := len(p.sent)
+	for s := range 1200 { // OPTIONS each second for twenty minutes
+		p.r.Answers(hop)
+		p.step(tu.Tick{})
+		p.until(time.Minute + time.Duration(s+2)*time.Second)
+	}
+	if asked := len(p.sent) - n; asked < 5 || asked > 10 {
+		t.Errorf("asked %d times in vain", asked)
+	}
+	p.answer = registrar(600)
+	p.until(30 * time.Minute)
+	p.answer = func(m *message.Message, _ string) tu.Event {
+		return tu.Failed{Ref: tu.Ref(m.CSeq), Code: 503, Why: reason.Timeout}
+	}
+	for p.last.State == tu.Registered {
+		p.until(p.now.Sub(zero) + time.Second)
+	}
+	p.answer = registrar(600)
+	since := p.now
+	if !p.r.Answers(hop) {
+		t.Error("no news")
+	}
+	p.step(tu.Tick{})
+	for p.last.State != tu.Registered {
+		p.until(p.now.Sub(zero) + time.Second)
+	}
+	if took := p.now.Sub(since); took > 2*shortestRest {
+		t.Errorf("back after %v", took)
+	}
+	p.answer = refuse(500)
+	for p.last.State == tu.Registered {
+		p.until(p.now.Sub(zero) + time.Second)
+	}
+	if p.r.Answers(hop) {
+		t.Error("it was reached all the time")
+	}
+}
+
+// TestConnectionsThatAreIdleAreShut: each four minutes, for ever: we are back at once each time. Where they are shut all the time we are
+// no flood.
+func TestConnectionsThatAreIdleAreShut(t *testing.T) {
+	for _, tt := range []struct{ every, away, most time.Duration }{
+		{4 * time.Minute, time.Second, 2 * time.Minute}, {20 * time.Second, 20 * time.Second, 2 * time.Minute},
+	} {
+		p := newPlay(t, registrationConfig())
+		p.answer = registrar(600)
+		var longest time.Duration
+		lost := time.Minute
+		for ; lost < 4*time.Hour; lost += tt.every {
+			p.until(lost)
+			n := len(p.sent)
+			p.r.soon = true // as Lost has it over TCP
+			p.step(tu.Tick{})
+			for len(p.sent) == n && p.now.Sub(zero) < lost+tt.every {
+				p.until(p.now.Sub(zero) + time.Second)
+			}
+			longest = max(longest, p.now.Sub(zero)-lost)
+		}
+		if longest > tt.away || len(p.sent) > int(lost/tt.most) {
+			t.Errorf("shut each %v: away for %v at a time, asked %d times in %v", tt.every, longest, len(p.sent), lost)
+		}
+	}
+}

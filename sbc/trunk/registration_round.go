@@ -32,8 +32,7 @@ func (r *Registration) shuffled(hops []Hop) []tu.Hop {
 // hurry brings the next round forward: at once when it is the first such, later and later when it goes on so. A registrar that
 // shuts connections, or a NAT that gives every packet another port, must not make us a flood.
 func (r *Registration) hurry(now time.Time) {
-	wait := min(shortestRest<<min(r.hasty, 10), max(r.asks/2, shortestRest))
-	at := r.began.Add(wait)
+	at := r.began.Add(r.pause())
 	if now.After(at) {
 		at = now
 	}
@@ -42,12 +41,24 @@ func (r *Registration) hurry(now time.Time) {
 	}
 }
 
+// pause is the least time between a round and one that comes before its time.
+func (r *Registration) pause() time.Duration {
+	return min(shortestRest<<min(r.hasty, 10), max(r.asks/2, shortestRest))
+}
+
+// quietAfter is so many pauses without a round, after which what was is forgotten: a registrar that shuts connections which are idle for
+// some minutes does so for ever, and calls do not come in until we are there again.
+const quietAfter = 8
+
 // begin starts a round over the hops.
 func (r *Registration) begin(now time.Time, do []tu.Action) []tu.Action {
-	if r.forced {
-		r.hasty++
-	} else {
+	switch {
+	case !r.forced:
 		r.hasty = 0
+	case now.Sub(r.began) >= quietAfter*r.pause():
+		r.hasty = 1
+	default:
+		r.hasty++
 	}
 	r.forced, r.began = false, now
 	r.round = slices.Clone(r.order)

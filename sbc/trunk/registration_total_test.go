@@ -90,6 +90,7 @@ func TestRegistrationIsTotal(t *testing.T) {
 				r.Configure(rapid.SampledFrom([]RegistrationConfig{cfg, other, {Trunk: "itsp", Domain: cfg.Domain, User: cfg.User, Expires: cfg.Expires}}).Draw(t, "cfg"))
 			case 9:
 				r.Recovered("itsp 203.0.113.21:5060")
+				r.Answers("itsp 203.0.113.21:5060")
 			case 10:
 				if leaves = rapid.IntRange(0, 9).Draw(t, "leaves") == 0; leaves {
 					ev = tu.Hangup{}

@@ -19,6 +19,7 @@ type Registration struct {
 	Doubt  string         // what it last said of that and nobody believes, and why; empty: nothing
 	Answer string         // to the last REGISTER: "200 OK", "no answer", "403 Forbidden"; short, the phrase is the peer's
 	Failed int            // attempts in a row that came to nothing
+	Wrong  bool           // user name or password were refused last
 }
 
 func (Registration) isAction() {}

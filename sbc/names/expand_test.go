@@ -1,21 +1,13 @@
-package sbc
+package names
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/miekg/dns"
-	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
 	"sallyport/nat"
@@ -43,17 +35,8 @@ trunks:
     sources: [ out.example.net, 203.0.113.0/28 ]
 `
 
-func snapshotOf(t testing.TB, yaml string) *config.Snapshot {
-	t.Helper()
-	snap, report := config.Parse("f.yaml", []byte(yaml), config.Flags{})
-	if snap == nil {
-		t.Fatal(report.String())
-	}
-	return snap
-}
-
 // answersOf leads each name to what a table says: address, priority, weight.
-func answersOf(table map[string][]resolve.Endpoint) func(resolve.Want) []resolve.Endpoint {
+func answersOf(table map[string][]resolve.Endpoint) Answers {
 	return func(w resolve.Want) []resolve.Endpoint {
 		var out []resolve.Endpoint
 		for _, e := range table[w.Host] {
@@ -65,14 +48,10 @@ func answersOf(table map[string][]resolve.Endpoint) func(resolve.Want) []resolve
 	}
 }
 
-func to(at string, priority, weight int) resolve.Endpoint {
-	return resolve.Endpoint{Address: netip.MustParseAddrPort(at), Priority: priority, Weight: weight}
-}
-
 func TestExpanded(t *testing.T) {
 	snap := snapshotOf(t, expandedConfig)
 	before := fmt.Sprintf("%+v", *snap)
-	e := expanded(snap, answersOf(map[string][]resolve.Endpoint{
+	e := Expand(snap, answersOf(map[string][]resolve.Endpoint{
 		"gate.example.net":  {to("198.51.100.5:0", 0, 0), to("[2001:db8::5]:0", 0, 0)},
 		"other.example.net": {to("198.51.100.6:0", 0, 0)},
 		"pbx.example.com":   {to("10.0.0.11:5060", 1, 0), to("10.0.0.12:5062", 1, 0), to("10.0.0.13:5060", 7, 0)},
@@ -124,7 +103,7 @@ func TestExpanded(t *testing.T) {
 
 // TestWithoutAnswers: what leads nowhere is left out, and nothing else.
 func TestWithoutAnswers(t *testing.T) {
-	e := expanded(snapshotOf(t, expandedConfig), func(resolve.Want) []resolve.Endpoint { return nil })
+	e := Expand(snapshotOf(t, expandedConfig), func(resolve.Want) []resolve.Endpoint { return nil })
 	if len(e.PBX.Nodes) != 1 || len(e.Trunks) != 2 || len(e.Trunks[0].Peers) != 1 || e.Trunks[0].Peers[0].Entry != 1 || e.Trunks[0].External.IsValid() {
 		t.Errorf("%+v", e)
 	}
@@ -133,14 +112,15 @@ func TestWithoutAnswers(t *testing.T) {
 			t.Errorf("%s advertises %s", f.String(), f.Advertised)
 		}
 	}
-	newWorld(e, nil, nil) // does not meet what is not there
 }
 
 func TestWantsAreNamedByTheirKeys(t *testing.T) {
-	wants, paths := wantsOf(snapshotOf(t, expandedConfig))
 	got := map[string]string{}
-	for i := range wants {
-		got[wants[i].Key()] = paths[wants[i].Key()]
+	for _, w := range writtenIn(snapshotOf(t, expandedConfig)) {
+		if got[w.want.Key()] != "" {
+			t.Errorf("%s is wanted twice", w.want.Key())
+		}
+		got[w.want.Key()] = w.path
 	}
 	want := map[string]string{
 		"public gate.example.net;4":         "outside.phones.external_address",
@@ -157,16 +137,15 @@ func TestWantsAreNamedByTheirKeys(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("wants\n%v\nwant\n%v", got, want)
 	}
-	if again, _ := wantsOf(snapshotOf(t, "{ outside: { address: 203.0.113.10 }, inside: { address: 10.0.0.2 }, pbx: { domain: example.com, nodes: [ { address: 10.0.0.10 } ] } }")); len(again) != 0 {
+	if again := writtenIn(snapshotOf(t, literals)); len(again) != 0 {
 		t.Errorf("wants of literals: %v", again)
 	}
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	wants, _ := wantsOf(snapshotOf(t, expandedConfig))
 	refuse := map[string]func(netip.AddrPort) string{}
-	for i := range wants {
-		refuse[wants[i].Role] = wants[i].Refuse
+	for _, w := range writtenIn(snapshotOf(t, expandedConfig)) {
+		refuse[w.want.Role] = w.want.Refuse
 	}
 	for _, c := range []struct{ role, address, why string }{
 		{rolePeer, "203.0.113.20", ""}, {rolePeer, "100.64.0.1", ""},
@@ -234,85 +213,12 @@ func TestExpansionProperty(t *testing.T) {
 	})
 }
 
-func TestAnswersFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "answers.json")
-	if list, err := loadAnswers(path); list != nil || err != nil {
-		t.Errorf("no file: %v, %v", list, err)
-	}
-	if list, err := loadAnswers(""); list != nil || err != nil {
-		t.Errorf("nowhere: %v, %v", list, err)
-	}
-	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := loadAnswers(path); err == nil || !strings.Contains(err.Error(), "hint: delete it") {
-		t.Errorf("a broken file: %v", err)
-	}
-	n := newNaming(&Options{StateDir: dir, Now: time.Now, Log: zap.NewNop(), DNS: deadDNS{}}, func() {})
-	kept := map[string]resolve.Kept{"peer a.example;4": {At: time.Unix(1e9, 0).UTC(), Endpoints: []resolve.Endpoint{to("203.0.113.20:5060", 1, 2)}}}
-	kept["peer a.example;4"].Endpoints[0].Host, kept["peer a.example;4"].Endpoints[0].Transport = "a.example", nat.TLS
-	n.watcher.Restore(kept)
-	n.watcher.Set([]resolve.Want{{Target: resolve.Target{Host: "a.example", Plain: true, V4: true}, Role: rolePeer}})
-	n.dirty.Store(true)
-	n.save()
-	list, err := loadAnswers(path)
-	if err != nil || !reflect.DeepEqual(list, kept) {
-		t.Errorf("%v, %v", list, err)
-	}
-	info, err := os.Stat(path)
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
-	if left, _ := filepath.Glob(filepath.Join(dir, ".answers.*")); len(left) != 0 {
-		t.Errorf("left %v", left)
-	}
-	n.file = filepath.Join(dir, "gone", "answers.json")
-	n.dirty.Store(true)
-	if n.save(); !n.dirty.Load() {
-		t.Error("what could not be written is not tried again")
-	}
-	if _, err := json.Marshal(kept); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestLookUpNames(t *testing.T) {
-	snap := snapshotOf(t, expandedConfig)
-	list := lookUpNames(t.Context(), snap, brokenDNS{})
-	if len(list) != 10 {
-		t.Fatalf("%+v", list)
-	}
-	for _, r := range list {
-		if r.Leads != "" || !strings.Contains(r.Error, "REFUSED") || !strings.HasPrefix(snap.Place(r.Path), "f.yaml:") {
-			t.Errorf("%+v", r)
-		}
-	}
-}
-
-// brokenDNS refuses everything.
-type brokenDNS struct{}
-
-func (brokenDNS) Exchange(_ context.Context, q *dns.Msg) (*dns.Msg, error) {
-	m := new(dns.Msg)
-	m.SetRcode(q, dns.RcodeRefused)
-	return m, nil
-}
-
 // TestStandIns: a message is played through names without asking anybody.
 func TestStandIns(t *testing.T) {
-	e := standIns(snapshotOf(t, expandedConfig))
+	e := StandIns(snapshotOf(t, expandedConfig))
 	for _, p := range append(e.Trunks[0].Peers[:1:1], config.Peer{Address: e.PBX.Nodes[0].Address}) {
 		if !netip.MustParsePrefix("192.0.2.0/24").Contains(p.Address.Addr()) || p.Address.Port() != 5060 {
 			t.Errorf("leads to %s", p.Address)
 		}
 	}
-}
-
-// deadDNS never answers.
-type deadDNS struct{}
-
-func (deadDNS) Exchange(ctx context.Context, _ *dns.Msg) (*dns.Msg, error) {
-	<-ctx.Done()
-	return nil, errors.New("no answer")
 }

@@ -1,4 +1,4 @@
-package sbc
+package capture
 
 import (
 	"sync"
@@ -8,34 +8,34 @@ import (
 
 // The bounds of a capture's queue. What finds no room is lost and counted: nobody who carries a call waits for a file.
 const (
-	captureBytes   = 4 << 20
-	capturePackets = 16384
+	queueBytes   = 4 << 20
+	queuePackets = 16384
 )
 
-// captureQueue carries packets from whoever sees them to the one who writes them. Its memory is used again.
-type captureQueue struct {
+// queue carries packets from whoever sees them to the one who writes them. Its memory is used again.
+type queue struct {
 	filled chan struct{} // readable when there is something
 
 	mu    sync.Mutex
-	front captureBatch // being filled
-	back  captureBatch // being written
+	front batch // being filled
+	back  batch // being written
 	lost  uint64
 }
 
-// captureBatch is a number of packets with their data in one piece of memory.
-type captureBatch struct {
+// batch is a number of packets with their data in one piece of memory.
+type batch struct {
 	packets []trace.Packet
 	ends    []int // of their data
 	data    []byte
 }
 
-func newCaptureQueue() *captureQueue { return &captureQueue{filled: make(chan struct{}, 1)} }
+func newQueue() *queue { return &queue{filled: make(chan struct{}, 1)} }
 
 // put copies a packet into the queue. One that finds no room is counted.
-func (q *captureQueue) put(p *trace.Packet) {
+func (q *queue) put(p *trace.Packet) {
 	q.mu.Lock()
 	b := &q.front
-	if len(b.packets) < capturePackets && len(b.data)+len(p.Data) <= captureBytes {
+	if len(b.packets) < queuePackets && len(b.data)+len(p.Data) <= queueBytes {
 		b.data = append(b.data, p.Data...)
 		b.packets, b.ends = append(b.packets, *p), append(b.ends, len(b.data))
 		b.packets[len(b.packets)-1].Data = nil // that is the caller's
@@ -50,7 +50,7 @@ func (q *captureQueue) put(p *trace.Packet) {
 }
 
 // take returns what has been put, valid until the next take. One goroutine takes.
-func (q *captureQueue) take() []trace.Packet {
+func (q *queue) take() []trace.Packet {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.front, q.back = q.back, q.front
@@ -63,7 +63,7 @@ func (q *captureQueue) take() []trace.Packet {
 	return q.back.packets
 }
 
-func (q *captureQueue) missing() uint64 {
+func (q *queue) missing() uint64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.lost

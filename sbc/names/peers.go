@@ -1,184 +1,20 @@
-package sbc
+package names
 
 import (
 	"cmp"
-	"context"
 	"net/netip"
 	"slices"
-	"time"
+	"strconv"
 
 	"sallyport/nat"
 	"sallyport/sbc/config"
 	"sallyport/sbc/resolve"
 )
 
-// Roles of names: the same name may have to lead elsewhere for another use.
-const (
-	rolePublic = "public" // an address of ours that others are told
-	rolePeer   = "peer"   // of outside
-	roleNode   = "node"   // of inside
-)
-
-// expander replaces the names of a configuration.
-type expander struct {
-	out   *config.Snapshot
-	see   func(resolve.Want) []resolve.Endpoint
-	place string // of the key that is being replaced
-	rules [2]nat.DestinationRules
-	inner nat.Ranges
-}
-
-// expanded is a configuration whose names are replaced by what see says of them.
-func expanded(snap *config.Snapshot, see func(resolve.Want) []resolve.Endpoint) *config.Snapshot {
-	x := newExpander(snap)
-	x.see = see
-	x.run()
-	return x.out
-}
-
-// wantsOf are the names of a configuration, and by their keys the paths where they were written first.
-func wantsOf(snap *config.Snapshot) (list []resolve.Want, paths map[string]string) {
-	x := newExpander(snap)
-	paths = map[string]string{}
-	x.see = func(w resolve.Want) []resolve.Endpoint {
-		if key := w.Key(); paths[key] == "" {
-			paths[key] = x.place
-			list = append(list, w)
-		}
-		return nil
-	}
-	x.run()
-	return list, paths
-}
-
-// lookedUp is a configuration as the network says of it now, for a trial without a running program.
-func lookedUp(ctx context.Context, snap *config.Snapshot) *config.Snapshot {
-	wants, _ := wantsOf(snap)
-	if len(wants) == 0 {
-		return snap
-	}
-	ctx, cancel := context.WithTimeout(ctx, namesTime)
-	defer cancel()
-	w := resolve.NewWatcher(resolve.New(&resolve.System{}, time.Now), time.Now, func(resolve.Want, resolve.State, resolve.State) {})
-	w.Ask(ctx, wants)
-	return expanded(snap, func(want resolve.Want) []resolve.Endpoint { return w.State(want).Endpoints })
-}
-
-// standIns is a configuration whose names lead to addresses that are nobody's (RFC 5737), so that a message can be played through it
-// without asking anybody.
-func standIns(snap *config.Snapshot) *config.Snapshot {
-	n := byte(0)
-	return expanded(snap, func(w resolve.Want) []resolve.Endpoint {
-		if w.Plain {
-			return nil // our own address or a further source: the message does without
-		}
-		n++
-		port := cmp.Or(w.Port, 5060)
-		return []resolve.Endpoint{{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{192, 0, 2, n}), port), Transport: w.Transport, Host: w.Host}}
-	})
-}
-
-func newExpander(snap *config.Snapshot) *expander {
-	out := *snap
-	out.Interfaces, out.Trunks, out.PBX.Nodes = slices.Clone(snap.Interfaces), slices.Clone(snap.Trunks), slices.Clone(snap.PBX.Nodes)
-	return &expander{out: &out, inner: nat.NewRanges(snap.Internal...)}
-}
-
-// ours puts our own names in.
-func (x *expander) ours() {
-	x.interfaces()
-	x.media()
-	for i := range x.out.Trunks {
-		x.place = "trunks[" + itoa(i) + "].external_address"
-		x.external(&x.out.Trunks[i])
-	}
-	x.rules = (&world{snap: x.out}).destinations() // what is our own is known by now
-}
-
-// answers are the places of a name that may be used. Whoever looks it up has judged them; but he may not have known yet what is our
-// own, where that is a name, too, or what the configuration calls inside now.
+// answers are the places of a name that may be used. Whoever has looked it up has judged them; but what is our own may not have been
+// known then, where that is a name, too, nor what the configuration calls inside now.
 func (x *expander) answers(w resolve.Want) []resolve.Endpoint {
 	return slices.DeleteFunc(slices.Clone(x.see(w)), func(e resolve.Endpoint) bool { return w.Refuse(e.Address) != "" })
-}
-
-func (x *expander) run() {
-	x.ours()
-	x.nodes()
-	for i := range x.out.Trunks {
-		x.trunk(i)
-	}
-}
-
-// public is the first address of a family that a name of ours has; invalid: none.
-func (x *expander) public(name string, like netip.Addr) netip.Addr {
-	bind := like
-	w := resolve.Want{
-		Target: resolve.Target{Host: name, Plain: true, V4: like.Is4(), V6: like.Is6()}, Role: rolePublic,
-		Refuse: func(at netip.AddrPort) string {
-			return clause(nat.ForbiddenDestination(at.Addr(), nat.DestinationRules{Bind: bind}))
-		},
-	}
-	for _, e := range x.see(w) {
-		return e.Address.Addr()
-	}
-	return netip.Addr{}
-}
-
-func clause(why string, bad bool) string {
-	if !bad {
-		return ""
-	}
-	return "is " + why
-}
-
-// interfaces gives each listener the address that its name has. One that has none is told as it is bound.
-func (x *expander) interfaces() {
-	for i := range x.out.Interfaces {
-		f := &x.out.Interfaces[i]
-		if i >= len(x.out.Told) || x.out.Told[i] == "" {
-			continue
-		}
-		x.place = f.Side.String() + "." + f.Realm.String() + ".external_address"
-		if a := x.public(x.out.Told[i], f.Bind.Addr()); a.IsValid() {
-			f.Advertised = netip.AddrPortFrom(a, f.Advertised.Port())
-			if d := a.String(); f.Side == nat.Outside && f.Realm == nat.Phones && !slices.Contains(x.out.Phones.Domains, d) {
-				x.out.Phones.Domains = append(slices.Clip(x.out.Phones.Domains), d)
-			}
-		}
-	}
-}
-
-func (x *expander) media() {
-	m := &x.out.Media
-	for side, names := range m.Names {
-		own := false
-		for i, name := range names {
-			if name == "" {
-				continue
-			}
-			x.place = nat.Side(side).String() + ".external_address"
-			if a := x.public(name, m.Addresses[side][i]); a.IsValid() {
-				if !own {
-					m.Advertised[side], own = slices.Clone(m.Advertised[side]), true
-				}
-				m.Advertised[side][i] = a
-			}
-		}
-	}
-}
-
-func (x *expander) external(t *config.Trunk) {
-	if t.ExternalName == "" {
-		return
-	}
-	for i := range x.out.Interfaces {
-		if f := &x.out.Interfaces[i]; f.Side == nat.Outside && f.Realm == nat.Trunks {
-			if a := x.public(t.ExternalName, f.Bind.Addr()); a.IsValid() {
-				t.External = a
-				return
-			}
-		}
-	}
 }
 
 // reach is what a side's listeners of some realms can reach: by which transports, in which families.
@@ -303,13 +139,21 @@ func ranked(list []spot) (out []spot, priority func(spot) int) {
 	return out, func(s spot) int { return 1 + slices.Index(ranks, s.rank) }
 }
 
+// nodePath is the key of a node's address.
+func nodePath(n *config.Node) string { return "pbx.nodes[" + strconv.Itoa(n.Entry) + "].address" }
+
+// peerPath is the key of the address of a peer of the trunk with an index.
+func peerPath(trunk int, p *config.Peer) string {
+	return "trunks[" + strconv.Itoa(trunk) + "].peers[" + strconv.Itoa(p.Entry) + "].address"
+}
+
 func (x *expander) nodes() {
 	p := &x.out.PBX
 	if slices.ContainsFunc(p.Nodes, func(n config.Node) bool { return !n.Name.IsZero() }) {
 		var spots []spot
 		for i := range p.Nodes {
 			n := &p.Nodes[i]
-			x.place = "pbx.nodes[" + itoa(n.Entry) + "].address"
+			x.place = nodePath(n)
 			spots = append(spots, x.leads(nat.Inside, n.Realms, i, n.Address, n.Name, n.Transport, n.Priority, n.Weight)...)
 		}
 		spots, priority := ranked(spots)
@@ -326,8 +170,8 @@ func (x *expander) nodes() {
 }
 
 func (x *expander) trunk(i int) {
-	t, key := &x.out.Trunks[i], "trunks["+itoa(i)+"]"
-	t.Peers = x.peers(func(p *config.Peer) string { return key + ".peers[" + itoa(p.Entry) + "].address" }, t.Peers)
+	t, key := &x.out.Trunks[i], "trunks["+strconv.Itoa(i)+"]"
+	t.Peers = x.peers(func(p *config.Peer) string { return peerPath(i, p) }, t.Peers)
 	speakers := t.Peers
 	if r := t.Registration; r != nil {
 		own := *r
