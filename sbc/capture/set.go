@@ -85,7 +85,11 @@ func (s *Set) List() (out []api.Capture) {
 // Stop ends a capture; its file is finished. The error is the administrator's to read.
 func (s *Set) Stop(id int) error {
 	for _, c := range s.all() {
-		if c.info.ID == id {
+		switch {
+		case c.info.ID != id:
+		case c.what.rules != nil: // a configuration with the rules would be in force, and nothing captured
+			return api.BadRequest("take `capture: true` out of the rules and reload", "capture %d is that of message rules", id)
+		default:
 			c.finish("stopped")
 			return nil
 		}

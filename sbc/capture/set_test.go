@@ -176,6 +176,9 @@ func TestCapturesAreFew(t *testing.T) {
 		if got := s.set.List(); len(got) != most+1 || got[1].ID != 1 || got[most].ID != most {
 			t.Errorf("%+v", got)
 		}
+		if e, ok := errors.AsType[*api.Error](s.set.Stop(0)); !ok || e.Status != http.StatusBadRequest {
+			t.Errorf("%v: that of the rules ends with the rules", e)
+		}
 		if err := s.set.Stop(2); err != nil {
 			t.Error(err)
 		}
