@@ -117,6 +117,32 @@ func (a *assembly) strange(m *message.Message) bool {
 	return true
 }
 
+// poses reports whether a request answers a challenge of the PBX's in a name by which no phone at its address is known. Credentials
+// for the nonce of somebody else are none of the PBX's to judge; those that the PBX may read in another way than we do are in any
+// name, as in strange.
+func (a *assembly) poses(m *message.Message, at netip.Addr) bool {
+	for k := range m.Headers {
+		h := &m.Headers[k]
+		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
+			continue
+		}
+		nonce, plain := digest.Nonce(h.Value)
+		if _, issued := a.phones.nonces.find(nonce); !issued && plain {
+			continue
+		}
+		names, whole := digest.Usernames(h.Value)
+		if !whole {
+			names = append(names, "")
+		}
+		for _, name := range names {
+			if !a.phones.book.Answers(at, name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // A challenged INVITE and its retry are one call with one record: the record of the first waits for the second.
 const (
 	heldFor  = 32 * time.Second // 64·T1: no retry comes later for this INVITE

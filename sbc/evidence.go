@@ -58,7 +58,8 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 
 // outcomes are the guard's words for judgements.
 var outcomes = map[tu.Judgement]policy.OutcomeKind{
-	tu.WrongDigest: policy.WrongDigest, tu.UnknownUser: policy.UnknownUser, tu.Nowhere: policy.Nowhere, tu.Accepted: policy.Success,
+	tu.WrongDigest: policy.WrongDigest, tu.DoubtedDigest: policy.WrongDigest, tu.UnknownUser: policy.UnknownUser, tu.Nowhere: policy.Nowhere,
+	tu.Accepted: policy.Success,
 }
 
 // judged tells the guard what a final answer says about who asked. It runs in the core's turn.
@@ -72,9 +73,20 @@ func (s *SBC) judged(now time.Time, j tu.Judgement, code int, asked *message.Mes
 	if j == tu.WrongDigest && code != 403 && s.assembly.strange(asked) {
 		return
 	}
+	at, book := from.Remote.Addr(), s.assembly.phones.book
+	posing := kind == policy.WrongDigest && s.assembly.poses(asked, at)
+	if j == tu.DoubtedDigest && !posing {
+		return
+	}
 	user := asked.From.URI
 	if asked.Method == "REGISTER" {
 		user = asked.To.URI // whose password it is (RFC 3261 §10.2)
+	}
+	switch aor := s.assembly.world.aor(user); {
+	case posing:
+		book.Suspect(now, aor, at)
+	case j == tu.Accepted && book.Suspected(now, aor, at):
+		return // else who has an account could try three passwords of another's, register, and try three more
 	}
 	s.guard.Outcome(now, policy.Outcome{
 		Source: from.Remote, Side: side, Realm: realm, Transport: from.Transport, AoR: user.User + "@" + user.Host, Kind: kind,

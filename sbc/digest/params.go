@@ -99,6 +99,37 @@ func Nonce(field string) (nonce string, plain bool) {
 	return nonce, true
 }
 
+// Usernames are those of credentials as they stand between their quotes (RFC 7616 §3.4, §3.4.4): one, unless who wrote them wants them
+// read in two ways. Credentials that are no list of parameters to the end are not whole: behind that anything may be read. Those of
+// another scheme have none.
+func Usernames(field string) (names []string, whole bool) {
+	field = trim(field)
+	if scheme := token(field); scheme != "" && !sameToken(scheme, "Digest") {
+		return nil, true
+	}
+	if len(field) > maxValue || control(field) {
+		return nil, false
+	}
+	for s := trim(field[len(token(field)):]); s != ""; {
+		name := token(s)
+		rest := trim(s[len(name):])
+		if name == "" || !strings.HasPrefix(rest, "=") {
+			return names, false
+		}
+		value, left, ok := valueOf(trim(rest[1:]))
+		if !ok {
+			return names, false
+		}
+		if sameToken(name, "username") || sameToken(name, "username*") {
+			names = append(names, value)
+		}
+		if s, ok = comma(left); !ok {
+			return names, false
+		}
+	}
+	return names, true
+}
+
 // comma cuts what separates two parameters off; empty elements are forgiven. A comma must have something behind it.
 func comma(s string) (rest string, ok bool) {
 	if s = trim(s); s == "" {

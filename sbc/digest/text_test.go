@@ -228,6 +228,55 @@ func FuzzNonce(f *testing.F) {
 	})
 }
 
+// TestUsernames: all that somebody could take for one, and whether that is all.
+func TestUsernames(t *testing.T) {
+	for field, want := range map[string]string{
+		`Digest username="204", nonce="n"`:                           `["204"] true`,
+		"digest\tnonce=n,, USERNAME = 204 ,":                         `["204"] true`,
+		` Digest username="2,username=5"`:                            `["2,username=5"] true`,
+		`Digest username="dom\\204"`:                                 `["dom\\\\204"] true`,
+		`Digest username*=UTF-8''J%C3%A4s%C3%B8n, nonce="n"`:         `["UTF-8''J%C3%A4s%C3%B8n"] true`,
+		`Digest username="204", nonce="n", username="205"`:           `["204" "205"] true`,
+		`Digest opaque=",username=", username="", cusername="205"`:   `[""] true`,
+		`Digest nonce="n"`:                                           `[] true`,
+		`Bearer eyJhbGciOiJ.x/y==`:                                   `[] true`,
+		`Digest`:                                                     `[] true`,
+		``:                                                           `[] true`,
+		`Digest username="204" username="205"`:                       `["204"] false`,
+		`Digest username="204", x; username="205"`:                   `["204"] false`,
+		`Digest username="204`:                                       `[] false`,
+		`Digest, username="205"`:                                     `[] false`,
+		"Digest username=\"204\x00\"":                                `[] false`,
+		`Digest x="` + strings.Repeat("x", 5000) + `", username="2"`: `[] false`,
+	} {
+		names, whole := Usernames(field)
+		if got := fmt.Sprintf("%q %v", names, whole); got != want {
+			t.Errorf("%.60s: %s, want %s", field, got, want)
+		}
+	}
+}
+
+// FuzzUsernames: credentials that parse reads have the user name that it finds, and no other.
+func FuzzUsernames(f *testing.F) {
+	for _, s := range []string{`Digest username="a", nonce=b`, `Digest opaque=",username=", username = n`, `Digest username="a\"", nonce=b`, `A B="c`} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, field string) {
+		names, whole := Usernames(field)
+		list := parse(field)
+		if len(list) != 1 || !sameToken(list[0].scheme, "Digest") {
+			return
+		}
+		want, has := list[0].get("username")
+		if _, extended := list[0].get("username*"); extended {
+			return
+		}
+		if !whole || has != (len(names) == 1) || has && names[0] != want {
+			t.Errorf("%q is read as %q (whole: %v) and as %q", field, names, whole, want)
+		}
+	})
+}
+
 func TestAccount(t *testing.T) {
 	for _, c := range []struct {
 		name string

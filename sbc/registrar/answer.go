@@ -102,7 +102,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, hop *tu.Hop) (c
 	case e == nil:
 		if code, text = r.full(1, 1, 1); code == 0 {
 			book.yield(r.aor, r.set.Limits.contacts())
-			book.insert(&entry{b: r.binding(now, a, granted, hop, nil), order: r.order, ids: r.names, index: -1})
+			book.insert(&entry{b: r.binding(now, a, granted, hop, nil), order: r.order, ids: r.names, login: r.login(login{}), index: -1})
 		}
 		return code, text
 	case !r.stale(e):
@@ -111,7 +111,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, hop *tu.Hop) (c
 				return code, text
 			}
 		}
-		e.order, e.ids, e.owed = r.order, r.names, false
+		e.order, e.ids, e.owed, e.login = r.order, r.names, false, r.login(e.login)
 		e.free()
 		book.swap(e, r.binding(now, a, granted, hop, e.b))
 	}

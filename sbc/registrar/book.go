@@ -15,7 +15,7 @@ type Book struct {
 	aors    map[string][]*Binding   // in order of registration
 	flows   map[nat.Flow][]*Binding // those that are not lost
 	at      map[seen]int
-	sources map[netip.Addr]int // by limitKey
+	sources map[netip.Addr][]string // tokens, by limitKey
 	clock   alarms[*entry]
 	changes []Change
 	high    int
@@ -26,9 +26,10 @@ type Book struct {
 	watched bool // there is a Keeper
 	resync  bool // there were too many: it must look through all
 
-	impressions memory[[]string] // what first REGISTERs showed of the way, by Call-ID
-	departures  memory[mark]     // tokens that were removed, with the REGISTER that did it
-	names       memory[ids]      // of REGISTERs that were challenged, by Call-ID: their retries have the same
+	impressions memory[[]string]  // what first REGISTERs showed of the way, by Call-ID
+	departures  memory[mark]      // tokens that were removed, with the REGISTER that did it
+	suspects    memory[time.Time] // address-of-record and source of phones that have tried another's password: when
+	names       memory[ids]       // of REGISTERs that were challenged, by Call-ID: their retries have the same
 
 	busy    map[string]int // REGISTERs of an address-of-record with bindings that are on their way to the PBX
 	least   uint32         // seconds that the PBX has asked for by a 423
@@ -52,6 +53,7 @@ type entry struct {
 	ids   ids    // of that one towards the PBX: a refresh has the same
 	index int
 
+	login  login     // what the PBX knows the phone as
 	owed   bool      // a REGISTER of this phone went to the PBX, which has accepted none since
 	asking int       // refreshes of this phone that are on their way to the PBX
 	held   bool      // an outage is to blame if its time runs out
@@ -74,7 +76,7 @@ func (e *entry) place() *int { return &e.index }
 func NewBook() *Book {
 	return &Book{
 		tokens: map[string]*entry{}, aors: map[string][]*Binding{}, flows: map[nat.Flow][]*Binding{}, at: map[seen]int{},
-		sources: map[netip.Addr]int{}, census: census{nodes: map[string]int{}},
+		sources: map[netip.Addr][]string{}, census: census{nodes: map[string]int{}},
 	}
 }
 
@@ -255,7 +257,7 @@ func (b *Book) swap(e *entry, x *Binding) {
 func (b *Book) attach(x *Binding) {
 	a := x.Flow.Remote.Addr().Unmap()
 	b.at[seen{x.Flow.Interface, a}]++
-	b.sources[limitKey(a)]++
+	b.sources[limitKey(a)] = append(b.sources[limitKey(a)], x.Token)
 	if x.Lost {
 		return
 	}
@@ -268,7 +270,7 @@ func (b *Book) attach(x *Binding) {
 func (b *Book) detach(x *Binding) {
 	a := x.Flow.Remote.Addr().Unmap()
 	less(b.at, seen{x.Flow.Interface, a})
-	less(b.sources, limitKey(a))
+	drop(b.sources, limitKey(a), x.Token)
 	if x.Lost {
 		return
 	}
@@ -292,7 +294,7 @@ func (b *Book) tellKeeper(f nat.Flow) {
 }
 
 // fromSource counts the bindings of a source, IPv6 by /64, over all interfaces.
-func (b *Book) fromSource(a netip.Addr) int { return b.sources[limitKey(a.Unmap())] }
+func (b *Book) fromSource(a netip.Addr) int { return len(b.sources[limitKey(a.Unmap())]) }
 
 // limitKey is what a limit per source counts by: who has one IPv6 address has 2⁶⁴ of them.
 func limitKey(a netip.Addr) netip.Addr {
@@ -303,7 +305,7 @@ func limitKey(a netip.Addr) netip.Addr {
 	return p.Addr()
 }
 
-func drop[K comparable](m map[K][]*Binding, key K, x *Binding) {
+func drop[K, V comparable](m map[K][]V, key K, x V) {
 	list := m[key]
 	i := slices.Index(list, x)
 	if i < 0 {

@@ -49,8 +49,13 @@ func consistent(t judge, b *Book) {
 			t.Fatalf("%d at %v, counted %d", n, key, b.At(key.iface, key.addr))
 		}
 	}
-	for _, n := range b.sources {
-		source += n
+	for key, there := range b.sources {
+		source += len(there)
+		for _, token := range there {
+			if x := b.Token(token); x == nil || limitKey(x.Flow.Remote.Addr().Unmap()) != key {
+				t.Fatalf("%s is not at %v", token, key)
+			}
+		}
 	}
 	aors, flows := 0, 0
 	for aor, list := range b.aors {

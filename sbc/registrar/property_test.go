@@ -229,9 +229,9 @@ func (w *world) hold() {
 			w.t.Fatalf("%s has %d", aor, len(list))
 		}
 	}
-	for a, n := range book.sources {
-		if n > w.set.Limits.PerSource {
-			w.t.Fatalf("%v has %d", a, n)
+	for a, there := range book.sources {
+		if len(there) > w.set.Limits.PerSource {
+			w.t.Fatalf("%v has %d", a, len(there))
 		}
 	}
 	for b := range book.All {

@@ -11,11 +11,12 @@ type Judgement uint8
 
 // The judgements.
 const (
-	Unjudged    Judgement = iota // nothing
-	WrongDigest                  // it answered a challenge, and wrongly
-	UnknownUser                  // it asked for a user that there is not
-	Nowhere                      // it called a number that there is not
-	Accepted                     // it registered, and knew the password
+	Unjudged      Judgement = iota // nothing
+	WrongDigest                    // it answered a challenge, and wrongly
+	DoubtedDigest                  // so did a registered phone: a guess only where it did so in a name that is not its own
+	UnknownUser                    // it asked for a user that there is not
+	Nowhere                        // it called a number that there is not
+	Accepted                       // it registered, and knew the password
 )
 
 // Judge reads what the PBX's final answer to a phone's request says about the sender: with credentials or without, about a
@@ -45,13 +46,20 @@ func Judge(method string, code int, signed, stale, stranger bool) Judgement {
 }
 
 // Judged adds the note that a final answer of the PBX's to a request of a phone's is worth. A phone that is registered, and
-// speaks as who it is, has shown its password: a 403 forbids it a number, a 401 wants a newer nonce.
+// speaks as who it is, has shown its password: a 403 forbids it a number, a 401 wants a newer nonce. Only by a challenge to
+// credentials in another's name it is told that it knows not his; whose names are its own the assembly knows.
 func Judged(near Hop, far *Peer, request, answer *message.Message, do []Action) []Action {
 	p := near.Peer
-	if p == nil || p.Kind != KindPhone || p.Name != "" || far == nil || far.Kind != KindNode {
+	if p == nil || p.Kind != KindPhone || far == nil || far.Kind != KindNode {
 		return do
 	}
 	j := Judge(request.Method, answer.Status, Signed(request), isStale(answer), p.Stranger)
+	if p.Name != "" {
+		if j != WrongDigest || !Challenge(answer.Status) {
+			return do
+		}
+		j = DoubtedDigest
+	}
 	if j == Unjudged {
 		return do
 	}

@@ -86,3 +86,38 @@ func TestJudgedLeavesANoteOfPhonesAlone(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgedDoubtsPhones: of a registered phone's request a challenge to credentials is evidence, and nothing else.
+func TestJudgedDoubtsPhones(t *testing.T) {
+	node, phone := &Peer{Kind: KindNode, Side: nat.Inside}, &Peer{Kind: KindPhone, Name: "204@example.com", Realm: nat.Phones}
+	signed := []message.Header{{Name: "Proxy-Authorization", Value: `Digest username="205", nonce="n"`}}
+	ask := func(value string) []message.Header {
+		return []message.Header{{Name: "Proxy-Authenticate", Value: value}}
+	}
+	for _, tt := range []struct {
+		name   string
+		method string
+		signed []message.Header
+		code   int
+		told   []message.Header
+		want   Judgement
+	}{
+		{"a first challenge", "MESSAGE", nil, 407, ask(`Digest nonce="n"`), Unjudged},
+		{"a second one", "MESSAGE", signed, 407, ask(`Digest nonce="n"`), DoubtedDigest},
+		{"of a call", "INVITE", signed, 407, ask(`Digest nonce="n"`), DoubtedDigest},
+		{"of the PBX itself", "SUBSCRIBE", signed, 401, nil, DoubtedDigest},
+		{"an old nonce", "MESSAGE", signed, 407, ask(`Digest nonce="n", stale=TRUE`), Unjudged},
+		{"a number that is forbidden", "INVITE", signed, 403, nil, Unjudged},
+		{"a number that there is not", "INVITE", signed, 404, nil, Unjudged},
+		{"taken", "INVITE", signed, 200, nil, Unjudged},
+	} {
+		req := &message.Message{Method: tt.method, Headers: tt.signed}
+		got := Unjudged
+		for _, a := range Judged(Hop{Peer: phone}, node, req, &message.Message{Status: tt.code, Headers: tt.told}, nil) {
+			got = a.(Note).Judgement
+		}
+		if got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
