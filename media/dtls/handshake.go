@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +62,7 @@ type session struct {
 	moved        atomic.Bool                    // it was not always the same
 	heard        atomic.Bool                    // who is there has shown that it hears what we send there (RFC 6347 §4.2.1)
 	mute         atomic.Bool                    // nothing is sent any more
+	sending      sync.RWMutex                   // held while something is, by whoever does
 	send         func(leg int32, to netip.AddrPort, record []byte)
 }
 
@@ -89,10 +91,19 @@ func (s *session) WriteTo(b []byte, _ net.Addr) (int, error) {
 	if greets(b) {
 		s.heard.Store(true)
 	}
+	s.sending.RLock()
+	defer s.sending.RUnlock()
 	if to := s.remote.Load(); to != nil && !s.mute.Load() {
 		s.send(s.wish.leg, *to, b)
 	}
 	return len(b), nil
+}
+
+// hush returns when nothing is being sent, and nothing is from then on, whoever still holds the association.
+func (s *session) hush() {
+	s.sending.Lock()
+	defer s.sending.Unlock()
+	s.mute.Store(true)
 }
 
 // greets reports whether a record of ours is a ServerHello, which the client gets for the cookie that was sent to it.

@@ -260,8 +260,9 @@ func (t *Table) evict() bool {
 	return true
 }
 
-// run is a session's life.
+// run is a session's life. When it returns nothing is sent any more: the sockets may be closed then.
 func (t *Table) run(ctx context.Context, s *session) {
+	defer s.hush()
 	defer s.end()
 	conn, keys, err := s.shake(ctx, t.options.Certificate)
 	if !t.settle(s, err == nil) {
@@ -279,9 +280,17 @@ func (t *Table) run(ctx context.Context, s *session) {
 		k.From = *s.remote.Load()
 	}
 	t.options.Done(k)
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	defer func() { _ = conn.Close() }()
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		_ = conn.Close() // which tells the peer
+	})
+	defer func() {
+		if !stop() {
+			<-told
+		}
+		_ = conn.Close()
+	}()
 	buf := make([]byte, packetsAtMost)
 	for {
 		// Nothing is carried over the association (RFC 5764 §1); reading has lost flights sent again, and tells its end.

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -154,6 +155,26 @@ func TestBothSidesAgree(t *testing.T) {
 				t.Errorf("%v, %v", a, b)
 			}
 		})
+	}
+}
+
+// What a table sends is sent when Close returns: the sockets are closed then, and their numbers may be somebody else's.
+func TestNothingIsSentAfterClose(t *testing.T) {
+	for range 20 {
+		w := newWire(t, nil)
+		w.want(w.prints())
+		w.ends[1].Begin(leg, generation, alice)
+		_, _ = await(t, w.ends[0].keys), await(t, w.ends[1].keys)
+		before := w.sent(w.ends[0])
+		w.ends[0].Close()
+		told := w.sent(w.ends[0])
+		if told == before {
+			t.Fatal("the peer is not told that it is over")
+		}
+		runtime.Gosched()
+		if after := w.sent(w.ends[0]); after != told {
+			t.Fatalf("%d records were sent after Close", after-told)
+		}
 	}
 }
 
