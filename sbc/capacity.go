@@ -101,12 +101,8 @@ func (a *assembly) takeLimit(now time.Time, ev *tu.Arrived) (core.Answer, bool) 
 // answersChallenge reports whether a request is the first with a nonce that the PBX gave out: the second half of one that was
 // counted. Later ones with the same nonce are requests of their own.
 func (a *assembly) answersChallenge(m *message.Message) bool {
-	for i := range m.Headers {
-		h := &m.Headers[i]
-		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
-			continue
-		}
-		nonce := nonceOf(h.Value)
+	for value := range tu.Credentials(m) {
+		nonce := nonceOf(value)
 		if is, ours := a.phones.nonces.find(nonce); ours && a.intake.spent.spend(nonce, is.times) {
 			return true
 		}

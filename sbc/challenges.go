@@ -106,12 +106,10 @@ func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) 
 // strange reports whether the credentials of a request are for nonces that the PBX has not given out, as far as we remember. What the
 // PBX may read in another way than we do is not: who guesses would write it so.
 func (a *assembly) strange(m *message.Message) bool {
-	for k := range m.Headers {
-		if h := &m.Headers[k]; h.Name == "Authorization" || h.Name == "Proxy-Authorization" {
-			nonce, plain := digest.Nonce(h.Value)
-			if _, issued := a.phones.nonces.find(nonce); issued || !plain {
-				return false
-			}
+	for value := range tu.Credentials(m) {
+		nonce, plain := digest.Nonce(value)
+		if _, issued := a.phones.nonces.find(nonce); issued || !plain {
+			return false
 		}
 	}
 	return true
@@ -121,16 +119,12 @@ func (a *assembly) strange(m *message.Message) bool {
 // for the nonce of somebody else are none of the PBX's to judge; those that the PBX may read in another way than we do are in any
 // name, as in strange.
 func (a *assembly) poses(m *message.Message, at netip.Addr) bool {
-	for k := range m.Headers {
-		h := &m.Headers[k]
-		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
-			continue
-		}
-		nonce, plain := digest.Nonce(h.Value)
+	for value := range tu.Credentials(m) {
+		nonce, plain := digest.Nonce(value)
 		if _, issued := a.phones.nonces.find(nonce); !issued && plain {
 			continue
 		}
-		names, whole := digest.Usernames(h.Value)
+		names, whole := digest.Usernames(value)
 		if !whole {
 			names = append(names, "")
 		}

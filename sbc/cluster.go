@@ -71,12 +71,8 @@ func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
 // first of the plan. It is fresh where this is the answer to the challenge; later requests with the same nonce are new ones, that may
 // go elsewhere and be challenged there.
 func (a *assembly) challenger(m *message.Message, plan []tu.Hop) (id string, fresh bool) {
-	for i := range m.Headers {
-		h := &m.Headers[i]
-		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
-			continue
-		}
-		nonce := nonceOf(h.Value)
+	for value := range tu.Credentials(m) {
+		nonce := nonceOf(value)
 		is, known := a.phones.nonces.find(nonce)
 		if !known {
 			continue

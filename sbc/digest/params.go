@@ -73,30 +73,17 @@ func parse(s string) (all []params) {
 // Nonce is that of a challenge or of credentials (RFC 7616 §3.3, §3.4). It is plain where nobody can read another one there: what has
 // two, or an escape in one that some resolve and others compare as it stands, or is no list of parameters, is not.
 func Nonce(field string) (nonce string, plain bool) {
-	if len(field) > maxValue || control(field) {
-		return "", false
-	}
-	for s := trim(field[len(token(field)):]); s != ""; {
-		name := token(s)
-		rest := trim(s[len(name):])
-		if name == "" || !strings.HasPrefix(rest, "=") {
-			return nonce, false
+	plain = each(field, func(name, value string) (more bool) {
+		if !strings.EqualFold(name, "nonce") {
+			return true
 		}
-		value, left, ok := valueOf(trim(rest[1:]))
-		if !ok {
-			return nonce, false
+		if nonce != "" || strings.Contains(value, `\`) {
+			return false
 		}
-		if strings.EqualFold(name, "nonce") {
-			if nonce != "" || strings.Contains(value, `\`) {
-				return nonce, false
-			}
-			nonce = value
-		}
-		if s, ok = comma(left); !ok {
-			return nonce, false
-		}
-	}
-	return nonce, true
+		nonce = value
+		return true
+	})
+	return nonce, plain
 }
 
 // Usernames are those of credentials as they stand between their quotes (RFC 7616 §3.4, §3.4.4): one, unless who wrote them wants them
@@ -107,27 +94,36 @@ func Usernames(field string) (names []string, whole bool) {
 	if scheme := token(field); scheme != "" && !sameToken(scheme, "Digest") {
 		return nil, true
 	}
+	whole = each(field, func(name, value string) bool {
+		if sameToken(name, "username") || sameToken(name, "username*") {
+			names = append(names, value)
+		}
+		return true
+	})
+	return names, whole
+}
+
+// each hands over the parameters behind a scheme, until do has enough. It reports whether they are a list to the end, and were all
+// handed over.
+func each(field string, do func(name, value string) (more bool)) (whole bool) {
 	if len(field) > maxValue || control(field) {
-		return nil, false
+		return false
 	}
 	for s := trim(field[len(token(field)):]); s != ""; {
 		name := token(s)
 		rest := trim(s[len(name):])
 		if name == "" || !strings.HasPrefix(rest, "=") {
-			return names, false
+			return false
 		}
 		value, left, ok := valueOf(trim(rest[1:]))
-		if !ok {
-			return names, false
-		}
-		if sameToken(name, "username") || sameToken(name, "username*") {
-			names = append(names, value)
+		if !ok || !do(name, value) {
+			return false
 		}
 		if s, ok = comma(left); !ok {
-			return names, false
+			return false
 		}
 	}
-	return names, true
+	return true
 }
 
 // comma cuts what separates two parameters off; empty elements are forgiven. A comma must have something behind it.

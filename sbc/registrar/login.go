@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/sbc/digest"
+	"sallyport/sbc/tu"
 )
 
 // login is the user name that the PBX has accepted a phone's REGISTER under. It need not be the user of its address-of-record (RFC
@@ -24,12 +25,8 @@ func (r *Register) login(before login) login {
 		return before
 	}
 	is := login{known: true}
-	for i := range r.msg.Headers {
-		h := &r.msg.Headers[i]
-		if h.Name != "Authorization" && h.Name != "Proxy-Authorization" {
-			continue
-		}
-		names, whole := digest.Usernames(h.Value)
+	for value := range tu.Credentials(r.msg) {
+		names, whole := digest.Usernames(value)
 		if !whole {
 			return login{known: true}
 		}

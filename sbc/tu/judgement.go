@@ -1,6 +1,7 @@
 package tu
 
 import (
+	"iter"
 	"strings"
 
 	"sallyport/sbc/message"
@@ -71,12 +72,22 @@ func Judged(near Hop, far *Peer, request, answer *message.Message, do []Action) 
 
 // Signed reports whether a request carries credentials.
 func Signed(m *message.Message) bool {
-	for i := range m.Headers {
-		if name := m.Headers[i].Name; name == "Authorization" || name == "Proxy-Authorization" {
-			return true
-		}
+	for range Credentials(m) {
+		return true
 	}
 	return false
+}
+
+// Credentials yields those that a request carries, for whomever (RFC 3261 §22.2, §22.3): the fields' values.
+func Credentials(m *message.Message) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := range m.Headers {
+			h := &m.Headers[i]
+			if (h.Name == "Authorization" || h.Name == "Proxy-Authorization") && !yield(h.Value) {
+				return
+			}
+		}
+	}
 }
 
 // isStale reports whether a challenge finds fault with an old nonce and nothing else.
