@@ -21,6 +21,10 @@ func (f *fake) Capture(ctx context.Context, q CaptureRequest, to CaptureSink) (C
 	if q.Subject == "nobody" {
 		return c, NotFound("ask for somebody", "there is no %q", q.Subject)
 	}
+	stop := make(chan struct{})
+	f.mu.Lock()
+	f.stop = stop // before anybody learns of it
+	f.mu.Unlock()
 	to.Begin(c)
 	if _, err := io.WriteString(to, "begun "); err != nil {
 		return c, err
@@ -28,10 +32,6 @@ func (f *fake) Capture(ctx context.Context, q CaptureRequest, to CaptureSink) (C
 	if q.Subject == "broken" {
 		return c, errors.New("it broke")
 	}
-	f.mu.Lock()
-	stop := make(chan struct{})
-	f.stop = stop
-	f.mu.Unlock()
 	select {
 	case <-stop:
 		c.Ended = "stopped"
@@ -69,12 +69,7 @@ func TestCapture(t *testing.T) {
 		if b.ID != 7 || b.UID != OwnUID() || b.Subject != "204" {
 			t.Errorf("%+v", b)
 		}
-		go func() {
-			for c.StopCapture(ctx, b.ID) != nil {
-				time.Sleep(time.Millisecond) // it has begun, and cannot be stopped yet
-			}
-		}()
-		return nil
+		return c.StopCapture(ctx, b.ID)
 	})
 	if err != nil || begun != 1 || got.String() != "begun stopped" || ended.Ended != "stopped" || ended.RTP != 2 {
 		t.Errorf("%v, begun %d, %q, %+v", err, begun, got.String(), ended)
