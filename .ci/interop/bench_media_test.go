@@ -15,6 +15,7 @@ import (
 type relayRun struct {
 	nanoseconds float64 // of processor time, user and system, a packet that arrived
 	lost        float64 // share
+	missed      float64 // share: lost, or later than a listener waits
 	p50, p99    time.Duration
 	rate        float64 // packets a second that were sent
 	resident    float64 // bytes
@@ -37,7 +38,8 @@ const (
 	churnFor     = 2 * time.Second
 	churnCalls   = 250
 	lossAccepted = 0.001
-	steady       = 0.97 // of the wanted rate; less is the generator's limit
+	jitterBuffer = 100 * time.Millisecond // what comes later is lost to the listener, however large the relay's queues are
+	steady       = 0.97                   // of the wanted rate; less is the generator's limit
 )
 
 var relayCalls = []int{50, 250, middleCalls, 1000}
@@ -141,7 +143,7 @@ func drive(t *testing.T, c *carrying, g *load.Generator, pace, lasting time.Dura
 		t.Errorf("%d packets sent, %d arrived, %d of them where they should not: the figure means nothing", got.Sent, got.Arrived, got.Strange)
 	}
 	r = relayRun{
-		nanoseconds: float64(used) / float64(max(1, got.Arrived)), lost: got.Lost(), rate: got.Rate(),
+		nanoseconds: float64(used) / float64(max(1, got.Arrived)), lost: got.Lost(), missed: got.Missed(jitterBuffer), rate: got.Rate(),
 		p50: got.Delays.Quantile(0.5), p99: got.Delays.Quantile(0.99),
 	}
 	if c.process != nil {
@@ -174,7 +176,8 @@ func (f *relayFigures) run(t *testing.T, w *world, name string, calls int) {
 }
 
 // search finds the highest rate of 500 calls that a relay carries without loss, by halving. A rate is tried twice before
-// it is given up.
+// it is given up. What waits in the buffers of a thousand sockets is not lost in a second and a half, and yet nobody hears
+// it: a packet counts that comes while a jitter buffer waits for it.
 func (f *relayFigures) search(t *testing.T, w *world, name string) {
 	t.Helper()
 	wanted := []float64{40e3, 50e3, 60e3, 70e3, 80e3, 100e3, 120e3, 140e3, 160e3, 180e3, 200e3, 220e3, 240e3, 260e3, 280e3, 300e3}
@@ -186,7 +189,7 @@ func (f *relayFigures) search(t *testing.T, w *world, name string) {
 			f.with(t, w, name, middleCalls, 0, func(c *carrying, g *load.Generator) {
 				pace := time.Duration(2 * middleCalls / wanted[middle] * 1e9)
 				r := drive(t, c, g, pace, 1500*time.Millisecond)
-				if good = r.lost <= lossAccepted; good {
+				if good = r.missed <= lossAccepted; good {
 					best = max(best, r.rate)
 					good = r.rate >= steady*wanted[middle] // else more is not to be had from the generator
 				}

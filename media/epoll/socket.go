@@ -152,6 +152,6 @@ func open(at netip.Addr, layout media.Layout) (fd int, err error) {
 	}
 	set(unix.SOL_SOCKET, unix.SO_RCVBUF, layout.ReceiveBuffer)
 	set(level, mark, layout.DSCP<<2) // RFC 2474 §3: the upper six bits
-	set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	_ = lastArrival(int32(fd), &unix.Timespec{})
 	return fd, err
 }

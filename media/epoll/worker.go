@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -159,10 +158,11 @@ func (w *worker) gathered() int {
 
 // relay receives one datagram of a socket and sends it on. Level-triggered: what else is queued shows in the next wait.
 func (w *worker) relay(now int64, place, fd int32) {
-	n, arrived, ok := w.receive(fd)
+	n, ok := w.receive(fd)
 	if !ok {
 		return // EAGAIN: a datagram with a wrong checksum woke us
 	}
+	arrived := w.arrived(fd)
 	if n > largest {
 		n = 0 // cut short it is junk
 	}
@@ -179,7 +179,7 @@ func (w *worker) relay(now int64, place, fd int32) {
 		return
 	}
 	if arrived != 0 {
-		w.Engine.Delayed(w.Number, arrived, time.Now().UnixNano())
+		w.delayed(arrived)
 	}
 }
 

@@ -37,6 +37,11 @@ type Result struct {
 // Lost is the share of packets that did not arrive.
 func (r *Result) Lost() float64 { return 1 - float64(r.Arrived)/float64(max(1, r.Sent)) }
 
+// Missed is the share of packets that did not arrive, or only after a time that nobody waits for them.
+func (r *Result) Missed(patience time.Duration) float64 {
+	return 1 - float64(r.Arrived-r.Delays.Over(patience))/float64(max(1, r.Sent))
+}
+
 // Rate is how many packets a second were sent.
 func (r *Result) Rate() float64 { return float64(r.Sent) / r.Took.Seconds() }
 

@@ -35,6 +35,14 @@ func (h *Histogram) Quantile(share float64) time.Duration {
 	return 0
 }
 
+// Over is how many of those counted are longer than a duration, as far as the resolution tells.
+func (h *Histogram) Over(d time.Duration) (n int) {
+	for _, more := range h.counts[bucket(uint64(max(0, d)))+1:] {
+		n += int(more)
+	}
+	return n
+}
+
 // bucket is a value's place: its leading bits, and how many follow.
 func bucket(v uint64) int {
 	shift := max(0, bits.Len64(v)-fine-1)

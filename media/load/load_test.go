@@ -110,6 +110,9 @@ func TestFloor(t *testing.T) {
 			if r.Delays.total != 100 || r.Delays.Quantile(0.5) > r.Delays.Quantile(0.99) || r.Rate() <= 0 {
 				t.Errorf("%d delays, %v at the median, %v at 99 %%", r.Delays.total, r.Delays.Quantile(0.5), r.Delays.Quantile(0.99))
 			}
+			if r.Missed(0) != 1 || r.Missed(time.Minute) != 0 {
+				t.Errorf("to a listener who does not wait %v are missed, to one who waits for a minute %v", r.Missed(0), r.Missed(time.Minute))
+			}
 			if spent, err := ProcessorTime(pid); err != nil || spent <= 0 {
 				t.Errorf("the floor has used %v: %v", spent, err)
 			}
@@ -131,7 +134,7 @@ func TestStrangePackets(t *testing.T) {
 	}
 	nobody := generator(t)
 	nobody.Add(Stream{Peers: streams[0].Peers, Relay: [2]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:9"), netip.MustParseAddrPort("127.0.0.1:9")}})
-	if r := nobody.Run(time.Millisecond, 3); r.Arrived != 0 || r.Lost() != 1 {
+	if r := nobody.Run(time.Millisecond, 3); r.Arrived != 0 || r.Lost() != 1 || r.Missed(time.Hour) != 1 {
 		t.Errorf("%d arrived of nothing", r.Arrived)
 	}
 }
@@ -222,6 +225,18 @@ func TestHistogram(t *testing.T) {
 			if got := int64(h.Quantile(share)); got > exact || exact-got > exact/32 {
 				t.Fatalf("at %v: %d, exactly %d", share, got, exact)
 			}
+		}
+		d := rapid.Int64Range(0, 1<<40).Draw(t, "limit")
+		longer := func(than int64) (n int) {
+			for _, v := range list {
+				if v > than {
+					n++
+				}
+			}
+			return n
+		}
+		if got := h.Over(time.Duration(d)); got > longer(d) || got < longer(d+d/31+1) {
+			t.Fatalf("%d are longer than %d, exactly %d", got, d, longer(d))
 		}
 	})
 	var h Histogram

@@ -26,14 +26,32 @@ type mmsghdr struct {
 	_   [4]byte
 }
 
-// control has room for the control messages of a datagram: when it arrived, which the kernel puts first, and its original
-// destination, of either family.
+// destined is the control message of a datagram's original destination, of either family.
+type destined struct {
+	head unix.Cmsghdr
+	to   unix.RawSockaddrInet6
+	_    [4]byte // CMSG_SPACE
+}
+
+// control has room for the control messages of a datagram. When it arrived, which the kernel puts first, is left out while
+// nobody asks for it: the destination lies in its place then.
 type control struct {
 	stamped unix.Cmsghdr
-	stamp   unix.Timespec
-	head    unix.Cmsghdr
-	to      unix.RawSockaddrInet6
-	_       [4]byte // CMSG_SPACE
+	stamp   unix.ScmTimestamping
+	destined
+}
+
+// hasStamp reports whether the kernel told when the datagram arrived.
+func (c *control) hasStamp() bool {
+	return c.stamped.Type == unix.SCM_TIMESTAMPING && c.stamped.Level == unix.SOL_SOCKET
+}
+
+// destination is the message that tells it, if there is one.
+func (c *control) destination() *destined {
+	if c.hasStamp() {
+		return &c.destined
+	}
+	return (*destined)(unsafe.Pointer(c))
 }
 
 // intake is the socket that receives for all ports of one family, and a batch of datagrams. What system calls point into
@@ -115,7 +133,7 @@ func (in *intake) source(i int) media.Endpoint {
 // destination is where a datagram was sent to: the address, with port 0, and the port, which is 0 if the kernel did not
 // say.
 func (in *intake) destination(i int) (address media.Endpoint, port uint16) {
-	c := &in.control[i]
+	c := in.control[i].destination()
 	if in.v6 {
 		if c.head.Level != unix.IPPROTO_IPV6 || c.head.Type != unix.IPV6_ORIGDSTADDR {
 			return address, 0
@@ -131,10 +149,10 @@ func (in *intake) destination(i int) (address media.Endpoint, port uint16) {
 // arrived is when the kernel had a datagram, in wall time; 0 if it did not say.
 func (in *intake) arrived(i int) int64 {
 	c := &in.control[i]
-	if c.stamped.Level != unix.SOL_SOCKET || c.stamped.Type != unix.SCM_TIMESTAMPNS {
+	if !c.hasStamp() {
 		return 0
 	}
-	return c.stamp.Nano()
+	return c.stamp.Ts[0].Nano() // that of software
 }
 
 // netPort reads a port of a socket address.

@@ -124,6 +124,15 @@ func (o *options) mark(v6 bool, dscp int) {
 	o.set(unix.IPPROTO_IP, unix.IP_TOS, dscp<<2)
 }
 
+// stamp has the kernel tell when each datagram arrived, or no more.
+func (o *options) stamp(on bool) {
+	flags := 0
+	if on {
+		flags = unix.SOF_TIMESTAMPING_RX_SOFTWARE | unix.SOF_TIMESTAMPING_SOFTWARE
+	}
+	o.set(unix.SOL_SOCKET, unix.SO_TIMESTAMPING, flags)
+}
+
 // openIntake opens the socket that receives for all ports of a family. It is bound to one of them, so that it needs no
 // further address, is heard by nobody else, and shows in the lists of open ports.
 func openIntake(at netip.AddrPort, layout media.Layout) (fd int, err error) {
@@ -133,7 +142,7 @@ func openIntake(at netip.AddrPort, layout media.Layout) (fd int, err error) {
 	o := options{fd: fd}
 	o.buffer(unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, max(receiveBuffer, layout.ReceiveBuffer))
 	o.mark(at.Addr().Is6(), layout.DSCP)
-	o.set(unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1)
+	o.stamp(true)
 	if at.Addr().Is6() {
 		o.set(unix.IPPROTO_IPV6, unix.IPV6_RECVORIGDSTADDR, 1)
 	} else {

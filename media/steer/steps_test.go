@@ -93,7 +93,7 @@ func TestEngineFailure(t *testing.T) {
 		}
 		// An address that lies beyond the engine's table stands for a bug of the engine.
 		w.atlas.legs = 1 << 16
-		setNetPort(&in.control[at].to.Port, 60000)
+		setNetPort(&in.control[at].destination().to.Port, 60000)
 		halt.crew.Start()
 		for i := range n + 1 {
 			if i == n {

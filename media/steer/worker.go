@@ -20,14 +20,15 @@ type worker struct {
 	atlas  atlas
 	bound  map[int]int // Backend.bound
 
-	events  [4]unix.EpollEvent
-	last    int       // datagrams of the last round
-	intakes [2]intake // by family
-	exits   [2]exit   // by block
-	sample  sampler
-	refused func(media.Verdict, []byte, unix.Errno)
-	touched int64                               // of no meaning: see media.Engine.Warm
-	tone    [headroom + largest + tailroom]byte // what the engine makes itself
+	events   [4]unix.EpollEvent
+	last     int       // datagrams of the last round
+	intakes  [2]intake // by family
+	exits    [2]exit   // by block
+	sample   sampler
+	stamping stamping
+	refused  func(media.Verdict, []byte, unix.Errno)
+	touched  int64                               // of no meaning: see media.Engine.Warm
+	tone     [headroom + largest + tailroom]byte // what the engine makes itself
 }
 
 // newWorker makes the next worker of the crew. What it waits on is given back with the crew's, also where that fails.
@@ -121,6 +122,9 @@ func (w *worker) Carry(now int64) {
 			w.relay(now, in)
 			w.last += in.n
 		}
+	}
+	if w.stamping.count(now, w.last) && w.stamping.turn(now) {
+		w.stamp()
 	}
 }
 
