@@ -85,10 +85,13 @@ func (e *Engine) Apply(now int64, c *Command) {
 		}
 		return
 	}
-	f := c.flags | e.keeps(c) | e.tap(c)
+	kept := e.keeps(c)
+	f := c.flags | kept | e.tap(c)
 	e.set(now, int(c.Leg), c, c.rtp, f)
 	e.set(now, int(c.Leg)+1, c, c.rtcp, f&^flagOpaque|flagControl)
-	e.arm(now, c)
+	if kept == 0 { // else the command has no newer keys than the leg, whose own handshake has agreed on them
+		e.arm(now, c)
+	}
 	e.handshake(now, c)
 }
 
@@ -161,7 +164,7 @@ func (e *Engine) set(now int64, i int, c *Command, exact Endpoint, f flags) {
 		// Same SDP address in a new offer: the proven source goes on without a gap, but another may follow it.
 		r.permit(true)
 	}
-	if known := c.learned[i&1]; fresh && c.mode != Off && known.usable() && (f&flagChecked != 0 || r.candidate(known)) && !e.isOwn(known) {
+	if known := c.learned[i&1]; fresh && known.usable() && (f&flagChecked != 0 || c.mode != Off && r.candidate(known)) && !e.isOwn(known) {
 		// The engine that proved it is gone; signalling still vouches for its address, so nobody waits for a proof again.
 		e.lock(now, i, l, r, known)
 	}
@@ -197,10 +200,10 @@ func (e *Engine) expect(now int64, i int, l *leg) {
 // opposite is the leg that a leg feeds.
 func (e *Engine) opposite(i int, l *leg) int { return int(l.peer) + i&1 }
 
-// addressed reports whether signalling has named an address for a leg of this stream.
+// addressed reports whether signalling has named an address for a leg of this stream, or that its peer shows it by checks.
 func (e *Engine) addressed(i int, generation uint32) bool {
 	l := &e.legs[i]
-	return l.state != stateFree && l.generation == generation && e.ruling(i).exact.usable()
+	return l.state != stateFree && l.generation == generation && (l.is(flagChecked) || e.ruling(i).exact.usable())
 }
 
 // direct sets where a leg sends to.

@@ -156,7 +156,8 @@ func (r reconciler) stamp(b []byte) {
 func (r reconciler) reports(count int, b []byte) {
 	for ; count > 0 && len(b) >= reportBlock; count-- {
 		highest := binary.BigEndian.Uint32(b[8:])
-		if g := r.source(b, highest); g != nil {
+		// RFC 3550 §A.1: a receiver counts the cycles from the first packet that it has heard itself, which may be a later one.
+		if g := r.source16(b, uint16(highest)); g != nil {
 			binary.BigEndian.PutUint32(b, g.ssrc)
 			binary.BigEndian.PutUint32(b[8:], highest-g.shift)
 		}

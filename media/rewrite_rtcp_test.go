@@ -22,10 +22,11 @@ type reported struct {
 }
 
 const (
-	lastOf1  = 100 // sequence number of 1; 2 begins at 20, as 101
-	shiftOf2 = 101 - 20
-	lastOf70 = 500
-	shift71  = 501 - 7
+	lastOf1   = 100 // sequence number of 1; 2 begins at 20, as 101
+	shiftOf2  = 101 - 20
+	lastOf70  = 500
+	firstOf71 = 501
+	shift71   = firstOf71 - 7
 )
 
 func newReported(t testing.TB, outside, inside bool) *reported {
@@ -77,7 +78,7 @@ func (r *reported) model(p pionrtcp.Packet) {
 	}
 	reports := func(list []pionrtcp.ReceptionReport) {
 		for i := range list {
-			if b := &list[i]; b.SSRC == 70 && int32(b.LastSequenceNumber-lastOf70) > 0 {
+			if b := &list[i]; b.SSRC == 70 && int16(uint16(b.LastSequenceNumber)-firstOf71) >= 0 {
 				b.SSRC, b.LastSequenceNumber = 71, b.LastSequenceNumber-shift71
 			}
 		}
@@ -249,6 +250,30 @@ func TestReportsKeepStep(t *testing.T) {
 				rt.Fatalf("%v\nwant %v", have, want)
 			}
 		})
+	}
+}
+
+// A receiver that has come into the call after a wrap of the sequence numbers counts fewer cycles than there were: what it says
+// is said of the present source all the same.
+func TestReportsOfALateReceiver(t *testing.T) {
+	b, _, _, legs := bareCall(t, with(public(media.Off), func(w *media.Want) { w.Continuous = true }), with(insideWant(), func(w *media.Want) { w.Continuous = true }))
+	for _, v := range []voice{
+		{ssrc: 70, seq: 40000}, {ssrc: 70, seq: 42900}, {ssrc: 70, seq: 45800}, {ssrc: 70, seq: 48700}, {ssrc: 70, seq: 51600},
+		{ssrc: 70, seq: 54500}, {ssrc: 70, seq: 57400}, {ssrc: 70, seq: 60300}, {ssrc: 70, seq: 63200}, {ssrc: 70, seq: 500}, {ssrc: 71, seq: 7},
+	} {
+		b.now += int64(time.Second)
+		if got := b.engine.Packet(b.now, legs[nat.Outside], media.EndpointOf(phone), v.next()); got.Why != media.Accepted {
+			t.Fatal(got.Why)
+		}
+	}
+	buf := must(pionrtcp.Marshal([]pionrtcp.Packet{&pionrtcp.ReceiverReport{SSRC: 1, Reports: []pionrtcp.ReceptionReport{{SSRC: 70, LastSequenceNumber: 501}}}}))
+	got := b.engine.Packet(b.now, legs[nat.Inside]+1, media.EndpointOf(pbxRTCP), append(make([]byte, 0, len(buf)+media.Tailroom), buf...))
+	if got.Why != media.Accepted {
+		t.Fatal(got.Why)
+	}
+	report := read(t, got.Data)[0].(*pionrtcp.ReceiverReport).Reports[0]
+	if report.SSRC != 71 || uint16(report.LastSequenceNumber) != 7 {
+		t.Errorf("%+v", report)
 	}
 }
 

@@ -37,6 +37,8 @@ type session struct {
 	states  int // SSRCs that the context has taken note of
 	packets indices
 	reports indices // of what is received only
+	past    []spent // of what is sent only: the keys before
+	joint   bool    // there were too many of them: all keys have one count
 	header  rtp.Header
 	control rtcp.Header
 }
@@ -47,13 +49,6 @@ const (
 	maxStates  = 4 * sourcesKept         // of a context; then it is made anew
 	scratchLen = 2048                    // the longest datagram of a back end
 )
-
-// resume is where a leg of an earlier engine stood (Board): SSRC << 32 | the lower half of the index, by direction, and
-// the highest index of its SRTCP packets. It counts on a fresh leg only.
-type resume struct {
-	in, out          uint64
-	proved, reported uint32
-}
 
 // arm gives a leg the keys that a command brings. Equal ones change nothing. Keys that are not wanted any more stay until
 // the port is free: should they come back, no packet may be protected twice under one index (RFC 3711 §9.1).
@@ -70,7 +65,9 @@ func (e *Engine) arm(now int64, c *Command) {
 		e.board.annex(int(c.Leg)).carry(c.resume)
 	}
 	s.receive(now, c.crypto.Suite, &c.crypto.Receive)
-	s.out.key(c.crypto.Suite, &c.crypto.Send)
+	if s.out.send(c.crypto.Suite, &c.crypto.Send) {
+		e.board.annex(int(c.Leg)).rollOut.Store(s.out.packets.foremost()) // an engine to come is not to go on with another key's
+	}
 }
 
 // receive sets the peer's key.
@@ -101,8 +98,7 @@ func (s *session) has(suite Suite, master *[maxKey]byte) bool {
 	return s.suite == suite && s.master == *master
 }
 
-// key sets the master key, and reports whether there was another one. What has been sent stays on the list: our counters
-// go on under any key, and one that comes back would find its indices used.
+// key sets the master key, and reports whether there was another one.
 func (s *session) key(suite Suite, master *[maxKey]byte) (changed bool) {
 	if s.has(suite, master) {
 		return false
@@ -117,17 +113,6 @@ func (s *session) key(suite Suite, master *[maxKey]byte) (changed bool) {
 func (s *session) renew() {
 	s.states = 0
 	s.context, _ = s.suite.context(&s.master) // fails for NoCrypto alone, and then everything is refused
-}
-
-// follow goes on where an earlier engine stood.
-func (s *session) follow(stood uint64, proved uint32) {
-	if stood == 0 {
-		return
-	}
-	*s.packets.add(uint32(stood >> 32)) = index{ssrc: uint32(stood >> 32), top: stood & 0xffffffff, seen: 1<<window - 1, live: true}
-	if proved != 0 {
-		*s.reports.add(uint32(stood >> 32)) = index{ssrc: uint32(stood >> 32), top: uint64(proved), seen: 1<<window - 1, live: true}
-	}
 }
 
 // clearPart is what a protected datagram shows of itself.
@@ -224,7 +209,12 @@ func (s *session) open(r *secure, now int64, is clearPart, buf []byte, again boo
 	if x != nil && !x.fresh(i) {
 		return nil, nil // a repeat, before it costs more
 	}
-	if plain = s.decrypt(is, uint32(i>>16), x != nil, buf); plain == nil {
+	if x == nil && !is.control {
+		plain, i = s.first(is, buf)
+	} else {
+		plain = s.decrypt(is, uint32(i>>16), x != nil, buf)
+	}
+	if plain == nil {
 		return nil, nil
 	}
 	if x == nil {
@@ -235,6 +225,23 @@ func (s *session) open(r *secure, now int64, is clearPart, buf []byte, again boo
 		top = x
 	}
 	return plain, top
+}
+
+// first opens a packet of an SSRC that has not been heard. Its counter begins at zero (RFC 3711 §3.3.1); where the numbers began
+// short of their wrap, and what was sent before it was lost or came before we had the key, it is at one.
+func (s *session) first(is clearPart, buf []byte) (plain []byte, i uint64) {
+	i = uint64(is.seq)
+	if is.seq >= 1<<15 || len(buf) > scratchLen {
+		return s.decrypt(is, 0, false, buf), i
+	}
+	var saved [scratchLen]byte
+	came := saved[:copy(saved[:], buf)]
+	if plain = s.decrypt(is, 0, false, buf); plain != nil {
+		return plain, i
+	}
+	copy(buf, came)
+	s.note() // the context takes note of the SSRC, whatever comes of it
+	return s.decrypt(is, 1, true, buf), i | 1<<16
 }
 
 // decrypt has the context open a packet. It takes the rollover counter from us; of an SSRC that it does not know it is 0.
@@ -330,21 +337,4 @@ func (s *session) seal(c *annex, buf []byte) (sealed []byte, ok bool) {
 		s.packets.publish(&c.rollOut, x)
 	}
 	return sealed, true
-}
-
-// carry publishes where an earlier engine stood: nothing may be sent before this one is lost too.
-func (c *annex) carry(r resume) {
-	c.rollIn.Store(r.in)
-	c.rollOut.Store(r.out)
-	c.proved.Store(r.proved)
-	c.secured.Store(r.reported)
-}
-
-// carried is where a leg of a stream stands on a board.
-func (b *Board) carried(leg int, generation uint32) (r resume) {
-	if b.cell(leg).generation.Load() != generation {
-		return r
-	}
-	c := b.annexOf(leg)
-	return resume{in: c.rollIn.Load(), out: c.rollOut.Load(), proved: c.proved.Load(), reported: c.secured.Load()}
 }

@@ -28,7 +28,8 @@ func TestMediaProcessDies(t *testing.T) {
 	for range 3 {
 		c.talk(t)
 	}
-	// A phone behind a NAT: its port was learned.
+	// A phone behind a NAT: its port is learned, by the first packet.
+	c.peers[0].last(t, c.local[0], c.peers[1])
 	moved := newPeer(t, 50)
 	w := wants(netip.AddrPortFrom(own(50), 9))
 	w.Fallback, w.Latch, w.Epoch = own(50), media.Delayed, 1

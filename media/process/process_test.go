@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -157,6 +158,25 @@ func (p *peer) send(t *testing.T, to netip.AddrPort) {
 	packet[0], packet[2], packet[3], packet[11] = 0x80, byte(p.seq>>8), byte(p.seq), 9
 	// ICMP of a port that is closed at the moment shows here; it is no fault of the test.
 	_, _ = p.WriteToUDPAddrPort(packet, to)
+}
+
+// last sends a packet behind which nothing of the sender's is on its way once the other peer has heard it.
+func (p *peer) last(t *testing.T, in netip.AddrPort, to *peer) {
+	t.Helper()
+	const mark = 0xee
+	packet := append(make([]byte, 171), mark)
+	packet[0], packet[11] = 0x80, 9
+	p.seq++
+	binary.BigEndian.PutUint16(packet[2:], p.seq)
+	if _, err := p.WriteToUDPAddrPort(packet, in); err != nil {
+		t.Fatal(err)
+	}
+	_ = to.SetReadDeadline(time.Now().Add(15 * time.Second)) // a bound for failure
+	for packet[171] = 0; packet[171] != mark; {
+		if _, _, err := to.ReadFromUDPAddrPort(packet); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // hears reports whether something arrives soon.

@@ -15,7 +15,8 @@
 // replaces.go translates the ids of other dialogs, redirect.go follows a 3xx; media.go edits SDP and aims the relay;
 // numbers.go lets each leg keep its payload types; allow.go has lists of codecs, fax.go T.38; own.go sends requests of
 // our own, for timer.go and refresh.go (RFC 4028) and for transfers; hold.go keeps holds from peers that take none;
-// secure.go has SRTP by keys in SDP, dtls.go by handshakes, with ICE; build.go writes messages; digits.go converts digits, keys.go reads and writes them; record.go
+// secure.go has SRTP by keys in SDP, suites.go these keys, besteffort.go voices that are offered twice, dtls.go SRTP by handshakes, with
+// ICE; build.go writes messages; digits.go converts digits, keys.go reads and writes them; record.go
 // keeps the CDR; view.go shows the call to the administrator. testdata/call plays every race and pattern, event by
 // event.
 //

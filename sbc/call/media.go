@@ -72,6 +72,7 @@ func (c *Call) adopt(from int, p proposal) {
 		p.aims[i].Epoch = l.epoch
 	}
 	l.keepVoice(p.seals)
+	l.retire(p.seals)
 	l.in, l.aims, l.formats, l.seals, l.bid = p.in, p.aims, p.formats, p.seals, false
 	for i := range p.formats {
 		l.book(i).learn(p.formats[i].said, true)

@@ -38,52 +38,6 @@ func (s *seal) sealed() bool { return s.crypto.Suite != tu.NoCrypto || s.dtls.on
 // the next one; answers to it may be several (RFC 3261 §13.2.2.4).
 type seals struct{ by, to []seal }
 
-// suites are those that we can act upon, by name.
-var suites = map[string]tu.Suite{
-	"AES_CM_128_HMAC_SHA1_80": tu.AES128CM80, "AES_CM_128_HMAC_SHA1_32": tu.AES128CM32,
-	"AES_256_CM_HMAC_SHA1_80": tu.AES256CM80, "AES_256_CM_HMAC_SHA1_32": tu.AES256CM32,
-	"AEAD_AES_128_GCM": tu.AEADAES128GCM, "AEAD_AES_256_GCM": tu.AEADAES256GCM,
-}
-
-func suiteName(s tu.Suite) string {
-	for name, is := range suites {
-		if is == s {
-			return name
-		}
-	}
-	return ""
-}
-
-// offeredSuite is offered alone: it is the one that all equipment has, and a longer list is more than some can take.
-const offeredSuite = tu.AES128CM80
-
-// ownKey is a key of ours towards a leg.
-type ownKey struct {
-	suite tu.Suite
-	key   [46]byte
-}
-
-// keyFor is our key towards a leg for a stream. It stays the same for the whole call: nobody has to change it in the
-// middle of a word. Another suite has another key.
-func (c *Call) keyFor(leg, stream int, suite tu.Suite) [46]byte {
-	m := &c.legs[leg].media
-	for len(m.own) <= stream {
-		m.own = append(m.own, nil)
-	}
-	for _, k := range m.own[stream] {
-		if k.suite == suite {
-			return k.key
-		}
-	}
-	k := ownKey{suite: suite}
-	for at := 0; at < sdp.KeyLen(suiteName(suite)); at += 16 {
-		b := c.ids.Block()
-		copy(k.key[at:min(at+16, sdp.KeyLen(suiteName(suite)))], b[:])
-	}
-	m.own[stream] = append(m.own[stream], k)
-	return k.key
-}
-
 // errSRTP refuses a description for what it says of SRTP.
 func errSRTP(text string) error {
 	return &errMedia{code: 488, why: reason.MediaForbidden, text: "SDP: " + text, tell: text}
@@ -133,6 +87,8 @@ func (c *Call) answering(from int, m *message.Message) bool {
 // unseal reads what a leg's description says of the protection of its streams, into the proposal.
 func (c *Call) unseal(from int, s *sdp.Session, answer bool, p *proposal) error {
 	p.seals = make([]seal, len(p.aims))
+	var refused []int
+	var why error
 	for i := range p.aims {
 		line, lines := s.At(i), s.Cryptos(i)
 		x := &p.seals[i]
@@ -150,12 +106,22 @@ func (c *Call) unseal(from int, s *sdp.Session, answer bool, p *proposal) error 
 		default:
 			err = c.unsealOffer(from, i, &line, lines, x)
 		}
-		if err != nil {
+		switch {
+		case err != nil && answer:
 			return err
+		case err != nil:
+			refused = append(refused, i)
+			if why == nil {
+				why = err
+			}
+		default:
+			x.protects(&p.aims[i])
 		}
-		x.protects(&p.aims[i])
 	}
-	return nil
+	if answer {
+		return nil
+	}
+	return c.takeOne(s, p, refused, why)
 }
 
 // keyedHere reports whether the protection of a stream is our affair: it is RTP of a profile that SDP or a handshake keys.
