@@ -34,9 +34,9 @@ geo: ## bin/countries.geo: the countries of Debian's tor-geoipdb in one file, it
 	@rm -rf bin/tor-geoipdb
 
 test: ## every test that needs no other program, then the short ones under the race detector
-	$(GO) test $(ALL)
+	$(GO) test -timeout 20m $(ALL)
 	@if [ "$$($(GO) env CGO_ENABLED)" = 1 ] && command -v "$$($(GO) env CC)" >/dev/null; then \
-	  echo '$(GO) test -race -short $(ALL)'; $(GO) test -race -short $(ALL); \
+	  echo '$(GO) test -race -short -timeout 20m $(ALL)'; $(GO) test -race -short -timeout 20m $(ALL); \
 	else echo 'race detector: left out, it needs a C compiler (install gcc, then make race)'; fi
 
 race: ## every test under the race detector (needs a C compiler)

@@ -25,23 +25,39 @@ func limitWarnings(c *Config) (warnings []string) {
 	return append(warnings, shadowedLimits(c)...)
 }
 
-// shadowedLimits looks for rate limits that never decide because others stand in their way at every address. What stacks
-// and what raises alarms is asked besides, so it is in nobody's way and nobody in its; rules on trial are in nobody's way.
+// claim is what a rate limit holds for, as far as others stand in its way or it in theirs.
+type claim struct {
+	decides  bool // not: what stacks and what raises alarms, which is asked besides, and rules on trial
+	realms   []nat.Realm
+	quotas   map[string]quota
+	methods  []string // of quotas, sorted
+	ranges   addressRange
+	prefixes []netip.Prefix
+}
+
+func claimOf(e *RateLimitConfig) claim {
+	c := claim{decides: !e.Stack && !e.Shadow && deedOf(e.Action) != deedAlarm, realms: realmsOf(e.Realms), quotas: e.quotas()}
+	c.methods = sortedKeys(c.quotas)
+	c.ranges, _ = parseRanges(rangeOrAny(e.Range))
+	c.prefixes = c.ranges.prefixes()
+	return c
+}
+
+// shadowedLimits looks for rate limits that never decide because others stand in their way at every address. Each rule is
+// held against each other one, so all are read first.
 func shadowedLimits(c *Config) (warnings []string) {
-	for i := range c.RateLimits {
-		e := &c.RateLimits[i]
-		if e.Stack || e.Shadow || deedOf(e.Action) == deedAlarm {
+	claims := make([]claim, len(c.RateLimits))
+	for i := range claims {
+		claims[i] = claimOf(&c.RateLimits[i])
+	}
+	for i := range claims {
+		rule := &claims[i]
+		if !rule.decides {
 			continue
 		}
-		by := map[int][]string{}
-		quotas := e.quotas()
-		for _, method := range sortedKeys(quotas) {
-			if j := shadowedBy(c, i, method); j >= 0 {
-				by[j] = append(by[j], method)
-			}
-		}
-		for j := range c.RateLimits {
-			if len(by[j]) > 0 && len(by[j]) == len(quotas) && len(quotas) > 1 {
+		by := shadowedBy(claims, i)
+		for j := range claims {
+			if len(by[j]) > 0 && len(by[j]) == len(rule.quotas) && len(rule.quotas) > 1 {
 				warnings = append(warnings, fmt.Sprintf("%s never decides: %s covers its whole range and is %s",
 					limitPath(c, i), limitPath(c, j), why(c, i, j)))
 				continue
@@ -70,54 +86,59 @@ func why(c *Config, i, j int) string {
 	return "narrower, or as narrow and before it"
 }
 
-// shadowedBy finds a rule that decides for a method in place of rule i wherever rule i holds, or -1.
-func shadowedBy(c *Config, i int, method string) int {
-	rule := &c.RateLimits[i]
-	for j := range c.RateLimits {
-		other := &c.RateLimits[j]
-		if j == i || other.Stack || other.Shadow || deedOf(other.Action) == deedAlarm || !other.limits(method) {
+// shadowedBy is the methods of a rule for which another one decides in its place wherever it holds, by the first such rule.
+func shadowedBy(claims []claim, i int) map[int][]string {
+	rule := &claims[i]
+	by := map[int][]string{}
+	left := rule.methods
+	for j := range claims {
+		other := &claims[j]
+		if len(left) == 0 {
+			break
+		}
+		if j == i || !other.decides || !containsAll(other.realms, rule.realms) || !other.wins(rule, j < i) {
 			continue
 		}
-		if coversRealms(other.Realms, rule.Realms) && wins(other, rule, j < i) {
-			return j
+		var still []string
+		for _, method := range left {
+			if other.limits(method) {
+				by[j] = append(by[j], method)
+			} else {
+				still = append(still, method)
+			}
 		}
+		left = still
 	}
-	return -1
+	return by
 }
 
 // limits reports whether a rule has a limit for all that a key of another rule's limits is about.
-func (e *RateLimitConfig) limits(method string) bool {
-	quotas := e.quotas()
-	_, lists := quotas[method]
-	_, star := quotas["*"]
+func (c *claim) limits(method string) bool {
+	_, lists := c.quotas[method]
+	_, star := c.quotas["*"]
 	return lists || star && method != "*" && method != "unparseable"
 }
 
-func coversRealms(outer, inner []string) bool {
-	for _, r := range realmsOf(inner) {
-		if !slices.Contains(realmsOf(outer), r) {
-			return false
-		}
-	}
-	return true
+func coversRealms(outer, inner []string) bool { return containsAll(realmsOf(outer), realmsOf(inner)) }
+
+func containsAll(outer, inner []nat.Realm) bool {
+	return !slices.ContainsFunc(inner, func(r nat.Realm) bool { return !slices.Contains(outer, r) })
 }
 
-// wins reports whether rule a is at least as narrow as rule b everywhere that b holds; a tie goes to the first. DNS names
-// change their addresses, so a rule that has any is never sure to be in the way, nor to have somebody in its own.
-func wins(a, b *RateLimitConfig, first bool) bool {
-	ra, _ := parseRanges(rangeOrAny(a.Range))
-	rb, _ := parseRanges(rangeOrAny(b.Range))
-	if len(rb.names) > 0 {
+// wins reports whether a rule is at least as narrow as another one everywhere that that one holds; a tie goes to the first. DNS
+// names change their addresses, so a rule that has any is never sure to be in the way, nor to have somebody in its own.
+func (c *claim) wins(other *claim, first bool) bool {
+	if len(other.ranges.names) > 0 {
 		return false
 	}
-	for _, country := range rb.countries {
+	for _, country := range other.ranges.countries {
 		// Ranges of addresses win over a country where they hold, but none is known to hold all of one.
-		if !ra.holdsCountry(country) || !first {
+		if !c.ranges.holdsCountry(country) || !first {
 			return false
 		}
 	}
-	for _, p := range rb.prefixes() {
-		if !winsAt(ra, rb, p, first) {
+	for _, p := range other.prefixes {
+		if !winsAt(c.ranges, other.ranges, p, first) {
 			return false
 		}
 	}
