@@ -23,21 +23,40 @@ func (s *Subject) userName(room *[maxUserName]byte) []byte {
 	return appendUser(room[:0], userIn(field))
 }
 
+// Names reports whether the raw value of a From or To field names the user of an address of record, user or user@host, and the
+// host that it stands at there. Users are read and compared as everywhere in the guard: unescaped, in any case.
+func Names(field []byte, aor string) (host []byte, ok bool) {
+	user, host := partyIn(field)
+	var room [maxUserName]byte
+	return host, len(user) > 0 && string(appendUser(room[:0], user)) == foldUser(aor)
+}
+
 // userIn finds the user part in the raw value of a From or To field, password and parameters cut.
 func userIn(field []byte) []byte {
+	user, _ := partyIn(field)
+	return user
+}
+
+// partyIn finds user and host in the raw value of a From or To field: without password, port and parameters.
+func partyIn(field []byte) (user, host []byte) {
 	uri := addressIn(field)
 	if i := bytes.IndexByte(uri, ':'); i >= 0 {
 		uri = uri[i+1:]
 	}
-	i := bytes.IndexByte(uri, '@')
-	if i < 0 {
-		return nil // RFC 3261 §19.1.1: no user
+	user, host, ok := bytes.Cut(uri, []byte{'@'})
+	if !ok {
+		return nil, nil // RFC 3261 §19.1.1: no user
 	}
-	user := uri[:i]
-	if i = bytes.IndexAny(user, ":;"); i >= 0 {
+	if i := bytes.IndexAny(user, ":;"); i >= 0 {
 		user = user[:i]
 	}
-	return trimSpace(user)
+	if end := bytes.IndexByte(host, ']'); end >= 0 && host[0] == '[' { // RFC 3261 §25.1, IPv6reference
+		return trimSpace(user), host[:end+1]
+	}
+	if end := bytes.IndexAny(host, ":;?, \t"); end >= 0 {
+		host = host[:end]
+	}
+	return trimSpace(user), host
 }
 
 // addressIn finds the URI in a name-addr or addr-spec (RFC 3261 §20.10): a "<" within a quoted display name opens none, and

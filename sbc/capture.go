@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
-	"strings"
 	"time"
 
 	"sallyport/media"
@@ -76,10 +74,7 @@ func (c captured) Phone(ctx context.Context, word string) (aor string, ok bool) 
 }
 
 // Serves implements capture.Program.
-func (c captured) Serves(host string) bool {
-	snap := c.snap.Load()
-	return strings.EqualFold(host, snap.PBX.Domain) || slices.Contains(snap.Phones.Domains, strings.ToLower(host))
-}
+func (c captured) Serves(host string) bool { return served(c.snap.Load(), host) }
 
 // Rules implements capture.Program.
 func (c captured) Rules() *policy.Rules { return c.guard.Rules() }

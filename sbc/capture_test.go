@@ -155,24 +155,27 @@ func TestCaptureOfAPhone(t *testing.T) {
 		phone := l.wire(netip.MustParseAddrPort("198.51.100.7:5062"))
 		pbx := l.wire(pbxAt)
 		at := netip.AddrPortFrom(gateOutside, 5060)
-		for _, user := range []string{"204", "205"} {
+		for _, user := range []string{"204", "205", "%3204"} {
 			m := phone.request("REGISTER", at, user)
 			m.From.URI.User, m.From.URI.Host = user, "example.com"
 			m.To.URI.User, m.To.URI.Host = user, "example.com"
+			m.From.Display = `"sip:204@example.com"` // it is for people, whatever they take it for
 			m.Add("Contact", "<sip:"+user+"@198.51.100.7:5062>")
 			phone.send(at, m)
 			pbx.want("REGISTER")
 		}
 		list := p.end()
-		from := func(face string) int {
+		from := func(face, user string) int {
 			return count(list, func(x taped) bool {
-				return strings.HasPrefix(x.face, face) && bytes.HasPrefix(x.data, []byte("REGISTER ")) && bytes.Contains(x.data, []byte("204@example.com"))
+				return strings.HasPrefix(x.face, face) && bytes.HasPrefix(x.data, []byte("REGISTER ")) && bytes.Contains(x.data, []byte("<sip:"+user+"@example.com"))
 			})
 		}
-		if from("outside/phones") == 0 || from("inside/phones") == 0 {
-			t.Errorf("its own: %d and %d", from("outside/phones"), from("inside/phones"))
+		for _, user := range []string{"204", "%3204"} {
+			if from("outside/phones", user) == 0 || from("inside/phones", user) == 0 {
+				t.Errorf("its own as %s: %d and %d", user, from("outside/phones", user), from("inside/phones", user))
+			}
 		}
-		if n := count(list, func(x taped) bool { return bytes.Contains(x.data, []byte("205@example.com")) }); n > 0 {
+		if n := count(list, func(x taped) bool { return bytes.Contains(x.data, []byte("<sip:205@example.com")) }); n > 0 {
 			t.Errorf("%d messages of another phone", n)
 		}
 	})

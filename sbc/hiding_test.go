@@ -93,6 +93,7 @@ func hostile(address, product, private string) []message.Header {
 		"Call-Info: <http://%a/photo.jpg>;purpose=icon", "Alert-Info: <http://%a/ring.wav>", "Error-Info: <sip:hint@%a>",
 		"P-Charging-Vector: icid-value=\"1@%a\"", "P-Charging-Function-Addresses: ccf=%a", "P-Visited-Network-ID: %a",
 		"In-Reply-To: 7@%a", "Reply-To: <sip:boss@%a>", "Via-Trace: %a", "Referred-By: <sip:boss@%a>",
+		"Subject: session 1700000000.%a.5060", "Geolocation: <http://h/?u=sip%3Aboss%40%a>",
 	} {
 		list = append(list, field(strings.NewReplacer("%a", address, "%p", product, "%x", private).Replace(line)))
 	}
@@ -101,8 +102,8 @@ func hostile(address, product, private string) []message.Header {
 
 func showy(addr netip.Addr, port int, product string) []byte {
 	return fmt.Appendf(nil, "v=0\r\no=%s 1 1 IN IP4 %s\r\ns=%s\r\ni=%s\r\nu=http://%s/\r\ne=boss@%s\r\nc=IN IP4 %s\r\nt=0 0\r\na=tool:%s\r\n"+
-		"m=audio %d RTP/AVP 0 8 101\r\nc=IN IP4 %s\r\na=rtpmap:101 telephone-event/8000\r\na=rtcp:%d IN IP4 %s\r\na=sendrecv\r\n",
-		product, addr, product, product, addr, addr, addr, product, port, addr, port+1, addr)
+		"m=audio %d RTP/AVP 0 8 101\r\nc=IN IP4 %s\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:8 x=%s\r\na=rtcp:%d IN IP4 %s\r\na=sendrecv\r\n",
+		product, addr, product, product, addr, addr, addr, product, port, addr, addr, port+1, addr)
 }
 
 // TestNothingShows: whole calls between two peers that say all they know of themselves in every message.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/config"
 	"sallyport/sbc/event"
 	"sallyport/sbc/exchange"
 	"sallyport/sbc/header"
@@ -110,9 +111,12 @@ func referralOf(way tu.Transfer) tu.Transfer {
 }
 
 // serves reports whether phones may register in a domain.
-func (w *world) serves(host string) bool {
+func (w *world) serves(host string) bool { return served(w.snap, host) }
+
+// served reports whether a host, as URIs write it, is one of those that a configuration has phones register with.
+func served(snap *config.Snapshot, host string) bool {
 	host = strings.ToLower(strings.Trim(strings.TrimSuffix(host, "."), "[]"))
-	return slices.Contains(w.snap.Phones.Domains, host)
+	return slices.Contains(snap.Phones.Domains, host)
 }
 
 // aor is the address-of-record that a phone's From means: every domain that we serve stands for the PBX's.

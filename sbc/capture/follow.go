@@ -7,6 +7,7 @@ import (
 
 	"sallyport/media"
 	"sallyport/nat"
+	"sallyport/policy"
 	"sallyport/sbc/trace"
 	"sallyport/sbc/tu"
 )
@@ -44,7 +45,8 @@ func (c *capture) matches(id tu.UserID, call Call) bool {
 	v := call.View()
 	switch {
 	case x.aor != "":
-		return v.AoR == x.aor
+		_, ok := policy.Names([]byte("sip:"+v.AoR), x.aor)
+		return ok
 	case x.rules != nil:
 		c.mu.Lock()
 		defer c.mu.Unlock()

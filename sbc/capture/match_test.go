@@ -9,8 +9,10 @@ import (
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/api"
+	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/trace"
+	"sallyport/sbc/userpart"
 )
 
 // TestNobodyCaptures: what readers and the core ask costs no allocation then, of a Set that there is not either.
@@ -107,47 +109,88 @@ func TestHeard(t *testing.T) {
 	}
 }
 
-// TestNames: a phone is meant by From or To with any domain that we serve, and by nothing that only looks like it.
+// TestNames: a phone is meant by From or To with any domain that we serve, however its user is spelt there, and by nothing that only
+// looks like it.
 func TestNames(t *testing.T) {
 	s := newStage()
 	for value, want := range map[string]bool{
-		"<sip:204@example.com>;tag=1":                             true,
-		"sip:204@example.com":                                     true,
-		"sips:204@Example.COM:5061":                               true,
-		"<sip:204@example.com;transport=tcp>":                     true,
-		"<sip:204@example.com?Subject=x>":                         true,
-		`"sip:205@example.com" <sip:204@example.com>`:             true,
-		`"a:b:c" <sip:204@example.com>`:                           true,
-		"<sip:204@elsewhere.example>":                             false,
-		`"sip:204@elsewhere.example" <sip:204@example.com>;tag=1`: false, // the first that names the user decides
-		"<sip:2040@example.com>":                                  false,
-		"<sip:1204@example.com>":                                  false,
-		"<sip:204@example.com.evil.example>":                      false,
-		"<sip:204>":                                               false,
-		"<sip:204":                                                false,
-		"204@example.com":                                         false,
-		"":                                                        false,
-		":":                                                       false,
-		":::":                                                     false,
-		"sip:204@":                                                false,
+		"<sip:204@example.com>;tag=1":                                true,
+		"sip:204@example.com":                                        true,
+		"sip:204@example.com;tag=1":                                  true,
+		"sips:204@Example.COM:5061":                                  true,
+		"<sip:204@example.com;transport=tcp>":                        true,
+		"<sip:204@example.com?Subject=x>":                            true,
+		"<sip:204:secret@example.com>":                               true,
+		"<sip:204;phone-context=x@example.com>":                      true,
+		"<sip:%3204@example.com>":                                    true, // RFC 3261 §19.1.4
+		"<sip:%32%30%34@example.com>;tag=1":                          true,
+		`"sip:205@example.com" <sip:204@example.com>`:                true,
+		`"a:b:c" <sip:204@example.com>`:                              true,
+		`"sip:204@elsewhere.example" <sip:204@example.com>;tag=1`:    true,
+		`"\" <sip:205@example.com>" <sip:204@example.com>`:           true,
+		`"sip:204@example.com" <sip:999@example.com>`:                false, // RFC 3261 §20.10: it is for people
+		`"sip:204@example.com" <sip:999@elsewhere.example>;tag=1`:    false,
+		`"<sip:204@example.com>" <sip:999@example.com>`:              false,
+		"<sip:999@example.com>;x=\"<sip:204@example.com>\"":          false,
+		"<sip:999@elsewhere.example;maddr=x?To=sip:204@example.com>": false,
+		"<sip:204@elsewhere.example>":                                false,
+		"<sip:%2204@example.com>":                                    false,
+		"<sip:2040@example.com>":                                     false,
+		"<sip:1204@example.com>":                                     false,
+		"<sip:204@example.com.evil.example>":                         false,
+		"<sip:204>":                                                  false,
+		"<sip:204":                                                   false,
+		"":                                                           false,
+		":":                                                          false,
+		":::":                                                        false,
+		"sip:204@":                                                   false,
 	} {
 		if got := s.set.names("204@example.com", []byte(value)); got != want {
 			t.Errorf("%q: %v", value, got)
 		}
 	}
+	for word, value := range map[string]string{"%3204@example.com": "<sip:204@example.com>", "Alice@example.com": "<sip:%61LICE@example.com>"} {
+		if !s.set.names(word, []byte(value)) {
+			t.Errorf("%q does not name %s", value, word)
+		}
+	}
 }
 
-// FuzzNames: strangers write these fields. Whatever is found names the user, behind a colon.
+// FuzzNames: strangers write these fields. Where the strict reader reads a SIP URI, both see the same user in it.
 func FuzzNames(f *testing.F) {
-	for _, seed := range []string{"<sip:204@example.com>;tag=1", `"sip:204@x" <sip:204@example.com>`, "sip:204@example.com:5060;a=b", ":204@", "::", "sip:%32%30%34@example.com"} {
+	for _, seed := range []string{
+		"<sip:204@example.com>;tag=1", `"sip:204@x" <sip:204@example.com>`, "sip:204@example.com:5060;a=b", ":204@", "::", "sip:%32%30%34@example.com",
+		`"\"<sip:204@example.com>" <sip:999@x>`, "sip:204:pw@example.com;x", "<sip:204;a=b@[2001:db8::1]:5060>",
+	} {
 		f.Add([]byte(seed))
 	}
 	s := newStage()
 	f.Fuzz(func(t *testing.T, value []byte) {
-		if s.set.names("204@example.com", value) && !strings.Contains(strings.ToLower(string(value)), ":204@example.com") {
-			t.Errorf("%q names nobody", value)
+		got := s.set.names("204@example.com", value)
+		n, err := message.ParseNameAddr(string(value))
+		if err != nil || n.URI.Scheme != "sip" && n.URI.Scheme != "sips" {
+			return
+		}
+		user, _, _ := strings.Cut(n.URI.User, ":")
+		user, _, _ = strings.Cut(user, ";")
+		if want := userpart.Plain(user) == "204" && strings.EqualFold(n.URI.Host, "example.com"); got != want {
+			t.Errorf("%q names 204: %v, but it is %q at %q", value, got, user, n.URI.Host)
 		}
 	})
+}
+
+// TestCallsOfAPhone: its calls are followed however the phone has spelt its user when it registered.
+func TestCallsOfAPhone(t *testing.T) {
+	for aor, want := range map[string]bool{"204@example.com": true, "%3204@example.com": true, "2040@example.com": false, "": false} {
+		s := newStage()
+		x := s.call(7)
+		x.view.AoR = aor
+		c := s.begin(t, api.CaptureRequest{Subject: "204"})
+		s.set.Heard(came(stranger, sip("BYE", "in-7", plain...)), allowed())
+		if got := len(noted(c)) == 1; got != want {
+			t.Errorf("a call of %q is followed: %v", aor, got)
+		}
+	}
 }
 
 // TestAnswered: what a reader says by itself goes the other way, and belongs to the calls of its Call-ID, too.

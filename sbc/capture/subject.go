@@ -1,12 +1,11 @@
 package capture
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
-	"strings"
 	"time"
 
+	"sallyport/policy"
 	"sallyport/sbc/api"
 	"sallyport/sbc/tu"
 )
@@ -50,24 +49,8 @@ func (x *subject) from(a netip.Addr) bool {
 	return x.source.IsValid() && x.source.Contains(a.Unmap().WithZone(""))
 }
 
-// names reports whether the value of a From or To field names a phone.
+// names reports whether the value of a From or To field names a phone, in a domain that is served.
 func (s *Set) names(aor string, value []byte) bool {
-	user, _, _ := strings.Cut(aor, "@")
-	i := bytes.IndexByte(value, ':') // the scheme's; a display name with one in it is looked behind below
-	for i >= 0 {
-		rest := value[i+1:]
-		if bytes.HasPrefix(rest, []byte(user)) && len(rest) > len(user) && rest[len(user)] == '@' {
-			host := rest[len(user)+1:]
-			if end := bytes.IndexAny(host, ":;>? \t"); end >= 0 {
-				host = host[:end]
-			}
-			return s.program.Serves(string(host))
-		}
-		next := bytes.IndexByte(rest, ':')
-		if next < 0 {
-			return false
-		}
-		i += 1 + next
-	}
-	return false
+	host, ok := policy.Names(value, aor)
+	return ok && s.program.Serves(string(host))
 }

@@ -94,7 +94,7 @@ func tells(name string, d *tu.DialogID) bool {
 		}
 	}
 	for word := range strings.FieldsFuncSeq(name, func(r rune) bool { return r >= 0x80 || !quadByte(byte(r)) }) {
-		if isIPv4(strings.Trim(word, ".")) {
+		if strings.Count(word, ".") >= 3 {
 			return true
 		}
 	}

@@ -5,11 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"sallyport/media/sdp"
 	"sallyport/nat"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
-	"sallyport/sbc/userpart"
 )
 
 // Guard is the last look at a message before it leaves a side: nothing in it may show an address, host or id of the
@@ -29,7 +27,6 @@ type Guard struct {
 	own       [2]netip.Addr // stands in for what leaked
 	text      [2]string     // the same as URIs write it, IPv6 in brackets
 	names     bool          // some forbidden host is a name
-	v6        bool          // some forbidden host is an IPv6 address
 }
 
 // hostSet holds addresses by value and names in lower case.
@@ -71,9 +68,6 @@ func NewGuard(ours [2][]netip.Addr, peers [2][]string, allowed ...string) *Guard
 	for side := range g.forbidden {
 		g.forbidden[side].subtract(g.exempt[side])
 		g.names = g.names || len(g.forbidden[side].names) > 0
-		for a := range g.forbidden[side].addrs {
-			g.v6 = g.v6 || a.Is6()
-		}
 	}
 	return g
 }
@@ -119,28 +113,30 @@ func (g *Guard) Check(leaving nat.Side, m *message.Message, brought *tu.Secrets)
 	if brought == nil {
 		brought = &noSecrets
 	}
-	c := check{g: g, side: leaving, brought: brought, names: g.names || len(brought.Hosts) > 0, v6: g.v6 || anyV6(brought)}
+	c := check{g: g, side: leaving, brought: brought, names: g.names || len(brought.Hosts) > 0}
 	fresh := m.IsRequest() && m.To.Tag == ""
 	if m.IsRequest() {
 		for i := range m.Via {
 			c.via(&m.Via[i])
 		}
-		c.id(m.From.Tag)
+		c.ours(m.From.Tag)
 	} else {
-		c.id(m.To.Tag)
-		m.Reason = c.scan(m.Reason)
+		c.ours(m.To.Tag)
+		m.Reason = inspect(&c, m.Reason)
 	}
 	switch {
 	case fresh:
 		c.uri(&m.URI)
 		c.nameAddr(&m.From)
 		c.nameAddr(&m.To)
-		c.callID(m.CallID)
+		c.ours(m.CallID)
 	case m.IsRequest(): // a dialog keeps the names it was opened with, not what was repaired in them then
 		c.words(&m.From)
 		c.words(&m.To)
 	}
-	c.id(m.CallID)
+	if !fresh {
+		c.id(m.CallID)
+	}
 	c.headers(m)
 	c.body(m)
 	return c.hits, !c.stuck
@@ -148,25 +144,26 @@ func (g *Guard) Check(leaving nat.Side, m *message.Message, brought *tu.Secrets)
 
 var noSecrets tu.Secrets
 
-func anyV6(s *tu.Secrets) bool {
-	return slices.ContainsFunc(s.Addrs, netip.Addr.Is6) ||
-		slices.ContainsFunc(s.Hosts, func(h string) bool { return strings.IndexByte(h, ':') >= 0 })
-}
-
 // check is one look.
 type check struct {
 	g       *Guard
 	side    nat.Side
 	brought *tu.Secrets
 	names   bool // names can leak at all
-	v6      bool // IPv6 addresses can leak at all
 	hits    int
 	stuck   bool // something cannot be repaired
 }
 
-// addr reports whether an address leaks.
+// addr reports whether an address leaks, or shows one that does.
 func (c *check) addr(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
+	if a = a.Unmap().WithZone(""); a == c.g.own[c.side] { // the one that stands everywhere
+		return false
+	}
+	return c.shown(a) || a.Is6() && assigned(a) && c.embedded(a)
+}
+
+// shown reports whether an address itself leaks.
+func (c *check) shown(a netip.Addr) bool {
 	if _, bad := c.g.forbidden[c.side].addrs[a]; bad {
 		return true
 	}
@@ -176,6 +173,11 @@ func (c *check) addr(a netip.Addr) bool {
 func (c *check) broughtAddr(a netip.Addr) bool {
 	for _, b := range c.brought.Addrs {
 		if b.Unmap() == a {
+			return !a.IsUnspecified()
+		}
+	}
+	for _, h := range c.brought.Hosts {
+		if b, ok := literal(h); ok && b.Unmap() == a {
 			return !a.IsUnspecified()
 		}
 	}
@@ -193,12 +195,13 @@ func (c *check) name(h string) bool {
 		return false
 	}
 	var buf [256]byte
-	low := appendLower(buf[:0], strings.TrimSuffix(h, "."))
+	h = strings.TrimSuffix(h, ".")
+	low := appendLower(buf[:0], h)
 	if _, bad := c.g.forbidden[c.side].names[string(low)]; bad {
 		return true
 	}
 	for _, b := range c.brought.Hosts {
-		if strings.EqualFold(b, h) {
+		if strings.EqualFold(strings.TrimSuffix(b, "."), h) {
 			_, ok := c.g.exempt[c.side].names[string(low)]
 			return !ok
 		}
@@ -207,35 +210,11 @@ func (c *check) name(h string) bool {
 }
 
 // host reports whether a host leaks, be it a name or an address without brackets.
-func (c *check) host(h string) bool {
-	if isIPv4(h) || strings.IndexByte(h, ':') >= 0 {
-		if a, err := netip.ParseAddr(h); err == nil {
-			return c.addr(a) || c.broughtText(h, a)
-		}
+func host[T text](c *check, h T) bool {
+	if a, ok := literal(h); ok {
+		return c.addr(a)
 	}
-	return c.name(h)
-}
-
-// broughtText looks for an address among the hosts that were brought as text.
-func (c *check) broughtText(h string, a netip.Addr) bool {
-	return slices.ContainsFunc(c.brought.Hosts, func(b string) bool { return strings.EqualFold(b, h) }) &&
-		!a.IsUnspecified() && !c.g.exempts(c.side, a.Unmap())
-}
-
-// id counts an id of the other leg; there is no other to put in its place.
-func (c *check) id(id string) {
-	if id != "" && slices.Contains(c.brought.IDs, id) {
-		c.hits++
-		c.stuck = true
-	}
-}
-
-// callID looks at the host that many Call-IDs end in; ours never do.
-func (c *check) callID(id string) {
-	if i := strings.LastIndexByte(id, '@'); i >= 0 && c.host(strings.Trim(id[i+1:], "[]")) {
-		c.hits++
-		c.stuck = true
-	}
+	return c.names && c.name(string(h))
 }
 
 // replace counts a leak and tells whether there is something to put in its place.
@@ -250,7 +229,7 @@ func (c *check) replace() bool {
 
 // field repairs a field that holds a host and nothing else, without brackets.
 func (c *check) field(h *string) {
-	if *h != "" && c.host(*h) && c.replace() {
+	if *h != "" && host(c, *h) && c.replace() {
 		*h = c.g.own[c.side].String()
 	}
 }
@@ -258,27 +237,27 @@ func (c *check) field(h *string) {
 func (c *check) via(v *message.Via) {
 	c.field(&v.Host)
 	c.field(&v.Received)
-	v.Params = c.scan(v.Params)
-	c.id(v.Branch)
+	v.Params = inspect(c, v.Params)
+	c.ours(v.Branch)
 }
 
 func (c *check) uri(u *message.URI) {
 	c.field(&u.Host)
-	u.User = c.scan(u.User)
-	u.Params = c.scan(u.Params)
-	u.Headers = c.scan(u.Headers)
+	u.User = inspect(c, u.User)
+	u.Params = inspect(c, u.Params)
+	u.Headers = inspect(c, u.Headers)
 }
 
 func (c *check) nameAddr(n *message.NameAddr) {
-	n.Display = c.scan(n.Display)
+	n.Display = inspect(c, n.Display)
 	c.uri(&n.URI)
-	n.Params = c.scan(n.Params)
+	n.Params = inspect(c, n.Params)
 }
 
 // words looks at a name-addr without its host.
 func (c *check) words(n *message.NameAddr) {
-	n.Display = c.scan(n.Display)
-	n.URI.User = c.scan(n.URI.User)
+	n.Display = inspect(c, n.Display)
+	n.URI.User = inspect(c, n.URI.User)
 }
 
 // headers looks at the untyped fields.
@@ -288,7 +267,7 @@ func (c *check) headers(m *message.Message) {
 		h := &m.Headers[i]
 		switch h.Name {
 		case "Authorization", "Proxy-Authorization", "WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info",
-			"Proxy-Authentication-Info", "Route", "Content-Type":
+			"Proxy-Authentication-Info", "Route", "Content-Type": // of the last see contentType
 			continue
 		case "Allow", "Supported", "Require": // words of our own lists
 			continue
@@ -301,83 +280,14 @@ func (c *check) headers(m *message.Message) {
 				continue // a phone's own bindings as it wrote them (RFC 3261 §10.3)
 			}
 		}
-		if c.showsID(h) {
+		if c.showsID(h) || strings.IndexByte(h.Name, '.') >= 0 && c.shows(h.Name) {
 			c.hits++
 			h.Name, drop = "", true
 			continue
 		}
-		h.Value = c.scan(h.Value)
+		h.Value = inspect(c, h.Value)
 	}
 	if drop {
 		m.Headers = slices.DeleteFunc(m.Headers, func(h message.Header) bool { return h.Name == "" })
 	}
 }
-
-// showsID reports whether a field that may name a dialog holds an id of the other leg.
-func (c *check) showsID(h *message.Header) bool {
-	if len(c.brought.IDs) == 0 {
-		return false
-	}
-	shows, value, plain := strings.Contains, h.Value, ""
-	switch h.Name {
-	case "Replaces", "Join", "Target-Dialog", "In-Reply-To", "Refer-To":
-		// They are made of ids, of which one may well begin as another one does.
-		// In a URI they are escaped; elsewhere a "%" is one (RFC 3261 §25.1, word).
-		shows, plain = holdsWord, userpart.Plain(value)
-	case "Referred-By", "Call-Info", "Session-Id":
-	default:
-		if !strings.HasPrefix(h.Name, "X-") && !strings.HasPrefix(h.Name, "P-") {
-			return false
-		}
-	}
-	return slices.ContainsFunc(c.brought.IDs, func(id string) bool { return len(id) >= 6 && (shows(value, id) || shows(plain, id)) })
-}
-
-// holdsWord reports whether a value holds an id that is not merely a part of a longer one.
-func holdsWord(value, id string) bool {
-	for at := 0; ; {
-		i := strings.Index(value[at:], id)
-		if i < 0 {
-			return false
-		}
-		i += at
-		end := i + len(id)
-		if (i == 0 || !inID(value[i-1])) && (end == len(value) || !inID(value[end])) {
-			return true
-		}
-		at = i + 1
-	}
-}
-
-// inID reports whether a byte goes on a tag or a Call-ID. Of what both may have these are the ones that do not divide anything in
-// a field that names dialogs.
-func inID(b byte) bool {
-	return b >= '0' && b <= '9' || b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || strings.IndexByte("-.!%*_+`'~", b) >= 0
-}
-
-// body looks at the session descriptions in the body.
-func (c *check) body(m *message.Message) {
-	if len(m.Body) == 0 {
-		return
-	}
-	kind, _ := m.Get("Content-Type")
-	shift := 0
-	out := m.Body
-	for start, end := range sdp.Parts(kind, m.Body) {
-		part, n := sdp.Replace(m.Body[start:end], c.sdpHost, c.g.own[c.side])
-		if n == 0 {
-			continue
-		}
-		c.hits += n
-		if !c.g.own[c.side].IsValid() {
-			c.stuck = true
-			return
-		}
-		out = slices.Concat(out[:start+shift], part, out[end+shift:])
-		shift += len(part) - (end - start)
-	}
-	m.Body = out
-	c.documents(kind, m)
-}
-
-func (c *check) sdpHost(h []byte) bool { return c.host(string(h)) }

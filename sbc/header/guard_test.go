@@ -98,7 +98,7 @@ var innocent = []struct {
 		return m
 	}},
 	{"longer numbers", func(m *message.Message) *message.Message {
-		m.Add("X-A", "110.0.0.10, 10.0.0.100, 1.10.0.0.10, 10.0.0.10.1, 010.0.0.10")
+		m.Add("X-A", "110.0.0.10, 10.0.0.100, 10.0.0, 10.0.0.266, 10.0..0.10, 1.100.0.0.10, 10. 0.0.10")
 		return m
 	}},
 	{"a user that is spelt like a host", func(m *message.Message) *message.Message {

@@ -1,211 +1,187 @@
 package header
 
 import (
-	"net/netip"
+	"bytes"
 	"strings"
 )
 
-// scan looks for forbidden hosts in the value of a field, whatever its grammar: an address literal wherever it stands;
-// a host name where a URI or parameter has its host (behind '@', "sip:", "//"; with a dot in it also behind '=', and as
-// the agent of a Warning), so that a user part or a word of text that is spelt like a host stays. It returns the value
-// with our own address in their place.
-func (c *check) scan(v string) string {
+// text is what is looked through: the value of a field, or a body.
+type text interface{ string | []byte }
+
+// looks bounds how often a text is looked through. One look finds nothing where nothing is, a second one sees that the repair is
+// whole; only two repairs that stand side by side ever need a third.
+const looks = 4
+
+// inspect looks for forbidden hosts in a text whatever its grammar, and returns it with our own address in their place.
+//
+// An address is found wherever it stands, in every spelling that one who receives the message could read as it: see quads and
+// hextets, and, where nothing but a host can stand, hostNumber. A name is found where a URI or parameter has its host (behind '@',
+// "sip:", "//"; with a dot in it also behind '=', and as the agent of a Warning), so that a user part or a word of text that is
+// spelt like a host stays. All of it is found escaped as well, see inspectEscaped.
+//
+// A text in which nothing is found stays as it is, and costs no allocation.
+func inspect[T text](c *check, v T) T {
 	if len(v) < 2 {
 		return v
 	}
-	if c.names || c.v6 {
-		v = c.scanNames(v)
+	seen := uint8(0)
+	for i := range len(v) {
+		seen |= marks[v[i]]
 	}
-	if strings.IndexByte(v, '.') < 0 {
-		return v
+	for range looks {
+		before := c.hits
+		for kind := range kinds {
+			if seen&needs[kind] != 0 {
+				v = spliced(v, find(c, v, kind))
+			}
+		}
+		if seen&markEscape != 0 {
+			v = inspectEscaped(c, v)
+		}
+		if c.hits == before || !c.g.own[c.side].IsValid() {
+			return v
+		}
+		seen |= markDot | markColon // our own address
 	}
-	return c.scanIPv4(v)
+	c.stuck = true
+	return v
 }
 
-// patch is a value under repair.
-type patch struct {
-	out    []byte
-	copied int
-}
+// The kinds of hosts, in the order in which they are looked for: the dotted end of an IPv6 address is a part of it.
+const (
+	kindHost = iota
+	kindHextets
+	kindQuad
+	kinds
+)
 
-func (p *patch) put(v string, from, to int, with string) {
-	p.out = append(append(p.out, v[p.copied:from]...), with...)
-	p.copied = to
-}
+// needs are the marks without which there is no host of a kind.
+var needs = [kinds]uint8{kindHost: markLead | markDot, kindHextets: markColon, kindQuad: markDot}
 
-func (p *patch) done(v string) string {
-	if p.copied == 0 {
-		return v
+// find finds the hosts of one kind in a text, and counts those that leak.
+func find[T text](c *check, v T, kind int) []splice {
+	switch kind {
+	case kindHost:
+		return hosts(c, v)
+	case kindHextets:
+		return hextets(c, v)
+	default:
+		return quads(c, v)
 	}
-	return string(append(p.out, v[p.copied:]...))
 }
 
-// scanIPv4 finds dotted quads, also within longer words: "1712-10.0.0.2" shows an address as well as "10.0.0.2" does.
-func (c *check) scanIPv4(v string) string {
-	var p patch
-	for i := 0; i < len(v); {
-		if !quadByte(v[i]) {
-			i++
+// hosts finds names, and numbers that are read as addresses, where a host has its place.
+func hosts[T text](c *check, v T) (list []splice) {
+	for i := 1; i < len(v); i++ {
+		mark := marks[v[i-1]]
+		if mark&(markLead|markDot) == 0 || !hostByte[v[i]] {
 			continue
 		}
 		from := i
-		for i < len(v) && quadByte(v[i]) {
+		if mark&markDot != 0 {
+			for from > 0 && hostByte[v[from-1]] {
+				from--
+			}
+		}
+		for i < len(v) && hostByte[v[i]] {
 			i++
 		}
-		to := i
-		for to > from && v[to-1] == '.' { // a full stop belongs to the text
-			to--
-		}
-		for to > from && v[from] == '.' {
-			from++
-		}
-		if w := v[from:to]; isIPv4(w) && c.host(w) && c.replace() {
-			p.put(v, from, to, c.g.text[c.side])
-		}
-	}
-	return p.done(v)
-}
-
-func quadByte(c byte) bool { return c >= '0' && c <= '9' || c == '.' }
-
-// isIPv4 reports whether a host has the shape of a dotted quad.
-func isIPv4(w string) bool {
-	if len(w) < 7 || len(w) > 15 {
-		return false
-	}
-	dots := 0
-	for i := range len(w) {
-		if !quadByte(w[i]) {
-			return false
-		}
-		if w[i] == '.' {
-			dots++
-		}
-	}
-	return dots == 3
-}
-
-// scanNames finds host names and IPv6 addresses.
-func (c *check) scanNames(v string) string {
-	var p patch
-	for i := 0; i < len(v); {
-		from, to := c.word(v, i)
-		if from == to {
-			break
-		}
-		i = to
-		w := v[from:to]
-		switch {
-		case w[0] == '[':
-			if c.host(w[1:len(w)-1]) && c.replace() {
-				p.put(v, from, to, c.g.text[c.side])
-			}
-		case strings.IndexByte(w, ':') >= 0:
-			if c.host(w) && c.replace() {
-				p.put(v, from, to, c.g.own[c.side].String()) // as bare as what it replaces
-			}
-		case c.names && !isIPv4(w) && hostPosition(v, from, to) && c.name(w) && c.replace():
-			p.put(v, from, to, c.g.text[c.side])
-		}
-	}
-	return p.done(v)
-}
-
-// word is the next run of bytes that a host could be made of: letters, digits, '.', '-', '_'; or an IPv6 address in
-// brackets, which the word includes; or a bare one. It is empty at the end.
-func (c *check) word(v string, i int) (from, to int) {
-	for ; i < len(v); i++ {
-		ch := v[i]
-		if c.v6 && (ch == '[' || ch == ':' || hexByte(ch)) {
-			if end := ipv6End(v, i); end > i {
-				return i, end
-			}
-		}
-		if !hostByte[ch] {
+		if from == 0 || !hostPosition(v, from, mark&markDot != 0) {
 			continue
 		}
-		for to = i + 1; to < len(v) && hostByte[v[to]]; {
-			to++
+		w, leaks := v[from:i], false
+		if a, numeric := hostNumber(w); numeric {
+			leaks = a.IsValid() && onlyHost(v, from, i) && c.addr(a)
+		} else {
+			leaks = c.names && c.name(string(w))
 		}
-		return i, to
-	}
-	return i, i
-}
-
-// ipv6End is the end of the IPv6 address that begins at i, in brackets or without, or i if there is none.
-func ipv6End(v string, i int) int {
-	if v[i] != '[' {
-		return bareEnd(v, i)
-	}
-	if end := bareEnd(v, i+1); end > i+1 && end < len(v) && v[end] == ']' {
-		return end + 1
-	}
-	return i
-}
-
-// bareEnd is ipv6End for an address without brackets.
-func bareEnd(v string, i int) int {
-	if i == len(v) {
-		return i
-	}
-	if i > 0 && (hostByte[v[i-1]] || v[i] == ':' && v[i-1] == ':') {
-		return i
-	}
-	end, colons := i, 0
-	for end < len(v) && end-i <= 45 && (v[end] == ':' || v[end] == '.' || hexByte(v[end])) {
-		if v[end] == ':' {
-			colons++
+		if leaks && c.replace() {
+			list = append(list, splice{from, i, c.g.text[c.side]})
 		}
-		end++
 	}
-	for end > i && v[end-1] == '.' {
-		end--
-	}
-	if colons < 2 || end < len(v) && hostByte[v[end]] && v[end] != '.' {
-		return i
-	}
-	if _, err := netip.ParseAddr(v[i:end]); err != nil {
-		return i
-	}
-	return end
+	return list
 }
 
-// hostPosition reports whether a host stands at v[from:to].
-func hostPosition(v string, from, to int) bool {
-	if from == 0 {
-		return false
-	}
+// hostPosition reports whether a host may begin at from, in front of a dot or not.
+func hostPosition[T text](v T, from int, dotted bool) bool {
 	switch v[from-1] {
 	case '@':
 		return true
 	case '/':
 		return from >= 2 && v[from-2] == '/'
 	case '=':
-		return strings.IndexByte(v[from:to], '.') >= 0
-	case ' ': // warn-code SP warn-agent
-		return from >= 4 && digits(v[from-4:from-1])
+		return dotted
+	case ' ': // warn-code SP warn-agent; the codes of SIP begin with 3 (RFC 3261 §20.43)
+		return from >= 4 && digit(v[from-2]) && digit(v[from-3]) && v[from-4] == '3' && (from == 4 || !digit(v[from-5]))
 	case ':':
-		if before := v[:from-1]; !endsFold(before, "sip") && !endsFold(before, "sips") {
-			return false
-		}
-		end := strings.IndexAny(v[from:], "<>,\" \t")
-		if end < 0 {
-			end = len(v) - from
-		}
-		return strings.IndexByte(v[from:from+end], '@') < 0 // else it is the user part
+		return (endsFold(v[:from-1], "sip") || endsFold(v[:from-1], "sips")) && !userPart(v, from)
 	}
 	return false
 }
 
-func endsFold(s, suffix string) bool {
-	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
+// onlyHost reports whether a number at v[from:to], which is a host's place, can be nothing else: an index or a quality is "=1.2"
+// as well, and some write a telephone number without a host behind "sip:".
+func onlyHost[T text](v T, from, to int) bool {
+	switch v[from-1] {
+	case '@', '/':
+		return true
+	case ':':
+		for from < to && digit(v[from]) {
+			from++
+		}
+		return from < to
+	}
+	return false
 }
 
-func digits(s string) bool { return strings.Trim(s, "0123456789") == "" }
+// userPartMost bounds how far the end of a user part is looked for.
+const userPartMost = 512
 
-func hexByte(c byte) bool {
-	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
+// userPart reports whether what stands behind "sip:" at i is a user part, which an '@' ends.
+func userPart[T text](v T, i int) bool {
+	for end := min(len(v), i+userPartMost); i < end; i++ {
+		switch v[i] {
+		case '@':
+			return true
+		case '<', '>', ',', '"', ' ', '\t', '\r', '\n':
+			return false
+		}
+	}
+	return false
 }
+
+// index is where a byte next stands in a text from an index on, or -1.
+func index[T text](v T, from int, b byte) int {
+	i := -1
+	switch v := any(v).(type) {
+	case string:
+		i = strings.IndexByte(v[from:], b)
+	case []byte:
+		i = bytes.IndexByte(v[from:], b)
+	}
+	if i < 0 {
+		return -1
+	}
+	return from + i
+}
+
+// endsFold reports whether a text ends in letters, in any case.
+func endsFold[T text](v T, letters string) bool {
+	from := len(v) - len(letters)
+	if from < 0 {
+		return false
+	}
+	for i := range len(letters) {
+		if v[from+i]|0x20 != letters[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func digit(c byte) bool { return '0' <= c && c <= '9' }
+
+func hexByte(c byte) bool { return digit(c) || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' }
 
 // hostByte tells the bytes of host names and IPv4 addresses.
 var hostByte = func() (t [256]bool) {
@@ -214,6 +190,19 @@ var hostByte = func() (t [256]bool) {
 	}
 	return t
 }()
+
+// The marks of a byte: what it may be a part of, or lead to.
+const (
+	markDot uint8 = 1 << iota
+	markColon
+	markLead   // a host may stand behind it
+	markEscape // an escaped character may begin with it
+)
+
+var marks = [256]uint8{
+	'.': markDot, ':': markColon | markLead, '@': markLead, '/': markLead, ' ': markLead, // '=' leads to a dotted host only
+	'%': markEscape, '\\': markEscape, '&': markEscape,
+}
 
 func appendLower(dst []byte, s string) []byte {
 	for i := range len(s) {

@@ -31,17 +31,17 @@ type splice struct {
 }
 
 // spliced is the text with its splices, which are in order and apart; the text itself where there are none.
-func spliced(text []byte, list []splice) []byte {
+func spliced[T text](v T, list []splice) T {
 	if len(list) == 0 {
-		return text
+		return v
 	}
-	out := make([]byte, 0, len(text)+64)
+	out := make([]byte, 0, len(v)+64)
 	at := 0
 	for _, s := range list {
-		out = append(append(out, text[at:s.from]...), s.with...)
+		out = append(append(out, v[at:s.from]...), s.with...)
 		at = s.to
 	}
-	return append(out, text[at:]...)
+	return T(append(out, v[at:]...))
 }
 
 // xmlEdit changes an XML document in single places: all else stays byte for byte, down to the blanks within a tag.
