@@ -43,24 +43,25 @@ var house = map[string]room{
 
 	"sbc/transaction": {"sbc/message", true, "RFC 3261 puts transactions below their users; they know no call, socket or clock"},
 	"sbc/dialog":      {"sbc/message", true, "a dialog is a value that a leg owns; it knows neither call nor transaction table"},
-	"sbc/digest":      {"sbc/message sbc/tu", true, "authentication is a function of challenge and secret, and of what a user has sent"},
-	"sbc/tu":          {"sbc/message", true, "what the core and its users share may know neither of the two"},
+	"sbc/credentials": {"sbc/scan", true, "a replay judges guesses by the same lines as the running program, and has no parser of messages"},
+	"sbc/digest":      {"sbc/message sbc/tu sbc/credentials", true, "authentication is a function of challenge and secret, and of what a user has sent"},
+	"sbc/tu":          {"sbc/message sbc/credentials", true, "what the core and its users share may know neither of the two"},
 	"sbc/header":      {"sbc/message sbc/tu media/sdp", true, "header policy and leak guard judge one message, whoever sends it"},
 	"sbc/route":       {"sbc/tu sbc/message", true, "a plan is a function of rules and number; health and leases belong to sbc/trunk"},
 
 	"sbc/call":      {userRooms + " media/sdp", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/event":     {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/exchange":  {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
-	"sbc/registrar": {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/registrar": {userRooms + " sbc/credentials", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/trunk":     {"sbc/tu sbc/message sbc/digest sbc/route", true, "peers are chosen by health and plan, never by looking into calls"},
 	"sbc/silence":   {"sbc/trunk", true, "who is silent is counted from what left and what came; what follows from it is the assembler's"},
 
-	"policy":          {"sbc/scan policy/geo", false, "the guard decides on raw bytes before parsing; with the parser at hand a drop would begin to cost"},
+	"policy":          {"sbc/scan sbc/credentials policy/geo", false, "the guard decides on raw bytes before parsing; with the parser at hand a drop would begin to cost"},
 	"policy/geo":      {"", true, "a country database is bytes that were read beforehand; it knows no rule and opens no file"},
 	"policy/geo/pack": {"policy/geo", false, "the tool that packs a country database is of no use to a running gate"},
 	"policy/feed":     {"", true, "a list that strangers wrote is parsed without anything at hand that it could harm"},
 	"policy/toll":     {"", true, "who may call what is a function of rules, counts and time, tested without a call"},
-	"policy/replay":   {"policy sbc/scan", false, "a capture runs through the guard that runs on the wire, and through nothing else"},
+	"policy/replay":   {"policy sbc/scan sbc/credentials", false, "a capture runs through the guard that runs on the wire, and through nothing else"},
 	"sbc/transport":   {"sbc/scan sbc/message policy", false, "readers guard, parse and post; what a message means is the core's affair"},
 	"media/ice":       {"", true, "answering a check is work on one datagram; it needs neither table nor socket"},
 	"media":           {"media/ice", false, "the relay knows no SIP, so that it can live in a process of its own"},
@@ -97,12 +98,13 @@ const userRooms = "sbc/tu sbc/dialog sbc/message sbc/header sbc/digest"
 
 // parserless are the rooms in whose whole dependency tree the SIP parser may not appear.
 var parserless = map[string]string{
-	"nat":        "vocabulary must not cost its importer a parser",
-	"sbc/reason": "vocabulary must not cost its importer a parser",
-	"sbc/scan":   "filter before parsing: what stands before the parser cannot need it",
-	"policy":     "filter before parsing: what stands before the parser cannot need it",
-	"media":      "the relay knows no SIP",
-	"media/sdp":  "the SDP editor is no SIP code",
+	"nat":             "vocabulary must not cost its importer a parser",
+	"sbc/reason":      "vocabulary must not cost its importer a parser",
+	"sbc/scan":        "filter before parsing: what stands before the parser cannot need it",
+	"sbc/credentials": "a replay reads captures without a parser, and judges by it",
+	"policy":          "filter before parsing: what stands before the parser cannot need it",
+	"media":           "the relay knows no SIP",
+	"media/sdp":       "the SDP editor is no SIP code",
 }
 
 // goPackage is what `go list` tells of a package.

@@ -102,9 +102,13 @@ func (i *Interface) String() string {
 
 // Flow is a remote address and transport as seen by an interface (RFC 5626 §2).
 // A stream's flow names its live connection: a message for it never reaches another one.
+//
+// Class keeps connections of TLS that we make to one address apart: what was proven on a connection, and who we were there, counts for
+// those alone that want the same (RFC 5922 §7, RFC 5923 §5).
 type Flow struct {
 	Interface uint16
 	Transport Transport
+	Class     uint32 // of a connection of TLS that we make: what its two ends prove to each other; 0: of all others
 	Remote    netip.AddrPort
 	Conn      uint64 // 0 for datagrams
 }

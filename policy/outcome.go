@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 )
 
 // OutcomeKind is what a room behind the parser found out about a request.
@@ -22,6 +23,17 @@ const (
 	// Nowhere is an INVITE from outside that no route leads on.
 	Nowhere
 )
+
+// outcomes are the guard's words for judgements.
+var outcomes = map[credentials.Judgement]OutcomeKind{
+	credentials.Accepted: Success, credentials.WrongDigest: WrongDigest, credentials.UnknownUser: UnknownUser, credentials.Nowhere: Nowhere,
+}
+
+// OutcomeOf is a judgement as the guard is told it; false: there is nothing to tell.
+func OutcomeOf(j credentials.Judgement) (OutcomeKind, bool) {
+	kind, known := outcomes[j]
+	return kind, known
+}
 
 // Outcome is what became of a request that the guard let on. CallID and CSeq are those of the request as it was
 // received: they tell a repeat from another try, and tie the outcome to the challenge that the request answered.

@@ -19,6 +19,15 @@ import (
 
 // New makes a user for a request outside any dialog, or answers it.
 func (a *assembly) New(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
+	from := ev.Peer // as its flow has it
+	u, answer := a.newUser(now, seed, id, ev)
+	if u != nil {
+		a.madeFor(id, from)
+	}
+	return u, answer
+}
+
+func (a *assembly) newUser(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.Arrived) (tu.User, core.Answer) {
 	a.tell(ev)
 	a.spoke(now, ev)
 	a.dialled(ev)
@@ -93,7 +102,7 @@ func (a *assembly) fromPhone(now time.Time, seed tu.Seed, id tu.UserID, ev *tu.A
 		case unregistered == "forward" && m.Method == "REFER":
 			// Whom it would have call whom `phones.reachable` does not say; that is no stranger's to ask for.
 			return nil, core.Answer{Code: 403, Why: reason.NotRegistered}
-		case unregistered == "forward" && !a.reachable(m):
+		case unregistered == "forward" && !reachable(a.world.snap, m.URI):
 			return nil, a.unreachable(now, ev)
 		case unregistered == "forward":
 		case unregistered == "reject", !ev.Peer.Stranger: // known by address, and so not met with silence

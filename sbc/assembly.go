@@ -11,6 +11,7 @@ import (
 	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/call"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/digest"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/silence"
@@ -42,15 +43,17 @@ type assembly struct {
 	leaving  bool // the program ends: trunks take their registrations back
 
 	registering map[string]*registering // by trunk
+	proofs      map[proof]*tu.Peer      // who is behind connections on which that was proven, in this world
 	total       uint64
 	high        int // most calls at a time
 
 	keys       *digest.Keyring       // what peers let calls in by
 	denials    map[string]toldDenial // by trunk: that it refuses user name or password
-	challenged challenges
+	challenged credentials.Challenges
 	spent      spentNonces
 	renewing   renewing
 	silence    silence.Watch
+	strangers  map[tu.UserID]struct{} // users made for requests of nobody who is vouched for
 	pacing     pacing
 }
 
@@ -94,11 +97,9 @@ func (a *assembly) Identify(f nat.Flow) (*tu.Peer, tu.Local, nat.Side) {
 	if i.Side == nat.Outside && i.Realm == nat.Phones {
 		return a.phones.identify(f), a.world.local(i, f.Remote.Addr(), netip.Addr{}), i.Side
 	}
-	peer := a.book.Identify(i.Side, i.Realm, f.Remote.Addr())
-	if i.Side == nat.Outside && i.Transport == nat.TLS && a.sbc.sockets != nil {
-		if name := a.sbc.sockets.Peer(f); name != "" {
-			peer = a.book.Any(name, nat.Outside) // it has proven who it is: that counts before its address
-		}
+	peer, proven := a.proven(i, f)
+	if !proven {
+		peer = a.book.Identify(i.Side, i.Realm, f.Remote.Addr())
 	}
 	return peer, a.world.here(i, f.Remote.Addr(), peer), i.Side
 }
@@ -130,6 +131,9 @@ func (a *assembly) Health(now time.Time, h tu.Health) {
 	a.sighted(&h)
 	if h.Alive {
 		a.registrarSpeaks(h.Peer)
+	}
+	if trunk.Refused(&h) {
+		a.refused(now, h.Peer)
 	}
 	if a.book.Probed(now, h) {
 		a.hopChanged(now, h.Peer)
@@ -209,6 +213,7 @@ func (a *assembly) Joined(x, y tu.UserID) {
 
 // Ended hears that a user is gone.
 func (a *assembly) Ended(id tu.UserID, u tu.User) {
+	delete(a.strangers, id)
 	if r, registers := u.(*registrar.Register); registers {
 		a.phones.visits.note(a.sbc.now(), r, a.phones.book)
 		delete(a.pacing.paid, id)

@@ -14,6 +14,7 @@ func TestOldNoncesAreNoGuesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		for i := range 12 {
 			if !d.denies(d.phone, d.phone.guess(fmt.Sprint(300+i), "before"), fmt.Sprint("after-", i)) {
 				t.Fatalf("phone %d is not heard; bans: %v", i, d.bans())
@@ -27,6 +28,7 @@ func TestWhoGuessesUnderOneCallIDIsBanned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		bad := d.wire(netip.MustParseAddrPort("192.0.2.66:5062"))
 		nonce, tries := "", 0
 		for ; tries < 20; tries++ {
@@ -59,6 +61,7 @@ func TestHiddenNoncesAreGuesses(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, doorConfig)
 				defer d.close()
+				defer d.asReplayed(doorConfig)()
 				bad := d.wire(netip.MustParseAddrPort("192.0.2.66:5062"))
 				nonce, tries := "", 0
 				for ; tries < 20; tries++ {
@@ -86,6 +89,7 @@ func TestASlowedUserCanBeFreed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		control := d.gate.Control(nil)
 		for i, from := range []string{"192.0.2.66:5062", "192.0.2.67:5062"} {
 			bad, nonce := d.wire(netip.MustParseAddrPort(from)), ""

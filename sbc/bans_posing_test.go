@@ -72,6 +72,7 @@ func TestAPhoneGuessesAnotherAccount(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, doorConfig)
 				defer d.close()
+				defer d.asReplayed(doorConfig)()
 				d.proves(d.phone, "204", "204")
 				tries := d.asksAgain(d.phone, method, "204", code, 40, "205")
 				if bans := d.bans(); tries != 5 || len(bans) != 1 {
@@ -89,6 +90,7 @@ func TestAPhoneThatGuessesIsNotForgiven(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, doorConfig)
 				defer d.close()
+				defer d.asReplayed(doorConfig)()
 				tries := 0
 				for range 3 {
 					d.proves(d.phone, "204", "204")
@@ -139,6 +141,7 @@ func TestPhonesAskInTheirOwnNames(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, doorConfig)
 				defer d.close()
+				defer d.asReplayed(doorConfig)()
 				tt.enters(d)
 				tries := d.asksAgain(d.phone, "MESSAGE", "204", tt.code, most, tt.signed)
 				if bans := d.bans(); tries != most || len(bans) != 0 {
@@ -167,6 +170,7 @@ func TestAPhoneGuessesInDisguise(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDoor(t, doorConfig)
 				defer d.close()
+				defer d.asReplayed(doorConfig)()
 				write := func(m *message.Message, nonce string) {
 					for _, c := range credentials {
 						m.Add("Authorization", strings.ReplaceAll(c, "%s", nonce))

@@ -83,6 +83,7 @@ func TestWhoGuessesPasswordsIsBanned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		visitor, other := d.wire(visitorAt), d.wire(netip.MustParseAddrPort("198.51.100.9:5060"))
 		stream := d.dials(visitorAt.Addr())
 		defer stream.Close()
@@ -129,6 +130,7 @@ func TestAnUnansweredChallengeIsNoOffence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		visitor := d.wire(visitorAt)
 		for i := range 40 {
 			if !d.denies(visitor, visitor.guess("204", ""), fmt.Sprint("n", i)) {
@@ -153,6 +155,7 @@ func TestASuccessForgives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		visitor := d.wire(visitorAt)
 		for round := range 4 {
 			nonce := ""
@@ -254,6 +257,7 @@ func TestAnOfficeWithOneWrongPassword(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDoor(t, doorConfig)
 		defer d.close()
+		defer d.asReplayed(doorConfig)()
 		beside := d.wire(besideAt)
 		d.enter(d.phone, "204")
 		d.enter(beside, "205")

@@ -8,6 +8,7 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
@@ -102,7 +103,7 @@ func (a *assembly) takeLimit(now time.Time, ev *tu.Arrived) (core.Answer, bool) 
 // counted. Later ones with the same nonce are requests of their own.
 func (a *assembly) answersChallenge(m *message.Message) bool {
 	for value := range tu.Credentials(m) {
-		nonce := nonceOf(value)
+		nonce := credentials.Remembered(value)
 		if is, ours := a.phones.nonces.find(nonce); ours && a.intake.spent.spend(nonce, is.times) {
 			return true
 		}

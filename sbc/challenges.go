@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"sallyport/nat"
-	"sallyport/sbc/digest"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -74,17 +74,6 @@ func (n *spentNonces) spend(nonce string, issued int) bool {
 	return true
 }
 
-// nonceMost is the longest nonce that is remembered; a longer one only costs a challenge more.
-const nonceMost = 256
-
-// nonceOf is the nonce of a challenge or of credentials; "": it has none that is remembered.
-func nonceOf(value string) string {
-	if nonce, _ := digest.Nonce(value); len(nonce) <= nonceMost {
-		return nonce
-	}
-	return ""
-}
-
 // Challenged remembers which node issued a nonce.
 func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) {
 	i := a.world.interfaces[from.Interface]
@@ -93,7 +82,7 @@ func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) 
 	}
 	for k := range m.Headers {
 		if h := &m.Headers[k]; h.Name == "WWW-Authenticate" || h.Name == "Proxy-Authenticate" {
-			if nonce := nonceOf(h.Value); nonce != "" {
+			if nonce := credentials.Remembered(h.Value); nonce != "" {
 				a.phones.nonces.add(nonce, from.Remote)
 				if m.Method == "REGISTER" {
 					a.pacing.asked = now
@@ -101,40 +90,6 @@ func (a *assembly) Challenged(now time.Time, m *message.Message, from nat.Flow) 
 			}
 		}
 	}
-}
-
-// strange reports whether the credentials of a request are for nonces that the PBX has not given out, as far as we remember. What the
-// PBX may read in another way than we do is not: who guesses would write it so.
-func (a *assembly) strange(m *message.Message) bool {
-	for value := range tu.Credentials(m) {
-		nonce, plain := digest.Nonce(value)
-		if _, issued := a.phones.nonces.find(nonce); issued || !plain {
-			return false
-		}
-	}
-	return true
-}
-
-// poses reports whether a request answers a challenge of the PBX's in a name by which no phone at its address is known. Credentials
-// for the nonce of somebody else are none of the PBX's to judge; those that the PBX may read in another way than we do are in any
-// name, as in strange.
-func (a *assembly) poses(m *message.Message, at netip.Addr) bool {
-	for value := range tu.Credentials(m) {
-		nonce, plain := digest.Nonce(value)
-		if _, issued := a.phones.nonces.find(nonce); !issued && plain {
-			continue
-		}
-		names, whole := digest.Usernames(value)
-		if !whole {
-			names = append(names, "")
-		}
-		for _, name := range names {
-			if !a.phones.book.Answers(at, name) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // A challenged INVITE and its retry are one call with one record: the record of the first waits for the second.

@@ -11,34 +11,6 @@ import (
 	"sallyport/sbc/tu"
 )
 
-func TestNonceOf(t *testing.T) {
-	for value, want := range map[string]string{
-		`Digest realm="example.com", nonce="abc", qop="auth"`: "abc",
-		`Digest NONCE="abc"`:                                                      "abc",
-		`Digest cnonce="wrong",nonce="abc"`:                                       "abc",
-		`Digest username="nonce=", cnonce="x", response="y"`:                      "",
-		`Digest username="204", realm="r", nonce="n,=1/", uri="sip:x", nc=000001`: "n,=1/",
-		`Digest nonce="never ends`:                                                "",
-		`Digest nonce=""`:                                                         "",
-		``:                                                                        "",
-		`Digest nonce="` + fmt.Sprintf("%0300d", 1) + `"`:                         "",
-	} {
-		if got := nonceOf(value); got != want {
-			t.Errorf("%s: %q, want %q", value, got, want)
-		}
-	}
-}
-
-func FuzzNonceOf(f *testing.F) {
-	f.Add(`Digest cnonce="wrong",nonce="abc"`)
-	f.Add(`nonce="nonce="nonce="`)
-	f.Fuzz(func(t *testing.T, value string) {
-		if n := nonceOf(value); len(n) > nonceMost {
-			t.Errorf("%q is too long to be kept", n)
-		}
-	})
-}
-
 // TestNoncesAreBounded: a phone's nonce is known until as many others as a generation holds have come, and no more than
 // two generations are kept.
 func TestNoncesAreBounded(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/registrar"
@@ -72,7 +73,7 @@ func (a *assembly) preferred(plan []tu.Hop, r tu.Route) []tu.Hop {
 // go elsewhere and be challenged there.
 func (a *assembly) challenger(m *message.Message, plan []tu.Hop) (id string, fresh bool) {
 	for value := range tu.Credentials(m) {
-		nonce := nonceOf(value)
+		nonce := credentials.Remembered(value)
 		is, known := a.phones.nonces.find(nonce)
 		if !known {
 			continue

@@ -32,7 +32,9 @@ func (l *lab) mate(at netip.AddrPort) *mate {
 			case r == nil:
 			case r.IsRequest() && r.Method == "OPTIONS":
 				if !m.deaf {
-					m.reply(r, 200, nil)
+					ok := message.Reply(r, 200, "")
+					ok.To.Tag = "alive"
+					m.throws(netip.AddrPortFrom(netip.MustParseAddr(r.Via[0].Host), r.Via[0].Port), ok)
 				}
 			default:
 				m.in <- r

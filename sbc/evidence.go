@@ -2,6 +2,7 @@ package sbc
 
 import (
 	"bytes"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/policy"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/scan"
@@ -37,7 +39,7 @@ const noteTextMost = 200
 
 // note keeps what a call found out about a source, for `sbc why`, and tells the log.
 func (s *SBC) note(now time.Time, n tu.Note) {
-	if n.Judgement != tu.Unjudged {
+	if n.Judgement != credentials.Unjudged {
 		s.judged(now, n.Judgement, n.Code, n.Request, nat.Flow{Transport: n.Transport, Remote: n.Source}, n.Side, n.Realm)
 		return
 	}
@@ -56,43 +58,46 @@ func (s *SBC) note(now time.Time, n tu.Note) {
 		zap.String("reason", string(n.Why)))
 }
 
-// outcomes are the guard's words for judgements.
-var outcomes = map[tu.Judgement]policy.OutcomeKind{
-	tu.WrongDigest: policy.WrongDigest, tu.DoubtedDigest: policy.WrongDigest, tu.UnknownUser: policy.UnknownUser, tu.Nowhere: policy.Nowhere,
-	tu.Accepted: policy.Success,
-}
-
 // judged tells the guard what a final answer says about who asked. It runs in the core's turn.
-func (s *SBC) judged(now time.Time, j tu.Judgement, code int, asked *message.Message, from nat.Flow, side nat.Side, realm nat.Realm) {
-	kind, known := outcomes[j]
-	if !known || asked == nil {
-		return
-	}
-	// Phones begin with the nonce that they had last. A PBX that has restarted does not know it, and not every one calls it
-	// stale: an office that comes back has guessed no password. Of a 403 the digest has been looked at.
-	if j == tu.WrongDigest && code != 403 && s.assembly.strange(asked) {
-		return
-	}
-	at, book := from.Remote.Addr(), s.assembly.phones.book
-	posing := kind == policy.WrongDigest && s.assembly.poses(asked, at)
-	if j == tu.DoubtedDigest && !posing {
+func (s *SBC) judged(now time.Time, j credentials.Judgement, code int, asked *message.Message, from nat.Flow, side nat.Side, realm nat.Realm) {
+	if asked == nil {
 		return
 	}
 	user := asked.From.URI
 	if asked.Method == "REGISTER" {
 		user = asked.To.URI // whose password it is (RFC 3261 §10.2)
 	}
-	switch aor := s.assembly.world.aor(user); {
-	case posing:
-		book.Suspect(now, aor, at)
-	case j == tu.Accepted && book.Suspected(now, aor, at):
-		return // else who has an account could try three passwords of another's, register, and try three more
+	by := &witness{s.assembly, now, s.assembly.world.aor(user), from.Remote.Addr()}
+	kind, known := policy.OutcomeOf(credentials.Weigh(j, code, tu.Credentials(asked), by))
+	if !known {
+		return
 	}
 	s.guard.Outcome(now, policy.Outcome{
 		Source: from.Remote, Side: side, Realm: realm, Transport: from.Transport, AoR: user.User + "@" + user.Host, Kind: kind,
 		CallID: asked.CallID, CSeq: asked.CSeq,
 	})
 }
+
+// witness is what the program knows of who has asked: credentials.Known.
+type witness struct {
+	a   *assembly
+	now time.Time
+	aor string
+	at  netip.Addr
+}
+
+// Issued reports whether a node of the PBX has given a nonce out.
+func (w *witness) Issued(nonce string) bool {
+	_, issued := w.a.phones.nonces.find(nonce)
+	return issued
+}
+
+// Answers reports whether a user name may be a phone's at the address.
+func (w *witness) Answers(username string) bool { return w.a.phones.book.Answers(w.at, username) }
+
+// Suspect and Suspected are those of the book.
+func (w *witness) Suspect()        { w.a.phones.book.Suspect(w.now, w.aor, w.at) }
+func (w *witness) Suspected() bool { return w.a.phones.book.Suspected(w.now, w.aor, w.at) }
 
 // judge reads what became of a REGISTER for the guard.
 func (a *assembly) judge(r *registrar.Register) {
@@ -104,40 +109,10 @@ func (a *assembly) judge(r *registrar.Register) {
 	if i == nil || i.Side != nat.Outside {
 		return
 	}
-	stranger := !a.sbc.guard.Knows(i, o.Flow.Remote.Addr())
-	j := tu.Judge("REGISTER", o.Code, o.Signed, o.Stale, stranger)
-	a.sbc.judged(a.sbc.now(), j, o.Code, r.Asked(), o.Flow, i.Side, i.Realm)
-}
-
-// challengesMost bounds a generation of challenges; two are kept.
-const challengesMost = 8192
-
-// challenges remembers which requests have been challenged, so that a challenge that is sent again counts once. It belongs to
-// whoever has the core's turn.
-type challenges struct{ young, old map[challenge]struct{} }
-
-// challenge names a challenged request (RFC 3261 §8.1.1.4, §8.1.1.5) and the challenge: who asks again and again under one
-// Call-ID and CSeq is challenged anew each time.
-type challenge struct {
-	to     nat.Flow
-	callID string
-	cseq   uint32
-	nonces string
-}
-
-// add reports whether a challenge is a new one.
-func (c *challenges) add(x challenge) bool {
-	if _, there := c.young[x]; there {
-		return false
+	said := credentials.Answer{
+		Method: "REGISTER", Code: o.Code, Signed: o.Signed, Stale: o.Stale, Stranger: !a.sbc.guard.Knows(i, o.Flow.Remote.Addr()),
 	}
-	if _, there := c.old[x]; there {
-		return false
-	}
-	if c.young == nil || len(c.young) >= challengesMost {
-		c.old, c.young = c.young, make(map[challenge]struct{})
-	}
-	c.young[x] = struct{}{}
-	return true
+	a.sbc.judged(a.sbc.now(), said.Judge(), o.Code, r.Asked(), o.Flow, i.Side, i.Realm)
 }
 
 // passing looks at a message on its way out: of a challenge the guard learns the nonce. Whoever answers that from the
@@ -153,7 +128,7 @@ func (a *assembly) passing(to nat.Flow, b []byte) {
 	}
 	var v scan.View
 	nonces := noncesIn(b)
-	if scan.Scan(b, &v) != nil || !a.challenged.add(challenge{to, string(v.Bytes(v.CallID)), v.CSeq, strings.Join(nonces, " ")}) {
+	if scan.Scan(b, &v) != nil || !a.challenged.Add(credentials.Challenge{To: to, CallID: string(v.Bytes(v.CallID)), CSeq: v.CSeq, Nonces: strings.Join(nonces, " ")}) {
 		return
 	}
 	now := a.sbc.now()
@@ -169,7 +144,7 @@ func noncesIn(b []byte) (out []string) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		switch string(name) { // as we write them
 		case "WWW-Authenticate", "Proxy-Authenticate":
-			out = append(out, nonceOf(string(bytes.TrimSpace(value))))
+			out = append(out, credentials.Remembered(string(bytes.TrimSpace(value))))
 		}
 	}
 	return out

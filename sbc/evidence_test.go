@@ -1,7 +1,6 @@
 package sbc
 
 import (
-	"fmt"
 	"hash/maphash"
 	"net/netip"
 	"slices"
@@ -27,33 +26,6 @@ func TestNoncesOfAWrittenChallenge(t *testing.T) {
 		if got := noncesIn([]byte(tt.text)); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
-	}
-}
-
-// TestAChallengeCountsOnce however often it is sent, and the table stays bounded.
-func TestAChallengeCountsOnce(t *testing.T) {
-	var c challenges
-	name := func(i int) challenge {
-		return challenge{nat.Flow{Interface: uint16(i % 3)}, fmt.Sprint("call-", i), uint32(i), "n"}
-	}
-	for i := range 3 * challengesMost {
-		if !c.add(name(i)) || c.add(name(i)) {
-			t.Fatalf("%d", i)
-		}
-		if i > challengesMost/2 && c.add(name(i-challengesMost/2)) {
-			t.Fatalf("%d is forgotten too soon", i-challengesMost/2)
-		}
-		if len(c.young)+len(c.old) > 2*challengesMost {
-			t.Fatalf("%d and %d", len(c.young), len(c.old))
-		}
-	}
-	x := name(1)
-	x.cseq++
-	if !c.add(x) {
-		t.Error("the next request of a call counts with the one before")
-	}
-	if x.nonces = "another"; !c.add(x) || c.add(x) {
-		t.Error("another challenge to the same Call-ID and CSeq is not one of its own")
 	}
 }
 

@@ -147,7 +147,7 @@ func (a *assembly) Lease(now time.Time, id tu.UserID, s tu.Send) (failed tu.Fail
 }
 
 // Attempted hears what becomes of such an INVITE. That a node of the PBX is silent is found out by all that is sent there
-// (silence.go).
+// (silence.go). A stranger's says nothing: whom he calls he chooses, and with that who refuses it.
 func (a *assembly) Attempted(now time.Time, id tu.UserID, ref tu.Ref, code int) {
 	word := trunk.Judged
 	if code == 100 {
@@ -160,7 +160,7 @@ func (a *assembly) Attempted(now time.Time, id tu.UserID, ref tu.Ref, code int) 
 	kind, known := a.book.Kind(hop)
 	changed := false
 	switch {
-	case !known:
+	case !known, a.forStranger(id):
 	case code == 503:
 		changed = a.book.Refused(hop, now)
 	case was == trunk.Judged:

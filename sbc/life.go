@@ -78,7 +78,7 @@ func (s *SBC) reloadTo(ctx context.Context, snap *config.Snapshot) ([]config.Cha
 		return changes, snap.Placed(err)
 	}
 	s.naming.Ask(ctx, snap)
-	w := newWorld(s.expand(snap), s.tags, s.names)
+	w := s.worldOf(snap, s.classes.Load().next(snap, r.proofs))
 	w.tolls = r.tolls
 	back, err := s.door.move(snap)
 	if err != nil {
@@ -225,7 +225,8 @@ func (a *assembly) swap(w *world, handed []uint16) {
 	was := append(a.world.guardPeers(), a.left...)
 	a.book = trunk.NewBook(w.systems, a.book)
 	a.turns.Retain(a.book)
-	a.world, a.swapped = w, a.sbc.now()
+	a.world, a.swapped, a.proofs = w, a.sbc.now(), nil
+	a.sbc.classes.Store(w.classes)
 	a.phones.configure(w)
 	a.keyed(w)
 	a.tolls.ledger.SetRules(a.swapped, w.tolls)

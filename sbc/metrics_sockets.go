@@ -88,9 +88,9 @@ func (s *SBC) certified(t *transport.TLS) {
 	if t != nil {
 		ends["outside"] = t.Ends()
 	}
-	for name, who := range s.read {
-		if who.Certificate != nil && who.Certificate.Leaf != nil {
-			ends["trunk "+name] = who.Certificate.Leaf.NotAfter
+	for name, own := range s.read {
+		if c := own.who.Certificate; c != nil && c.Leaf != nil {
+			ends["trunk "+name] = c.Leaf.NotAfter
 		}
 	}
 	s.certificates.Store(&ends)

@@ -29,15 +29,13 @@ func (s *SBC) firstWorld(snap *config.Snapshot) (w *world, err error) {
 	s.naming = names.New(names.Options{Dir: s.opt.StateDir, DNS: s.opt.DNS, Now: s.opt.Now, Log: s.log, Changed: s.rebuild})
 	s.naming.Ask(context.Background(), snap)
 	s.naming.Use(snap)
-	w = newWorld(s.expand(snap), s.tags, s.names)
-	if err = w.setTolls(snap); err != nil {
-		return nil, err
-	}
 	if s.read, err = loadProofs(snap); err != nil {
 		return nil, err
 	}
-	s.prove(newProofs(w.snap, s.read))
-	return w, nil
+	s.proofs.Store(newProofs(snap, s.read))
+	w = s.worldOf(snap, s.classes.Load().next(snap, s.read))
+	s.classes.Store(w.classes)
+	return w, w.setTolls(snap)
 }
 
 // assemble makes what the core asks.

@@ -1,12 +1,16 @@
 package sbc
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"sallyport/nat"
 	"sallyport/policy"
@@ -15,11 +19,10 @@ import (
 	"sallyport/sbc/tu"
 )
 
-// proofs are who providers must prove to be on connections of TLS, and who is known by a certificate. They never change.
+// proofs are who is known by a certificate. They never change.
 type proofs struct {
-	towards map[netip.AddrPort]*transport.Identity // of connections that we make
-	clients []client                               // in file order
-	clashes []string                               // what trunks want of one address and cannot all have
+	clients []client            // in file order
+	alike   map[string][]string // trunks that one certificate proves to be any of them, by the first
 }
 
 // client is a trunk that is known by its certificate, wherever it comes from.
@@ -29,126 +32,100 @@ type client struct {
 	names []string
 }
 
+// trunkTLS is what the tls section of a trunk says, its files read.
+type trunkTLS struct {
+	who    transport.Identity
+	files  fingerprint // of all
+	theirs fingerprint // of the authorities alone
+}
+
+// fingerprint tells the contents of files apart.
+type fingerprint [sha256.Size]byte
+
 // loadProofs reads the files of the trunks' certificates and authorities; by trunk.
-func loadProofs(snap *config.Snapshot) (map[string]*transport.Identity, error) {
-	out := map[string]*transport.Identity{}
+func loadProofs(snap *config.Snapshot) (map[string]*trunkTLS, error) {
+	out := map[string]*trunkTLS{}
 	for i := range snap.Trunks {
 		t := &snap.Trunks[i]
 		if !t.TLS.Given() {
 			continue
 		}
-		who := &transport.Identity{Names: t.TLS.Names}
+		own := &trunkTLS{who: transport.Identity{Names: t.TLS.Names}}
+		var shown, believed [][]byte
 		if t.TLS.Certificate != "" {
 			pair, err := tls.LoadX509KeyPair(t.TLS.Certificate, t.TLS.Key)
 			if err != nil {
 				return nil, fmt.Errorf("trunks[%d].tls: certificate %s with key %s: %w", i, t.TLS.Certificate, t.TLS.Key, err)
 			}
-			who.Certificate = &pair
+			own.who.Certificate, shown = &pair, pair.Certificate
 		}
 		if t.TLS.CA != "" {
-			pem, err := os.ReadFile(t.TLS.CA)
+			text, err := os.ReadFile(t.TLS.CA)
 			if err != nil {
 				return nil, fmt.Errorf("trunks[%d].tls.ca: %w", i, err)
 			}
-			who.Roots = x509.NewCertPool()
-			if !who.Roots.AppendCertsFromPEM(pem) {
+			own.who.Roots = x509.NewCertPool()
+			if !own.who.Roots.AppendCertsFromPEM(text) {
 				return nil, fmt.Errorf("trunks[%d].tls.ca: %s holds no certificate: give a PEM file", i, t.TLS.CA)
 			}
+			believed = authorities(text)
 		}
-		out[t.Name] = who
+		own.files, own.theirs = fingerprintOf(shown, believed), fingerprintOf(believed)
+		out[t.Name] = own
 	}
 	return out, nil
 }
 
-// newProofs are those of a configuration whose names have been replaced. A peer that is called by a name must prove that name,
-// not where DNS says that it is (RFC 5922 §4: the domain that the request was meant for).
-//
-// Trunks that lead to one address share the connections to it. What an operator has written of it counts before what DNS has led
-// there: the first trunk with a tls section, else an address that stands as such, else whichever of the names is proven. So the
-// owner of one provider's name neither makes another provider unreachable nor lowers what that one has to prove.
-func newProofs(snap *config.Snapshot, read map[string]*transport.Identity) *proofs {
-	p := &proofs{towards: map[netip.AddrPort]*transport.Identity{}}
-	demands := map[netip.AddrPort]*demand{}
-	for i := range snap.Trunks {
-		t := &snap.Trunks[i]
-		own := read[t.Name]
-		add := func(list []config.Peer) {
-			for _, at := range list {
-				if at.Transport == nat.TLS {
-					p.share(demands, at.Address, &demand{t, own != nil, at.Name.Host == "", meant(own, at.Name.Host)})
-				}
-			}
+// authorities are the certificates of a PEM file in an order of their own: the file's says nothing.
+func authorities(text []byte) (out [][]byte) {
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			slices.SortFunc(out, bytes.Compare)
+			return out
 		}
-		add(t.Peers)
-		if t.Registration != nil {
-			add(t.Registration.Targets)
-		}
-		if own != nil && len(own.Names) > 0 {
-			p.clients = append(p.clients, client{
-				peer:  &policy.Peer{Kind: policy.Trunk, Side: nat.Outside, Realm: nat.Trunks, Name: t.Name},
-				roots: own.Roots, names: own.Names,
-			})
+		if block.Type == "CERTIFICATE" {
+			out = append(out, block.Bytes)
 		}
 	}
-	for at, d := range demands {
-		if d.who != nil {
-			p.towards[at] = d.who
+}
+
+// fingerprintOf is that of a chain of certificates and of authorities; zero: of neither. The key need not be in it: a certificate has one.
+func fingerprintOf(lists ...[][]byte) (d fingerprint) {
+	h := sha256.New()
+	some := false
+	for _, list := range lists {
+		_, _ = fmt.Fprintln(h, len(list))
+		for _, der := range list {
+			some = true
+			_, _ = fmt.Fprintln(h, len(der))
+			_, _ = h.Write(der)
 		}
+	}
+	if some {
+		h.Sum(d[:0])
+	}
+	return d
+}
+
+// newProofs are those of a configuration.
+func newProofs(snap *config.Snapshot, read map[string]*trunkTLS) *proofs {
+	p := &proofs{alike: map[string][]string{}}
+	first := map[settings]string{}
+	for i := range snap.Trunks {
+		name := snap.Trunks[i].Name
+		own := read[name]
+		if own == nil || len(own.who.Names) == 0 {
+			continue
+		}
+		p.clients = append(p.clients, client{peer: trunkPeer(name), roots: own.who.Roots, names: own.who.Names})
+		proves := settings{own.theirs, strings.Join(own.who.Names, "\n")}
+		if first[proves] == "" {
+			first[proves] = name
+		}
+		p.alike[first[proves]] = append(p.alike[first[proves]], name)
 	}
 	return p
-}
-
-// demand is who an address must prove to be, and whose demand that is.
-type demand struct {
-	trunk   *config.Trunk
-	own     bool // by a tls section
-	literal bool // the address stands in the configuration
-	who     *transport.Identity
-}
-
-// share settles what counts of an address that several trunks lead to.
-func (p *proofs) share(demands map[netip.AddrPort]*demand, at netip.AddrPort, d *demand) {
-	old := demands[at]
-	switch {
-	case old == nil:
-		demands[at] = d
-	case old.own && d.own:
-		if old.trunk != d.trunk && !old.trunk.TLS.Same(&d.trunk.TLS) {
-			p.clashes = append(p.clashes, fmt.Sprintf("trunks %s and %s both lead to %s by TLS and differ in tls: what %s says counts for both"+
-				"\n  hint: connections to an address are shared; give both the same tls, or ask the provider for another port", old.trunk.Name, d.trunk.Name, at, old.trunk.Name))
-		}
-	case d.own, !old.own && d.literal:
-		demands[at] = d
-	case !old.own && !old.literal:
-		who := *old.who
-		who.Names = append(slices.Clip(who.Names), d.who.Names...)
-		demands[at] = &demand{old.trunk, false, false, &who}
-	}
-}
-
-// prove lets proofs count from now on, and says once what they cannot do.
-func (s *SBC) prove(p *proofs) {
-	before := s.proofs.Swap(p)
-	for _, text := range p.clashes {
-		if before == nil || !slices.Contains(before.clashes, text) {
-			s.log.Warn(text)
-		}
-	}
-}
-
-// meant is who an address of a trunk must prove to be; nil: the address.
-func meant(own *transport.Identity, name string) *transport.Identity {
-	switch {
-	case own == nil && name == "":
-		return nil
-	case own == nil:
-		return &transport.Identity{Names: []string{name}}
-	case len(own.Names) > 0 || name == "":
-		return own
-	}
-	who := *own
-	who.Names = []string{name}
-	return &who
 }
 
 // recognise finds the trunk that a chain of certificates proves.
@@ -171,9 +148,7 @@ func (s *SBC) unconnected(h *tu.Hop) string {
 }
 
 // identity is who a peer must prove to be.
-func (s *SBC) identity(_ *nat.Interface, remote netip.AddrPort) *transport.Identity {
-	return s.proofs.Load().towards[remote]
-}
+func (s *SBC) identity(to nat.Flow) *transport.Identity { return s.classes.Load().identity(to.Class) }
 
 // recogniser is who knows clients of a listener by their certificates: at that of trunks, where some trunk is known so.
 func (s *SBC) recogniser(face *nat.Interface) transport.Recogniser {
@@ -182,4 +157,55 @@ func (s *SBC) recogniser(face *nat.Interface) transport.Recogniser {
 		return nil
 	}
 	return p.recognise
+}
+
+// proof is that a connection has proven whose it is.
+type proof struct {
+	class uint32 // of one that we have made
+	trunk string // else who has shown a certificate
+	at    netip.Addr
+}
+
+// proofsMost bounds those whose peers are kept: who has a certificate may come from anywhere.
+const proofsMost = 1024
+
+// proofOf is what has been proven on a connection, and of which trunks; none: nothing.
+func (a *assembly) proofOf(i *nat.Interface, f nat.Flow) (p proof, trunks []string) {
+	p = proof{class: f.Class, at: f.Remote.Addr()}
+	switch {
+	case i.Side != nat.Outside || i.Transport != nat.TLS || a.sbc == nil || a.sbc.sockets == nil:
+	case f.Class != 0:
+		trunks = a.world.classes.trunks(f.Class)
+	default:
+		if p.trunk = a.sbc.sockets.Peer(f); p.trunk != "" {
+			if trunks = a.sbc.proofs.Load().alike[p.trunk]; len(trunks) == 0 {
+				trunks = []string{p.trunk}
+			}
+		}
+	}
+	return p, trunks
+}
+
+// proven is the trunk behind a connection of TLS, where that has been proven on it: it counts before the address. nil, though it has:
+// the configuration no longer has that trunk.
+func (a *assembly) proven(i *nat.Interface, f nat.Flow) (peer *tu.Peer, is bool) {
+	p, trunks := a.proofOf(i, f)
+	if len(trunks) == 0 {
+		return nil, false
+	}
+	if peer, is = a.proofs[p]; is {
+		return peer, true
+	}
+	if a.proofs == nil || len(a.proofs) >= proofsMost {
+		a.proofs = map[proof]*tu.Peer{}
+	}
+	peer = a.book.Behind(i.Side, i.Realm, p.at, trunks)
+	a.proofs[p] = peer
+	return peer, true
+}
+
+// provenTrunks are those that a connection may be of, by what has been proven on it; none: whoever has its address.
+func (a *assembly) provenTrunks(i *nat.Interface, f nat.Flow) []string {
+	_, trunks := a.proofOf(i, f)
+	return trunks
 }

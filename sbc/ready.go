@@ -16,8 +16,8 @@ type ready struct {
 	found       *prepared
 	rules       *policy.Rules
 	tolls       *toll.Rules
-	certificate *transport.TLS                 // nil: no listener needs one
-	proofs      map[string]*transport.Identity // of the trunks
+	certificate *transport.TLS       // nil: no listener needs one
+	proofs      map[string]*trunkTLS // of the trunks
 }
 
 // makeReady finds out whether a configuration can be put in force. Files are read anew each time: a renewed certificate counts from
@@ -46,7 +46,7 @@ func (s *SBC) makeReady(ctx context.Context, snap *config.Snapshot) (r ready, er
 func (s *SBC) inForce(snap *config.Snapshot, w *world, r ready) {
 	s.read = r.proofs
 	s.certified(r.certificate)
-	s.prove(newProofs(w.snap, r.proofs))
+	s.proofs.Store(newProofs(snap, r.proofs))
 	s.sources.use(r.found)
 	s.guard.SetRules(s.now(), r.rules)
 	s.guard.SetInterfaces(w.faces())

@@ -23,6 +23,11 @@ func (s *SBC) expand(snap *config.Snapshot) *config.Snapshot {
 	return s.enrolments.put(s.naming.Expand(snap))
 }
 
+// worldOf is the world of a configuration with what the network says of it.
+func (s *SBC) worldOf(snap *config.Snapshot, c *classes) *world {
+	return newWorldOf(s.expand(snap), s.tags, s.names, c)
+}
+
 // rebuild says that something that expand puts in has changed: the world is made anew of the configuration in force, soon and no
 // more often than rebuildEvery says. It never waits, and may be called by anybody, in the core's turn too.
 func (s *SBC) rebuild() {
@@ -53,7 +58,7 @@ func (s *SBC) rebuilding(ctx context.Context) {
 func (s *SBC) remake(ctx context.Context) {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	w := newWorld(s.expand(s.snap.Load()), s.tags, s.names)
+	w := s.worldOf(s.snap.Load(), s.classes.Load())
 	err := s.core.Do(ctx, func(time.Time) {
 		w.tolls = s.assembly.world.tolls
 		s.assembly.swap(w, nil)
@@ -62,7 +67,6 @@ func (s *SBC) remake(ctx context.Context) {
 		s.rebuild() // the core was full: in a moment then; or it has ended
 		return
 	}
-	s.prove(newProofs(w.snap, s.read))
 	s.guard.SetInterfaces(w.faces())
 	s.leaks.now.Store(w.leaks)
 }

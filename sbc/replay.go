@@ -7,7 +7,9 @@ import (
 
 	"sallyport/policy/replay"
 	"sallyport/sbc/config"
+	"sallyport/sbc/message"
 	"sallyport/sbc/names"
+	"sallyport/sbc/registrar"
 )
 
 // replaySetup is a configuration as a replay runs it: with the lists and names that rules work with as they are now.
@@ -16,9 +18,15 @@ func replaySetup(ctx context.Context, snap *config.Snapshot) (*replay.Setup, err
 	if err != nil {
 		return nil, err
 	}
+	w := newWorld(names.LookedUp(ctx, snap, nil), nil, nil)
 	return &replay.Setup{
-		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: newWorld(names.LookedUp(ctx, snap, nil), nil, nil).guardPeers(),
-		Interfaces: snap.Interfaces,
+		Name: snap.Path(), Config: snap.Policy.Guard(), Data: found.data, Peers: w.guardPeers(), Interfaces: snap.Interfaces,
+		AoR: func(user, host string) string { return w.aor(message.URI{Scheme: "sip", User: user, Host: host}) },
+		Reachable: func(uri string) bool {
+			u, err := message.ParseURI(uri)
+			return err == nil && reachable(snap, u)
+		},
+		Grace: registrar.Grace, Throttled: snap.Phones.Inside > 0,
 	}, nil
 }
 

@@ -72,7 +72,7 @@ func (a *assembly) tell(ev *tu.Arrived) {
 func (a *assembly) choose(face *nat.Interface, from nat.Flow, m *message.Message) (*tu.Peer, trunk.By) {
 	user, _, _ := strings.Cut(m.URI.User, ";")
 	return a.book.Choose(face.Side, face.Realm, from.Remote.Addr(), trunk.Telling{
-		Transport: from.Transport, User: user, Called: a.world.reads(m.URI),
+		Proven: a.provenTrunks(face, from), Transport: from.Transport, User: user, Called: a.world.reads(m.URI),
 	})
 }
 

@@ -98,9 +98,10 @@ type SBC struct {
 
 	reloading  sync.Mutex
 	naming     *names.Book
-	again      chan struct{}                  // the world is to be made anew
-	read       map[string]*transport.Identity // of the trunks' files, at the last reload
+	again      chan struct{}        // the world is to be made anew
+	read       map[string]*trunkTLS // of the trunks' files, at the last reload
 	proofs     atomic.Pointer[proofs]
+	classes    atomic.Pointer[classes] // of the world that the core has
 	enrolments enrolments
 	trial      *trial // a configuration that goes back by itself; nil: none
 	running    sync.WaitGroup
@@ -310,12 +311,7 @@ func (h handler) Unreachable(f nat.Flow) { h.core.Unreachable(f) }
 
 // Closed passes word of a connection's end on. What waited for a connection of our own fails with it.
 func (h handler) Closed(f nat.Flow, dialled bool) {
-	h.core.Unreachable(f)
-	if dialled {
-		other := f
-		other.Conn = 0
-		h.core.Unreachable(other)
-	}
+	h.core.Closed(f, dialled)
 	if err := h.core.Post(func(time.Time) { h.assembly.lost(f) }); err != nil {
 		h.log.Debug("a lost connection is found out when something is sent on it", zap.Error(err))
 	}

@@ -131,25 +131,60 @@ func (a *assembly) MayLeave(now time.Time, id tu.UserID, s *tu.Send) bool {
 }
 
 // Left hears that a request has left: what finds no place or no room does not, and nobody owes it a word.
-func (a *assembly) Left(now time.Time, s *tu.Send) {
+func (a *assembly) Left(now time.Time, id tu.UserID, s *tu.Send) {
 	if realm, ok := a.inside(s.Hop.Flow); ok && s.Hop.Peer.Kind == tu.KindNode {
-		a.watch().Left(now, realm, s.Hop.Flow, s.Msg.Method, s.Hop.Peer.AttemptTimeout)
+		a.watch().Left(now, realm, s.Hop.Flow, silence.Request{
+			Method: s.Msg.Method, Attempt: s.Hop.Peer.AttemptTimeout, Known: !a.forStranger(id),
+		})
 	}
+}
+
+// vouched reports whether a peer is known by the flow that it speaks by: a peer system by its address or its certificate, a phone by
+// a binding on this very flow. The name in a request anybody may write, and the address of a NAT is that of whoever is behind it.
+func vouched(p *tu.Peer) bool {
+	return p != nil && (p.Kind != tu.KindPhone || len(p.AoRs) > 0)
+}
+
+// madeFor notes who has made the request that a user was born of. All that the user sends is on his behalf: within a dialog nobody
+// else speaks but those whom it was made with.
+func (a *assembly) madeFor(id tu.UserID, p *tu.Peer) {
+	if vouched(p) {
+		return
+	}
+	if a.strangers == nil {
+		a.strangers = map[tu.UserID]struct{}{}
+	}
+	a.strangers[id] = struct{}{}
+}
+
+// forStranger reports whether a user sends what nobody known has asked for. Of that nothing is held against a node.
+func (a *assembly) forStranger(id tu.UserID) bool {
+	_, is := a.strangers[id]
+	return is
 }
 
 // Heard hears a response.
-func (a *assembly) Heard(now time.Time, from nat.Flow, code int) {
+func (a *assembly) Heard(now time.Time, from nat.Flow, method string, code int) {
 	if realm, ok := a.inside(from); ok {
-		a.watch().Heard(now, realm, from, code)
+		a.watch().Heard(now, realm, from, method, code)
 		a.follow(now)
 	}
 }
 
-// Unreached hears that what was sent somewhere did not arrive: an ICMP error, a connection that could not be made, or was lost.
+// Unreached hears that what was sent somewhere did not arrive: an ICMP error, a connection that could not be made, or has ended.
 func (a *assembly) Unreached(now time.Time, to nat.Flow) {
 	if realm, ok := a.inside(to); ok {
 		a.watch().Unreached(now, realm, to)
-		a.follow(now)
+		a.listen(now)
+	}
+}
+
+// refused hears that the question of a probe has not arrived. Over a connection that may be because somebody else's request has ended
+// it.
+func (a *assembly) refused(now time.Time, id string) {
+	if p, probed := a.probes[id]; probed && !p.cfg.Hop.Flow.Transport.Reliable() {
+		a.watch().Vain(id)
+		a.listen(now)
 	}
 }
 

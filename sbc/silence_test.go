@@ -126,6 +126,14 @@ func TestANodeFoundOutInPassing(t *testing.T) {
 		l := newGate(t, rewritten(t, clusterConfig, "interval: 2s, failures: 2", "interval: 0, failures: 1"), natlab.Options{Seed: 4})
 		defer l.close()
 		nodes := []*wire{l.wire(pbxAt), l.wire(otherPBXAt)}
+		phone := l.wire(phoneAt)
+		phone.send(phoneSocket, phone.registers("204", "<sip:204@"+phoneAt.String()+">")) // strangers' prove nothing
+		for _, n := range nodes {
+			if m := n.next(100 * time.Millisecond); m != nil {
+				n.reply(m, 200, nil, echo(t, m, 3600)...)
+			}
+		}
+		phone.want("200 REGISTER")
 		itsp := l.wire(providerAt)
 		caller, _, by := l.through(itsp, trunkSocket, itsp.request("INVITE", trunkSocket, "+4930123"), nodes...)
 		other := nodes[0]
@@ -134,7 +142,6 @@ func TestANodeFoundOutInPassing(t *testing.T) {
 		}
 		l.net.Host(by.at.Addr()).Down(true)
 		time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(1100 * time.Millisecond)))
-		phone := l.wire(phoneAt)
 		for i := range 8 { // some of them go there
 			phone.send(phoneSocket, phone.registers(number(i), "<sip:"+number(i)+"@"+phoneAt.String()+">"))
 		}

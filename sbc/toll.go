@@ -15,6 +15,7 @@ import (
 	"sallyport/sbc/call"
 	"sallyport/sbc/config"
 	"sallyport/sbc/core"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/route"
@@ -205,10 +206,10 @@ func (a *assembly) tellTolls(now time.Time, alarms []toll.Alarm, ev *tu.Arrived)
 	}
 }
 
-// reachable reports whether a source that is not registered may ask for whom a request asks.
-func (a *assembly) reachable(m *message.Message) bool {
-	number := route.Number(m.URI)
-	for _, re := range a.world.snap.Phones.Reachable {
+// reachable reports whether a source that is not registered may ask for somebody (phones.reachable).
+func reachable(snap *config.Snapshot, uri message.URI) bool {
+	number := route.Number(uri)
+	for _, re := range snap.Phones.Reachable {
 		if re.MatchString(number) {
 			return true
 		}
@@ -224,7 +225,7 @@ func (a *assembly) unreachable(now time.Time, ev *tu.Arrived) core.Answer {
 	}
 	if ev.Peer.Stranger { // what an unknown user at a phone's address does is no reason to harm the phone
 		judged := n
-		judged.Judgement, judged.Request = tu.Nowhere, ev.Msg
+		judged.Judgement, judged.Request = credentials.Nowhere, ev.Msg
 		a.Note(now, judged)
 	}
 	n.Text = shortened("not registered, it asks for " + route.Number(ev.Msg.URI) + ", whom phones.reachable does not name")

@@ -134,6 +134,14 @@ func (w *wire) send(to netip.AddrPort, m *message.Message) {
 	synctest.Wait() // what follows cannot overtake it by another socket
 }
 
+// throws is send where others act in the same moment.
+func (w *wire) throws(to netip.AddrPort, m *message.Message) {
+	w.l.t.Helper()
+	if _, err := w.conn.WriteToUDPAddrPort(write(w.l.t, m), to); err != nil {
+		w.l.t.Fatal(err)
+	}
+}
+
 func (w *wire) via() []message.Via {
 	w.n++
 	return []message.Via{{

@@ -36,6 +36,7 @@ type world struct {
 	claims        claims                              // whose addresses are known
 	phone         tu.Peer                             // what all phones have in common
 	loop          tu.Hop                              // leads from one call into another
+	classes       *classes                            // of connections to trunks; nil: nothing is sent
 }
 
 // pbxName is the name of the system inside as trunk calls reach it, pbxPhones as phones do. Both have the same
@@ -48,9 +49,14 @@ const (
 // timerC is over three minutes (RFC 3261 §16.6).
 const timerC = 185 * time.Second
 
+// newWorld is a world in which nothing is sent.
 func newWorld(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey) *world {
+	return newWorldOf(snap, tags, names, nil)
+}
+
+func newWorldOf(snap *config.Snapshot, tags *tu.TagKey, names *tu.NameKey, c *classes) *world {
 	w := &world{
-		snap: snap, interfaces: map[uint16]*nat.Interface{}, internal: nat.NewRanges(snap.Internal...),
+		snap: snap, classes: c, interfaces: map[uint16]*nat.Interface{}, internal: nat.NewRanges(snap.Internal...),
 		probes: map[string]trunk.ProbeConfig{},
 	}
 	for i := range snap.Interfaces {
@@ -136,13 +142,13 @@ func (w *world) addTrunk(t *config.Trunk) {
 	sys.Sources = append(slices.Clip(sys.Sources), targets(t)...)
 	for _, p := range t.Peers {
 		at := peer
-		at.Host = domainOr(t, hostOf(p.Name, p.Address))
+		at.Host, at.Class = domainOr(t, hostOf(p.Name, p.Address)), w.classes.towards(t.Name, p.Name.Host)
 		w.addHop(&sys, &at, p.Address, p.Transport, p.Priority, p.Weight, t.Probe, t.External)
 	}
 	other := peer
-	other.Host = domainOr(t, t.Host)
+	other.Host, other.Class = domainOr(t, t.Host), w.classes.towards(t.Name, "")
 	if len(sys.Hops) > 0 {
-		other.Host = sys.Hops[0].Peer.Host
+		other.Host, other.Class = sys.Hops[0].Peer.Host, sys.Hops[0].Peer.Class
 	}
 	sys.Any = &other
 	w.addRegistration(t, &sys, peer)
@@ -203,7 +209,7 @@ func (w *world) addHop(
 	}
 	hop := tu.Hop{
 		ID: trunk.HopID(hopName(sys), at, tr), Peer: peer, Here: w.local(iface, at.Addr(), external),
-		Flow: nat.Flow{Interface: iface.ID, Transport: tr, Remote: at},
+		Flow: flowTo(iface, peer, at),
 	}
 	sys.Hops = append(sys.Hops, trunk.Hop{
 		Hop: hop, Priority: priority, Weight: weight, Failures: probe.Failures, Successes: probe.Successes,
@@ -213,6 +219,15 @@ func (w *world) addHop(
 			Hop: hop, Interval: probe.Interval, Failures: probe.Failures, Successes: probe.Successes, CRLF: probe.CRLF,
 		}
 	}
+}
+
+// flowTo is the flow to an address of a peer.
+func flowTo(f *nat.Interface, peer *tu.Peer, at netip.AddrPort) nat.Flow {
+	out := nat.Flow{Interface: f.ID, Transport: f.Transport, Remote: at}
+	if f.Transport == nat.TLS {
+		out.Class = peer.Class
+	}
+	return out
 }
 
 // hopName is the name of a system in the ids of its hops: a node has one health, whoever is sent there.

@@ -54,7 +54,7 @@ func (w *world) addRegistration(t *config.Trunk, sys *trunk.System, peer tu.Peer
 	}
 	for _, p := range r.Targets {
 		at := peer
-		at.Host = r.Domain
+		at.Host, at.Class = r.Domain, w.classes.towards(t.Name, p.Name.Host)
 		if hop, ok := w.hopTo(sys, &at, p.Address, p.Transport, t); ok {
 			cfg.Hops = append(cfg.Hops, trunk.Hop{Hop: hop, Priority: p.Priority, Weight: p.Weight})
 		}
@@ -96,7 +96,7 @@ func (w *world) hopTo(sys *trunk.System, peer *tu.Peer, at netip.AddrPort, tr na
 	}
 	return tu.Hop{
 		ID: trunk.HopID(hopName(sys), at, tr), Peer: peer, Here: w.seenBy(t, w.local(face, at.Addr(), t.External)),
-		Flow: nat.Flow{Interface: face.ID, Transport: tr, Remote: at},
+		Flow: flowTo(face, peer, at),
 	}, true
 }
 

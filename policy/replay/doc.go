@@ -8,8 +8,9 @@
 //
 // The messages go through policy.Guard and nothing else: no second implementation of any rule lives here. What the
 // running program tells its guard is told by the answers that the capture holds: challenges, registrations and their
-// end, calls. An answer to a request that this guard refuses is not told, for it would not have been given. What only
-// the rooms behind the guard decide (parser, routes, capacity) is not part of a replay.
+// end, calls, and what an answer says about whoever asked, which is judged by sbc/credentials as in the running program.
+// An answer to a request that this guard refuses is not told, for it would not have been given. What only the rooms
+// behind the guard decide (parser, routes, capacity) is not part of a replay; docs/policy.md has what it cannot know.
 //
-// RFC 791, RFC 8200, RFC 5722 (fragments); RFC 9293 §3.4 (sequence numbers); RFC 3261 §10.2, §12, §22.
+// RFC 791, RFC 8200, RFC 5722 (fragments); RFC 9293 §3.4 (sequence numbers); RFC 3261 §10.2, §12, §17.1.3, §22.
 package replay

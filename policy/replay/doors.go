@@ -9,18 +9,24 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"sallyport/nat"
 	"sallyport/policy"
 )
 
-// Setup is a configuration that a capture runs through.
+// Setup is a configuration that a capture runs through: what the guard works by, and what the rooms behind it would tell it by.
 type Setup struct {
 	Name       string // of its file, for titles
 	Config     *policy.Config
 	Data       policy.Data
 	Peers      []policy.Peer
 	Interfaces []nat.Interface
+
+	AoR       func(user, host string) string // the address-of-record that a From or To means; "": of no domain that is served; nil: as it stands
+	Reachable func(uri string) bool          // whether who is not registered may ask for that; nil: for anybody
+	Grace     time.Duration                  // for how long a binding outlives what its phone was told
+	Throttled bool                           // the program itself answers refreshes of phones
 
 	sizes policy.Sizes // of the guard's tables; zero: those of the program
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/scan"
 )
 
@@ -18,39 +19,72 @@ type contact struct {
 // The bounds of what is read of one message.
 const (
 	contactsMost = 16
-	textMost     = 128 // bytes of a URI, nonce apart
+	textMost     = 128 // bytes of a URI
 )
 
 // fields are what a replay reads of a message besides the View.
 type fields struct {
-	contacts []contact
-	star     bool          // Contact: *
-	expires  time.Duration // -1: none
-	nonce    string        // of the first challenge
-	stale    bool
+	contacts    []contact
+	star        bool          // Contact: *
+	expires     time.Duration // -1: none
+	credentials []string      // the fields that carry them, for whomever (RFC 3261 §22.2, §22.3)
+	nonces      []string      // of challenges, one a field
+	stale       bool          // one of them finds fault with an old nonce alone
+	over        bool          // the subscription is terminated
 }
 
-// fieldsOf reads the header fields that a View does not hold (RFC 3261 §20.10, §20.19, §20.44; RFC 7616 §3.3).
+// fieldsOf reads the header fields that a View does not hold (RFC 3261 §20.7, §20.10, §20.19, §20.28, §20.44; RFC 6665 §8.2.3).
 func fieldsOf(v *scan.View) (f fields) {
 	f.expires = -1
+	var room [longestName]byte
 	for at := v.FirstField; ; {
 		name, value, next, ok := v.Field(at)
 		if !ok {
 			return f
 		}
 		at = next
-		switch text := v.Bytes(value); strings.ToLower(string(v.Bytes(name))) {
+		text := v.Bytes(value)
+		switch string(folded(v.Bytes(name), room[:0])) {
 		case "contact", "m":
 			f.addContacts(string(text))
 		case "expires":
 			f.expires = seconds(string(text))
+		case "authorization", "proxy-authorization":
+			f.credentials = append(f.credentials, unfolded(text))
 		case "www-authenticate", "proxy-authenticate":
-			if f.nonce == "" {
-				f.nonce = param(string(text), "nonce")
-			}
-			f.stale = f.stale || strings.EqualFold(param(string(text), "stale"), "true")
+			challenge := unfolded(text)
+			f.nonces = append(f.nonces, credentials.Remembered(challenge))
+			f.stale = f.stale || credentials.Stale(challenge)
+		case "subscription-state":
+			state, _, _ := bytes.Cut(text, []byte(";"))
+			f.over = bytes.EqualFold(bytes.TrimSpace(state), []byte("terminated"))
 		}
 	}
+}
+
+// longestName is the length of the longest name that fieldsOf knows.
+const longestName = len("proxy-authorization")
+
+// folded is a name in lower case, as far as the room goes.
+func folded(name, room []byte) []byte {
+	if len(name) > cap(room) {
+		return nil
+	}
+	for _, c := range name {
+		if 'A' <= c && c <= 'Z' {
+			c |= 0x20
+		}
+		room = append(room, c)
+	}
+	return room
+}
+
+// unfolded is a value in one line, as the parser of messages has it.
+func unfolded(value []byte) string {
+	if bytes.IndexByte(value, '\n') < 0 {
+		return string(value)
+	}
+	return string(scan.Unfold(value))
 }
 
 func seconds(text string) time.Duration {
@@ -150,44 +184,17 @@ func party(value []byte) string {
 	return c.uri
 }
 
-// param finds a parameter of a challenge, without quotes.
-func param(text, name string) string {
-	for at := 0; ; {
-		i := indexFold(text[at:], name)
-		if i < 0 {
-			return ""
-		}
-		at += i + len(name)
-		before := byte(',')
-		if at > len(name) {
-			before = text[at-len(name)-1]
-		}
-		rest := strings.TrimLeft(text[at:], " \t")
-		if !strings.HasPrefix(rest, "=") || !bytes.ContainsRune([]byte(", \t\r\n"), rune(before)) {
-			continue // cnonce, nextnonce
-		}
-		rest = strings.TrimLeft(rest[1:], " \t")
-		if quoted, ok := strings.CutPrefix(rest, `"`); ok {
-			value, _, _ := strings.Cut(quoted, `"`)
-			return value
-		}
-		return rest[:until(rest, ", \t\r\n")]
+// person is who a From or To names: user and host, without a port.
+func person(value []byte) (user, host string) {
+	uri := party(value)
+	user, host, ok := strings.Cut(uri, "@")
+	if !ok {
+		user, host = "", uri
 	}
-}
-
-// indexFold finds an ASCII word in any case.
-func indexFold(s, word string) int {
-	for i := 0; i+len(word) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(word)], word) {
-			return i
-		}
+	if inner, ok := strings.CutPrefix(host, "["); ok { // RFC 3261 §25.1, IPv6reference
+		host, _, _ = strings.Cut(inner, "]")
+		return user, host
 	}
-	return -1
-}
-
-func until(s, any string) int {
-	if i := strings.IndexAny(s, any); i >= 0 {
-		return i
-	}
-	return len(s)
+	host, _, _ = strings.Cut(host, ":")
+	return user, host
 }

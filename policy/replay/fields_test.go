@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,14 +17,22 @@ func TestFields(t *testing.T) {
 	}
 	got := fieldsOf(&v)
 	if len(got.contacts) != 3 || got.contacts[0] != (contact{"204@192.0.2.1:5060", time.Minute}) || got.contacts[1] != (contact{"b@c", 5 * time.Second}) ||
-		got.contacts[2] != (contact{"d@e", -1}) || got.expires != 5*time.Minute || got.nonce != "yes" || !got.stale || got.star {
+		got.contacts[2] != (contact{"d@e", -1}) || got.expires != 5*time.Minute || len(got.nonces) != 1 || got.nonces[0] != "yes" || !got.stale || got.star || got.over {
 		t.Errorf("%+v", got)
 	}
-	for in, want := range map[string]string{
-		`nonce="a b"`: "a b", `Digest nonce=x, y`: "x", `cnonce="n"`: "", `Digest cnonce="n",nonce = "m"`: "m", "": "", `nonce`: "", `Digest NONCE="u"`: "u",
+	text = sip{method: "NOTIFY", extra: "Authorization: Digest username=\"a\",\r\n\t nonce=\"n\"\r\nPROXY-Authorization:\r\nsubscription-state: Terminated ; reason=timeout\r\n"}.String()
+	if err := scan.Scan([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	if got := fieldsOf(&v); !slices.Equal(got.credentials, []string{`Digest username="a", nonce="n"`, ""}) || !got.over {
+		t.Errorf("%+v", got)
+	}
+	for in, want := range map[string][2]string{
+		"<sip:204@example.com:5060;user=phone>": {"204", "example.com"}, "sip:204:secret@[2001:db8::1]:5061": {"204:secret", "2001:db8::1"},
+		"<sip:example.com:5060>": {"", "example.com"}, "<sip:a@[": {"a", ""}, "": {"", ""},
 	} {
-		if got := param(in, "nonce"); got != want {
-			t.Errorf("%q: %q, want %q", in, got, want)
+		if user, host := person([]byte(in)); user != want[0] || host != want[1] {
+			t.Errorf("%q: %q at %q, want %q", in, user, host, want)
 		}
 	}
 	for in, want := range map[string]string{

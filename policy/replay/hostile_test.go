@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/gopacket/gopacket/pcapgo"
 
 	"sallyport/policy"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/scan"
 )
 
@@ -186,6 +188,53 @@ func TestHostileMessagesAreBounded(t *testing.T) {
 	if n := len(r.known.requests); n > requestsMost || n != len(r.known.order) {
 		t.Errorf("%d requests, %d in order", n, len(r.known.order))
 	}
+	long := "Authorization: Digest username=\"" + strings.Repeat("x", 4000) + "\"\r\n"
+	for i := range requestsBytes/(3*4000) + 500 {
+		m := Message{Time: noon, Source: ap(office + ":5060"), Destination: ap(gatePhones), Data: []byte(sip{method: "OPTIONS", callID: fmt.Sprint("long-", i), extra: strings.Repeat(long, 3)}.String())}
+		if _, err := r.message(&m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	total := 0
+	for _, q := range r.known.requests {
+		total += q.size
+	}
+	if k := &r.known; k.bytes != total || total > requestsBytes || len(k.requests) != len(k.order) || len(k.requests) > requestsBytes/(3*4000) {
+		t.Errorf("%d bytes of %d requests, %d are counted", total, len(k.requests), k.bytes)
+	}
+}
+
+// TestHostileNoncesAreBounded, and so are the names of a source that are looked through.
+func TestHostileNoncesAreBounded(t *testing.T) {
+	var n issued
+	for i := range 5 * noncesMost {
+		name := fmt.Sprint("n", i)
+		if n.add(name); n.times(name) != 1 || len(n.young)+len(n.old) > 2*noncesMost {
+			t.Fatalf("%d: %d and %d", i, len(n.young), len(n.old))
+		}
+	}
+	if n.has("n0") || n.has("") {
+		t.Error("the first is known yet")
+	}
+	b, at := newBook(), ap(office+":5060")
+	x := binding{from: at, login: credentials.Login{}.Accepted(slices.Values([]string{`Digest username="204"`}))}
+	for i := range namesMost + 1 {
+		if i > 0 && b.answers(at.Addr(), "205") {
+			t.Fatalf("205 is one of %d phones", i)
+		}
+		key := bindingKey{"204@example.com", fmt.Sprint(i)}
+		b.all[key] = x
+		b.count(key, &x, 1)
+	}
+	if !b.answers(at.Addr(), "205") {
+		t.Error("so many phones are looked through")
+	}
+	for key := range b.all {
+		b.count(key, &x, -1)
+	}
+	if len(b.phones)+len(b.places)+len(b.sources) != 0 {
+		t.Errorf("%+v", b)
+	}
 }
 
 // files are captures for fuzzing to begin with.
@@ -251,9 +300,9 @@ var pcapHeadBytes = []byte("\xd4\xc3\xb2\xa1\x02\x00\x04\x00\x00\x00\x00\x00\x00
 
 // FuzzFields: whatever a header says, reading it ends and its texts are bounded.
 func FuzzFields(f *testing.F) {
-	f.Add(`"a, <b>" <sip:204@192.0.2.1:5060;x=y>;expires=60, sips:b@c;expires=5, *`, `Digest realm="x", cnonce="no", nonce="yes", stale=TRUE`)
-	f.Add("<", "nonce=")
-	f.Fuzz(func(t *testing.T, contact, challenge string) {
+	f.Add(`"a, <b>" <sip:204@192.0.2.1:5060;x=y>;expires=60, sips:b@c;expires=5, *`)
+	f.Add("<sip:a@[")
+	f.Fuzz(func(t *testing.T, contact string) {
 		var x fields
 		x.addContacts(contact)
 		for _, c := range x.contacts {
@@ -261,8 +310,8 @@ func FuzzFields(f *testing.F) {
 				t.Fatalf("%+v of %q", c, contact)
 			}
 		}
-		if v := param(challenge, "nonce"); len(v) > len(challenge) {
-			t.Fatalf("%q of %q", v, challenge)
+		if user, host := person([]byte(contact)); len(user)+len(host) > textMost {
+			t.Fatalf("%q at %q of %q", user, host, contact)
 		}
 	})
 }

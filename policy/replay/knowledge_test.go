@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"sallyport/nat"
 	"sallyport/policy"
 	"sallyport/sbc/reason"
 )
@@ -33,7 +34,7 @@ func TestOutcomesCount(t *testing.T) {
 		{"unknown users", newTape(t).asksFor(30, "MESSAGE", 404, ""), true},
 		{"unknown users, 480", newTape(t).asksFor(30, "MESSAGE", 480, ""), true},
 		{"calls to nowhere", newTape(t).asksFor(30, "INVITE", 404, ""), true},
-		{"wrong passwords, 403", newTape(t).asksFor(30, "REGISTER", 403, credentials("n")), true},
+		{"wrong passwords, 403", newTape(t).asksFor(30, "REGISTER", 403, signs("n")), true},
 		{"busy is no offence", newTape(t).asksFor(30, "INVITE", 486, ""), false},
 	} {
 		x := of(t, run1(t, c.tape, setup(forward)), scanner)
@@ -73,9 +74,13 @@ func TestCallsOfOurs(t *testing.T) {
 	want(t, "reasons", got, []reason.Reason{reason.LiveDialog, reason.LiveDialog, reason.Allow})
 }
 
-// TestAllContactsLeave: Contact: * ends every binding of the user that is at that address.
+// TestAllContactsLeave: Contact: * ends every binding of the user, wherever it is.
 func TestAllContactsLeave(t *testing.T) {
 	c := newTape(t).registers(office+":40001", "201", "r1", 1).registers(office+":40002", "202", "r2", 1)
+	elsewhere := sip{method: "REGISTER", user: "201", callID: "r3", extra: "Contact: <sip:201@192.168.9.9:5060>\r\n"}
+	c.udp("198.51.100.8:1", gatePhones, elsewhere.String())
+	elsewhere.status, elsewhere.toTag = 200, "g"
+	c.udp(gatePhones, "198.51.100.8:1", elsewhere.String())
 	leave := sip{method: "REGISTER", user: "201", callID: "r1", cseq: 5, extra: "Contact: *\r\nExpires: 0\r\n"}
 	c.udp(office+":40001", gatePhones, leave.String())
 	leave.status, leave.toTag, leave.extra = 200, "g", ""
@@ -87,8 +92,8 @@ func TestAllContactsLeave(t *testing.T) {
 	if _, err := r.all(c.open(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.known.bindings) != 1 || r.guard.Phones() != 1 || r.known.phones[ap(office+":1").Addr()] != 1 {
-		t.Errorf("%v, the guard knows of %d", r.known.bindings, r.guard.Phones())
+	if b := r.known.book; len(b.all) != 1 || r.guard.Phones() != 1 || b.phones[ap(office+":1").Addr()] != 1 || len(b.places) != 3 || len(b.sources) != 1 {
+		t.Errorf("%+v, the guard knows of %d", b, r.guard.Phones())
 	}
 }
 
@@ -201,12 +206,12 @@ func TestWhatIsNoWrongPassword(t *testing.T) {
 	forbidden := newTape(t).registers(office+":40001", "201", "r1", 1)
 	old := newTape(t)
 	for i := range 30 {
-		m := sip{method: "INVITE", user: "201", callID: fmt.Sprint("call-", i), extra: credentials("n")}
+		m := sip{method: "INVITE", user: "201", callID: fmt.Sprint("call-", i), extra: signs("n")}
 		forbidden.udp(office+":40001", gatePhones, m.String())
 		m.status, m.toTag, m.extra = 403, "t", ""
 		forbidden.udp(gatePhones, office+":40001", m.String()).wait(200 * time.Millisecond)
 
-		m = sip{method: "REGISTER", user: fmt.Sprint(300 + i), callID: fmt.Sprint("reg-", i), extra: credentials("before")}
+		m = sip{method: "REGISTER", user: fmt.Sprint(300 + i), callID: fmt.Sprint("reg-", i), extra: signs("before")}
 		old.udp(office+":40001", gatePhones, m.String())
 		m.status, m.toTag, m.extra = 401, "t", challenge("after")
 		old.udp(gatePhones, office+":40001", m.String()).wait(200 * time.Millisecond)
@@ -215,6 +220,48 @@ func TestWhatIsNoWrongPassword(t *testing.T) {
 		r := run1(t, c, setup(nil))
 		if len(r.Bans) > 0 || r.Refused > 0 {
 			t.Errorf("%s: %+v, %+v", name, r.Bans, of(t, r, office))
+		}
+	}
+}
+
+// TestANonceThatIsGivenOutAgain: a PBX that has one nonce for all has given it out when it refuses the first who makes use of it. Over
+// TCP, where nothing else has to prove the address.
+func TestANonceThatIsGivenOutAgain(t *testing.T) {
+	r, err := newRun(newTape(t).scans(1).open(), setup(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		m := sip{method: "REGISTER", user: "204", callID: fmt.Sprint("guess-", i), extra: signs("the one")}
+		in := Message{Time: noon, Source: ap(scanner + ":40000"), Destination: ap(gatePhones), Transport: nat.TCP, Data: []byte(m.String())}
+		m.status, m.toTag, m.extra = 401, "t", challenge("the one")
+		out := Message{Time: noon, Source: in.Destination, Destination: in.Source, Transport: nat.TCP, Data: []byte(m.String())}
+		for _, m := range []*Message{&in, &out, &out} { // what is sent again says nothing new
+			if _, err := r.message(m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := i / 3; len(r.report.Bans) != want {
+			t.Errorf("after %d: %+v", i+1, r.report.Bans)
+		}
+	}
+}
+
+// TestNoncesOfThePBX: where the capture shows what the PBX gives out, a challenge of the gate's own is none of them.
+func TestNoncesOfThePBX(t *testing.T) {
+	for _, inside := range []bool{false, true} {
+		c := newTape(t)
+		if inside {
+			out := sip{method: "REGISTER", user: "201", callID: "to the PBX", extra: contactLine("201", 300)}
+			c.udp("10.0.0.2:5060", node, out.String())
+			out.status, out.toTag, out.extra = 401, "p", challenge("of the PBX")
+			c.udp(node, "10.0.0.2:5060", out.String())
+		}
+		for i := range 12 {
+			c.logsIn(scanner+":5071", "204", "crack", 1+2*i, 401).wait(300 * time.Millisecond)
+		}
+		if p := run1(t, c, setup(nil)); (len(p.Bans) == 0) != inside {
+			t.Errorf("inside %v: %+v", inside, p.Bans)
 		}
 	}
 }

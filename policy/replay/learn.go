@@ -58,7 +58,7 @@ func (l *learner) watch(r *run, m *Message, j *judged) {
 	if p == nil {
 		return
 	}
-	p.phones = max(p.phones, r.known.phones[p.address])
+	p.phones = max(p.phones, r.known.book.phones[p.address])
 	v := j.view
 	if a := v.Bytes(v.UserAgents[0]); len(a) > 0 {
 		p.agent = brief(a)
@@ -112,7 +112,8 @@ func (l *learner) sent(m *Message, j *judged) {
 	p := l.sources[policy.SourceKey(m.Destination.Addr().Unmap().WithZone(""))]
 	switch {
 	case p == nil:
-	case v.Status == 401 || v.Status == 407:
+	case !j.asks && (v.Status == 401 || v.Status == 407): // it was sent again
+	case j.asks:
 		if j.now.Sub(p.credited) >= creditLife {
 			p.credits = 0
 		}

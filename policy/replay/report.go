@@ -124,7 +124,7 @@ func (p *Report) add(r *run, m *Message, j *judged) {
 		s.First = j.now
 		s.Who = r.who(j.face, m.Source.Addr())
 	}
-	if phones := r.known.phones[m.Source.Addr().Unmap()]; phones > 0 {
+	if phones := r.known.book.phones[m.Source.Addr().Unmap()]; phones > 0 {
 		s.Phones = max(s.Phones, phones)
 		if s.Who == whoStranger {
 			s.Who = whoPhone

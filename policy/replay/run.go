@@ -19,6 +19,7 @@ type judged struct {
 	way     way
 	verdict policy.Verdict // of what was received
 	view    *scan.View
+	asks    bool // a challenge that was sent, and not before
 }
 
 // let reports whether a received message went on.
@@ -67,7 +68,7 @@ func (r *run) with(limits []policy.RateLimitConfig) (*run, error) {
 // presumed is a binding that must be older than the capture.
 type presumed struct {
 	key bindingKey
-	at  netip.Addr
+	binding
 }
 
 // presume finds the phones that register in a capture soon after it begins. A phone registers anew before its binding
@@ -94,7 +95,7 @@ func presume(open Opener, s *Setup, d doors) ([]presumed, error) {
 		}
 		if began.IsZero() {
 			began = r.now
-			r.known.first = func(key bindingKey, at netip.Addr) { out = append(out, presumed{key, at}) }
+			r.known.book.first = func(key bindingKey, b binding) { out = append(out, presumed{key, b}) }
 		}
 		return r.now.Sub(began) < expiresElse
 	})
@@ -112,10 +113,11 @@ func (r *run) begin(now time.Time) error {
 	}
 	g.SetPeers(r.setup.Peers)
 	g.OnBan(r.report.banned)
-	r.guard, r.known = g, newKnowledge(g)
+	r.guard, r.known = g, newKnowledge(r.setup, g)
 	r.now, r.ticked = now, now
 	for _, p := range r.presumed {
-		r.known.bind(p.key, binding{p.at, now.Add(expiresElse)})
+		p.expires = now.Add(expiresElse)
+		r.known.bind(p.key, p.binding)
 	}
 	return nil
 }
@@ -146,7 +148,7 @@ func (r *run) message(m *Message) (j judged, err error) {
 	j.view = &r.view
 	if j.way == sent {
 		if scanErr == nil {
-			r.known.sent(r.now, j.face, m.Destination, j.view)
+			j.asks = r.known.sent(r.now, j.face, m.Destination, j.view)
 		}
 		return j, nil
 	}
@@ -157,8 +159,12 @@ func (r *run) message(m *Message) (j judged, err error) {
 	j.verdict = r.guard.Check(&policy.Packet{
 		Now: r.now, Interface: j.face, Source: m.Source, Data: m.Data, View: j.view, ScanErr: scanErr,
 	})
-	if scanErr == nil && r.view.IsRequest {
-		r.known.received(r.now, m.Source, j.view, j.let())
+	switch {
+	case scanErr != nil:
+	case r.view.IsRequest:
+		r.known.received(r.now, j.face, m.Source, j.view, j.let())
+	case j.let():
+		r.known.answer(r.now, j.face, j.view)
 	}
 	return j, nil
 }
@@ -190,7 +196,7 @@ func (r *run) who(i *nat.Interface, source netip.Addr) string {
 	case best >= 0:
 		p := &r.setup.Peers[best]
 		return p.Kind.String() + " " + p.Name
-	case i.Side == nat.Outside && i.Realm == nat.Phones && r.known.phones[source] > 0:
+	case i.Side == nat.Outside && i.Realm == nat.Phones && r.known.book.phones[source] > 0:
 		return whoPhone
 	}
 	return whoStranger

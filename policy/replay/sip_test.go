@@ -52,7 +52,7 @@ func contactLine(user string, expires int) string {
 	return fmt.Sprintf("Contact: <sip:%s@192.168.1.5:5060>;expires=%d\r\n", user, expires)
 }
 
-func credentials(nonce string) string {
+func signs(nonce string) string {
 	return fmt.Sprintf("Authorization: Digest username=\"204\", realm=\"example.com\", nonce=\"%s\", uri=\"sip:example.com\", response=\"0123\"\r\n", nonce)
 }
 
@@ -72,7 +72,7 @@ func (c *tape) logsIn(phone, user, callID string, cseq, code int) *tape {
 	nonce := fmt.Sprintf("n-%s-%d", callID, cseq)
 	m.status, m.toTag, m.extra, m.agent = 401, "g"+callID, challenge(nonce), ""
 	c.udp(gatePhones, phone, m.String())
-	m.status, m.toTag, m.extra, m.agent, m.cseq = 0, "", contactLine(user, 300)+credentials(nonce), "Yealink SIP-T46U", cseq+1
+	m.status, m.toTag, m.extra, m.agent, m.cseq = 0, "", contactLine(user, 300)+signs(nonce), "Yealink SIP-T46U", cseq+1
 	c.udp(phone, gatePhones, m.String())
 	m.status, m.toTag, m.agent, m.extra = code, "h"+callID, "", contactLine(user, c.lasts)
 	if code != 200 {

@@ -3,7 +3,6 @@ package config
 import (
 	"crypto/tls"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"sallyport/nat"
@@ -27,11 +26,6 @@ type TrunkTLS struct {
 
 // Given reports whether the trunk has a TLS of its own.
 func (t *TrunkTLS) Given() bool { return t.Certificate != "" || t.CA != "" || len(t.Names) > 0 }
-
-// Same reports whether two trunks want the same.
-func (t *TrunkTLS) Same(o *TrunkTLS) bool {
-	return t.Certificate == o.Certificate && t.Key == o.Key && t.CA == o.CA && slices.Equal(t.Names, o.Names)
-}
 
 func buildTrunkTLS(s *TrunkTLSSection) TrunkTLS {
 	return TrunkTLS{Certificate: s.Certificate, Key: s.Key, CA: s.CA, Names: s.Names}
@@ -73,59 +67,6 @@ func (c *checker) trunkTLS(path string, t *TrunkEntry) {
 	if data, ok := c.pemFile(at+".ca", s.CA, false); ok {
 		c.certificates(at+".ca", data)
 	}
-}
-
-// sharedTLS warns of trunks that lead to one place by TLS and do not want the same of it: connections to an address are shared, and
-// the first section counts. What DNS alone leads together shows when it has been asked, in the log.
-func (c *checker) sharedTLS() {
-	type section struct {
-		TrunkTLS
-		trunk string
-		given bool
-	}
-	first := map[string]*section{} // by place
-	for i := range c.doc.Trunks {
-		t := &c.doc.Trunks[i]
-		s := &section{TrunkTLS: buildTrunkTLS(&t.TLS), trunk: t.Name}
-		s.given = s.Given()
-		for _, place := range t.placesOfTLS() {
-			old := first[place]
-			switch {
-			case old == nil:
-				first[place] = s
-				continue
-			case old.trunk == s.trunk || old.Same(&s.TrunkTLS):
-				continue
-			case old.given:
-				c.warn(index("trunks", i)+".tls", "give both the same tls, or ask the provider for another address or port",
-					"trunk %s leads to %s by TLS as well: connections are shared, and its tls counts for both", old.trunk, place)
-			default:
-				c.warn(index("trunks", i)+".tls", "give trunk "+old.trunk+" the same tls, or ask the provider for another address or port",
-					"trunk %s leads to %s by TLS as well, without tls: connections are shared, and what stands here counts for both", old.trunk, place)
-				first[place] = s
-			}
-			break // said once of a trunk
-		}
-	}
-}
-
-// placesOfTLS are the places that connections of TLS are made to for a trunk, as they are written.
-func (t *TrunkEntry) placesOfTLS() (out []string) {
-	list := slices.Clone(t.Peers)
-	if t.registers() {
-		e, _ := t.Registration.target()
-		list = append(list, PeerEntry{Address: e, Transport: t.Registration.Transport})
-	}
-	for _, p := range list {
-		switch {
-		case p.Transport != nat.TLS.String() || !p.Address.given():
-		case p.Address.Name.Host != "":
-			out = append(out, p.Address.Name.String())
-		default:
-			out = append(out, p.Address.AddrPort.String())
-		}
-	}
-	return out
 }
 
 // speaksTLS reports whether a connection of TLS to or from a trunk can be.

@@ -139,7 +139,6 @@ func (c *checker) trunks() {
 		names[t.Name] = true
 	}
 	c.sharedSources()
-	c.sharedTLS()
 	if len(c.doc.Trunks) == 0 && !c.doc.registrar() {
 		c.warn("trunks", "add a trunk, or --trunk name=address:port", "no trunk, and no way for phones: there is nothing to connect the PBX to")
 	}

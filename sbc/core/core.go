@@ -148,7 +148,7 @@ type Core struct {
 	cfg     Config
 	network inbox
 	control chan func(now time.Time)
-	hints   chan nat.Flow
+	hints   chan hint
 	bell    chan struct{} // rouses Run
 	stopped chan struct{}
 
@@ -246,7 +246,7 @@ func New(cfg Config) *Core {
 		network: newInbox(cfg.Limits.Inbox),
 		bell:    make(chan struct{}, 1),
 		control: make(chan func(time.Time), cfg.Limits.Internal),
-		hints:   make(chan nat.Flow, hintsMost),
+		hints:   make(chan hint, hintsMost),
 		stopped: make(chan struct{}),
 		table: transaction.NewTable(transaction.Config{
 			Max: cfg.Limits.Transactions, SameSystem: cfg.Assembly.SameSystem,

@@ -122,11 +122,22 @@ func (c *Core) Do(ctx context.Context, f func(now time.Time)) error {
 // administrator nor the relay finds theirs full.
 const hintsMost = 256
 
-// Unreachable tells the core that what was sent on a flow did not arrive: an ICMP error, a connection that failed. It
+// hint is an error of the network.
+type hint struct {
+	to      nat.Flow
+	dialled bool // it is the end of a connection of our own
+}
+
+// Unreachable tells the core that what was sent on a flow did not arrive: an ICMP error, a connection that could not be made. It
 // never blocks; a hint that is lost costs a timer, not a call.
-func (c *Core) Unreachable(to nat.Flow) {
+func (c *Core) Unreachable(to nat.Flow) { c.hint(hint{to: to}) }
+
+// Closed tells the core that a connection has ended. What was sent on one that we have dialled was sent on the flow with Conn 0.
+func (c *Core) Closed(f nat.Flow, dialled bool) { c.hint(hint{f, dialled}) }
+
+func (c *Core) hint(h hint) {
 	select {
-	case c.hints <- to:
+	case c.hints <- h:
 	default:
 	}
 }

@@ -3,8 +3,6 @@ package core
 import (
 	"context"
 	"time"
-
-	"sallyport/nat"
 )
 
 // Run is the loop: it runs what is due and what was posted, and messages that nobody else works off. It ends with the
@@ -26,7 +24,7 @@ func (c *Core) Run(ctx context.Context) {
 // errand is what woke the loop, to be done in its turn.
 type errand struct {
 	f    func(now time.Time)
-	hint *nat.Flow
+	hint *hint
 }
 
 // cycle is one turn of the loop: timers, functions, ICMP errors, messages. It reports whether more waits.
@@ -176,9 +174,14 @@ func (c *Core) call(now time.Time, f func(now time.Time)) {
 	c.settle(now)
 }
 
-func (c *Core) unreachable(now time.Time, to nat.Flow) {
+func (c *Core) unreachable(now time.Time, h hint) {
 	c.contain("an error of the network could not be handled", 0, func() {
-		c.unreached(now, to)
+		c.unreached(now, h.to)
+		if h.dialled { // one end, though it is known by two flows: it is told once
+			other := h.to
+			other.Conn = 0
+			c.effects = c.table.Unreachable(now, other, c.effects)
+		}
 	})
 	c.settle(now)
 }

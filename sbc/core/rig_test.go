@@ -80,6 +80,9 @@ type rig struct {
 	panics     map[string]bool // by the name of a fake's method
 }
 
+// unreachable tells of an ICMP error.
+func (r *rig) unreachable(now time.Time, to nat.Flow) { r.Core.unreachable(now, hint{to: to}) }
+
 type packet struct {
 	to   nat.Flow
 	text string

@@ -16,11 +16,11 @@ import (
 type Ways interface {
 	// MayLeave reports whether a request may leave: its node may have had enough.
 	MayLeave(now time.Time, id tu.UserID, a *tu.Send) bool
-	// Left hears that a request has left.
-	Left(now time.Time, a *tu.Send)
-	// Heard hears that a response with a status code came from a flow.
-	Heard(now time.Time, from nat.Flow, code int)
-	// Unreached hears that what was sent to a flow did not arrive there.
+	// Left hears that a request of a user has left.
+	Left(now time.Time, id tu.UserID, a *tu.Send)
+	// Heard hears that a response to a request of some method, with a status code, came from a flow.
+	Heard(now time.Time, from nat.Flow, method string, code int)
+	// Unreached hears that what was sent to a flow did not arrive there. One that names a connection has ended.
 	Unreached(now time.Time, to nat.Flow)
 	// Detour is the way of a request within a dialog as things are: its own, or that by another node where the next hop
 	// is one that does not live or is the one that was asked in vain (invalid: none). The message is a copy then.
@@ -62,7 +62,7 @@ func (c *Core) left(now time.Time, u *user, wanted tu.Send, sent *tu.Send, again
 	if c.cfg.Ways == nil {
 		return
 	}
-	c.cfg.Ways.Left(now, sent)
+	c.cfg.Ways.Left(now, u.id, sent)
 	m := wanted.Msg
 	if m.To.Tag == "" || wanted.Hop.Peer.Kind != tu.KindNode {
 		return
@@ -126,7 +126,7 @@ func (c *Core) askAgain(now time.Time, e *transaction.Effect) bool {
 // heard hears a response, whoever it is for.
 func (c *Core) heard(now time.Time, e *transaction.Effect) {
 	if c.cfg.Ways != nil {
-		c.cfg.Ways.Heard(now, e.Flow, e.Msg.Status)
+		c.cfg.Ways.Heard(now, e.Flow, e.Msg.Method, e.Msg.Status)
 	}
 	if e.Msg.Status >= 200 {
 		c.answered(tu.UserID(e.User), tu.Ref(e.Ref))

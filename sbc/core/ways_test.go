@@ -2,6 +2,8 @@ package core
 
 import (
 	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +21,9 @@ type fakeWays struct {
 	down      map[netip.AddrPort]bool
 	heard     map[netip.AddrPort]time.Time
 	left      []string
-	codes     []int
-	unreached int
+	codes     []string
+	by        []tu.UserID // who sent what left
+	unreached []nat.Flow
 	stays     string // method of requests that may not leave
 }
 
@@ -28,15 +31,16 @@ func (w *fakeWays) MayLeave(_ time.Time, _ tu.UserID, a *tu.Send) bool {
 	return a.Msg.Method != w.stays
 }
 
-func (w *fakeWays) Left(_ time.Time, a *tu.Send) {
+func (w *fakeWays) Left(_ time.Time, id tu.UserID, a *tu.Send) {
+	w.by = append(w.by, id)
 	w.left = append(w.left, a.Msg.Method+" "+a.Hop.Flow.Remote.Addr().String())
 }
 
-func (w *fakeWays) Heard(now time.Time, from nat.Flow, code int) {
-	w.heard[from.Remote], w.codes = now, append(w.codes, code)
+func (w *fakeWays) Heard(now time.Time, from nat.Flow, method string, code int) {
+	w.heard[from.Remote], w.codes = now, append(w.codes, method+" "+strconv.Itoa(code))
 }
 
-func (w *fakeWays) Unreached(time.Time, nat.Flow) { w.unreached++ }
+func (w *fakeWays) Unreached(_ time.Time, to nat.Flow) { w.unreached = append(w.unreached, to) }
 
 func (w *fakeWays) Silent(at netip.AddrPort, since time.Time) bool { return w.heard[at].Before(since) }
 
@@ -243,11 +247,34 @@ func TestARequestThatMayNotLeave(t *testing.T) {
 	do(sends(2, outgoing("OPTIONS", "e", "x", 1)))
 	r.hear(inner, r.answer(r.find("OPTIONS"), 503, "t"))
 	r.unreachable(r.now, inner)
-	if len(w.codes) != 1 || w.codes[0] != 503 || w.unreached != 1 {
-		t.Errorf("told of codes %v and %d errors", w.codes, w.unreached)
+	if !slices.Equal(w.codes, []string{"OPTIONS 503"}) || !slices.Equal(w.unreached, []nat.Flow{inner}) {
+		t.Errorf("told of codes %v and errors at %v", w.codes, w.unreached)
+	}
+	if !slices.Equal(w.by, []tu.UserID{r.users[0].id}) {
+		t.Errorf("what left was of %v", w.by)
 	}
 	r.over()
 	r.zero()
+}
+
+// TestTheEndOfAConnection is told once, as what it is; what was sent on it before it had a number fails with it.
+func TestTheEndOfAConnection(t *testing.T) {
+	ended := inner
+	ended.Conn = 7
+	for _, dialled := range []bool{true, false} {
+		r, w, do := wayRig(t)
+		do(sends(1, outgoing("MESSAGE", "e", "x", 1)))
+		r.Closed(ended, dialled)
+		r.serve()
+		if !slices.Equal(w.unreached, []nat.Flow{ended}) {
+			t.Errorf("dialled %v: told of %v", dialled, w.unreached)
+		}
+		if failed := strings.Contains(r.users[0].kinds(), "Failed 503"); failed != dialled {
+			t.Errorf("dialled %v: the user heard %s", dialled, r.users[0].kinds())
+		}
+		r.over()
+		r.zero()
+	}
 }
 
 // TestWhatNeverLeft: nobody owes a word to a request that finds no place, that no room is left for or that cannot be written.

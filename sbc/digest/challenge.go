@@ -3,16 +3,16 @@ package digest
 import (
 	"strings"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 )
 
 // Bounds of what a peer may ask with. A realm's own texts come back in every request of a dialog.
 const (
-	maxFields = 8    // header fields of a response that are read
-	maxValue  = 4096 // bytes of one
+	maxFields = 8 // header fields of a response that are read
+	maxValue  = credentials.MaxField
 	maxText   = 1024 // of a nonce or an opaque
 	maxName   = 255  // of a realm, a user name, a password
-	maxParams = 32   // parameters of a header field
 )
 
 // challenge is one Digest challenge. Quoted texts stand as they came, escapes included: "the value of the quoted-string … without the
@@ -52,7 +52,7 @@ func challenges(m *message.Message) (list []challenge) {
 		if fields++; fields > maxFields {
 			break
 		}
-		for _, p := range parse(h.Value) {
+		for _, p := range credentials.Parse(h.Value) {
 			if o, ok := read(p); ok {
 				o.proxy = proxy
 				list = append(list, o)
@@ -63,27 +63,27 @@ func challenges(m *message.Message) (list []challenge) {
 }
 
 // read makes a challenge of its parameters; without a realm or a nonce it is none.
-func read(p params) (o challenge, ok bool) {
-	if !strings.EqualFold(p.scheme, "Digest") {
+func read(p credentials.Params) (o challenge, ok bool) {
+	if !strings.EqualFold(p.Scheme, "Digest") {
 		return o, false
 	}
-	o.realm, ok = p.get("realm")
+	o.realm, ok = p.Get("realm")
 	if !ok || len(o.realm) > maxName {
 		return o, false
 	}
-	if o.nonce, ok = p.get("nonce"); !ok || o.nonce == "" || len(o.nonce) > maxText {
+	if o.nonce, ok = p.Get("nonce"); !ok || o.nonce == "" || len(o.nonce) > maxText {
 		return o, false
 	}
-	if o.opaque, o.hasOpaque = p.get("opaque"); len(o.opaque) > maxText {
+	if o.opaque, o.hasOpaque = p.Get("opaque"); len(o.opaque) > maxText {
 		return o, false
 	}
-	o.algorithm, _ = p.get("algorithm")
+	o.algorithm, _ = p.Get("algorithm")
 	o.kind, o.sess = algorithm(o.algorithm)
-	stale, _ := p.get("stale")
+	stale, _ := p.Get("stale")
 	o.stale = strings.EqualFold(stale, "true")
-	userhash, _ := p.get("userhash")
+	userhash, _ := p.Get("userhash")
 	o.userhash = strings.EqualFold(userhash, "true")
-	if list, named := p.get("qop"); named {
+	if list, named := p.Get("qop"); named {
 		o.protection(list)
 	}
 	return o, true
@@ -160,8 +160,8 @@ func nextNonce(value string) (nonce string, ok bool) {
 	if len(value) > maxValue {
 		return "", false
 	}
-	for _, p := range parse("Info " + value) { // it has no scheme
-		nonce, ok = p.get("nextnonce")
+	for _, p := range credentials.Parse("Info " + value) { // it has no scheme
+		nonce, ok = p.Get("nextnonce")
 	}
 	return nonce, ok && nonce != "" && len(nonce) <= maxText
 }

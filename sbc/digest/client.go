@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -219,8 +220,8 @@ func carries(m *message.Message, o challenge) bool {
 		if h.Name != o.field() || len(h.Value) > maxValue {
 			continue
 		}
-		for _, p := range parse(h.Value) {
-			if p.is("realm", o.realm) {
+		for _, p := range credentials.Parse(h.Value) {
+			if p.Is("realm", o.realm) {
 				return true
 			}
 		}
@@ -243,7 +244,7 @@ func Check(a tu.Account) error {
 		return errors.New("the user name is empty; give the one of the account")
 	case strings.ContainsAny(a.Username, "\"\\:"):
 		return errors.New(`the user name holds a quote, a backslash or a colon; digest authentication has no way to write it`)
-	case control(a.Username) || control(a.Password.Reveal()):
+	case credentials.HasControl(a.Username) || credentials.HasControl(a.Password.Reveal()):
 		return errors.New("user name or password holds a control character; is there a second line in the file?")
 	case len(a.Username) > maxName || len(a.Password.Reveal()) > maxName:
 		return fmt.Errorf("user name or password is longer than %d bytes", maxName)

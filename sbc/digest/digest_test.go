@@ -10,6 +10,7 @@ import (
 	oracle "github.com/icholy/digest"
 	"pgregory.net/rapid"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -85,7 +86,7 @@ func TestVectors(t *testing.T) {
 			"0a4f113b", "/dir/index.html", "Mufasa", "6629fae49393a05397450978507c4ef1", tu.Account{Username: "Mufasa", Password: tu.NewPassword("Circle Of Life")},
 		},
 	} {
-		o, ok := read(parse("Digest " + strings.Join(strings.Fields(c.challenge), " "))[0])
+		o, ok := read(credentials.Parse("Digest " + strings.Join(strings.Fields(c.challenge), " "))[0])
 		if !ok {
 			t.Fatalf("%s: not read", c.name)
 		}

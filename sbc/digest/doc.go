@@ -8,8 +8,6 @@
 //	func (c *Client) Heard(m *message.Message)                              // a 2xx: nextnonce of Authentication-Info
 //	func (c *Client) Realms() []string                                      // whose challenges have been answered
 //	func Realms(challenge *message.Message) []string                        // who challenges, for an account without a realm yet
-//	func Nonce(field string) (nonce string, plain bool)                     // that of a field, for whoever passes credentials on
-//	func Usernames(field string) (names []string, whole bool)               // those of credentials, likewise
 //	func Check(a tu.Account) error                                          // what of an account cannot be written
 //	ErrForeign, ErrRefused, ErrUnknown                                      // why there is no answer; errors.Is
 //

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -69,10 +70,10 @@ func shown(s tu.Send) string {
 		if !credential(h.Name) {
 			continue
 		}
-		for _, p := range parse(h.Value) {
-			realm, _ := p.get("realm")
-			nonce, _ := p.get("nonce")
-			count, _ := p.get("nc")
+		for _, p := range credentials.Parse(h.Value) {
+			realm, _ := p.Get("realm")
+			nonce, _ := p.Get("nonce")
+			count, _ := p.Get("nc")
 			list = append(list, realm+"/"+nonce+"/"+strings.TrimLeft(count, "0"))
 		}
 	}

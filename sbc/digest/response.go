@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 )
 
@@ -29,24 +30,18 @@ func algorithm(name string) (k kind, sess bool) {
 	if strings.ContainsFunc(name, func(r rune) bool { return r > unicode.MaxASCII }) {
 		return 0, false // ſ is an S to ToUpper, and no part of a token
 	}
-	if at := len(name) - len("-sess"); at >= 0 && sameToken(name[at:], "-sess") {
+	if at := len(name) - len("-sess"); at >= 0 && credentials.SameToken(name[at:], "-sess") {
 		name, sess = name[:at], true
 	}
 	switch {
-	case name == "" || sameToken(name, "MD5"):
+	case name == "" || credentials.SameToken(name, "MD5"):
 		k = md5Kind
-	case sameToken(name, "SHA-256"):
+	case credentials.SameToken(name, "SHA-256"):
 		k = sha256Kind
-	case sameToken(name, "SHA-512-256"):
+	case credentials.SameToken(name, "SHA-512-256"):
 		k = sha512t256Kind
 	}
 	return k, sess
-}
-
-// sameToken compares tokens, in which case does not count (RFC 3261 §7.3.1). They have ASCII alone: the long s that Unicode takes for
-// an s would be written back as it came, and is no token.
-func sameToken(x, token string) bool {
-	return len(x) == len(token) && strings.EqualFold(x, token) // such letters have two bytes or more
 }
 
 func (k kind) new() hash.Hash {
@@ -107,4 +102,12 @@ func (s *space) response(method, uri, nc string, body []byte) string {
 		return s.hash(s.a1.Reveal(), s.nonce, a2)
 	}
 	return s.hash(s.a1.Reveal(), s.nonce, nc, s.cnonce, s.qop, a2)
+}
+
+// quoted is a text as it stands between quotes.
+func quoted(s string) string {
+	if !strings.ContainsAny(s, `"\`) {
+		return s
+	}
+	return strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s)
 }

@@ -7,6 +7,7 @@ import (
 
 	oracle "github.com/icholy/digest"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
 )
@@ -92,9 +93,9 @@ func TestQuotes(t *testing.T) {
 			continue
 		}
 		cl.Sign(m)
-		back := parse(m.Headers[1].Value)
+		back := credentials.Parse(m.Headers[1].Value)
 		o := challenges(asked(401, c.value))[0]
-		if len(back) != 1 || !back[0].is("realm", o.realm) || !back[0].is("nonce", o.nonce) || !back[0].is("username", "alice") {
+		if len(back) != 1 || !back[0].Is("realm", o.realm) || !back[0].Is("nonce", o.nonce) || !back[0].Is("username", "alice") {
 			t.Errorf("%s: %s", c.name, m.Headers[1].Value)
 		}
 	}
@@ -107,8 +108,8 @@ func TestBounds(t *testing.T) {
 		"a realm":      `Digest realm="` + long[:maxName+1] + `", nonce="n"`,
 		"an opaque":    `Digest realm="r", nonce="n", opaque="` + long[:maxText+1] + `"`,
 		"a field":      `Digest realm="r", nonce="n", x="` + long + `"`,
-		"a param list": `Digest realm="r", nonce="n"` + strings.Repeat(`, x=y`, maxParams),
-		"many of them": `Digest realm="r", nonce="n"` + many(maxParams),
+		"a param list": `Digest realm="r", nonce="n"` + strings.Repeat(`, x=y`, credentials.MaxParams),
+		"many of them": `Digest realm="r", nonce="n"` + many(credentials.MaxParams),
 	} {
 		if got := Realms(asked(401, value)); len(got) > 0 {
 			t.Errorf("%s without measure is read", name)
@@ -183,100 +184,6 @@ func TestNextNonce(t *testing.T) {
 	}
 }
 
-// TestNonce: what somebody could read in another way is not plain, whatever is taken for the nonce then.
-func TestNonce(t *testing.T) {
-	for field, want := range map[string]string{
-		`Digest realm="r", nonce="n"`:                      "n plain",
-		`Digest realm="r",NONCE=n , qop="auth"`:            "n plain",
-		"Digest nonce\t=\t\"n,=1/\",,nc=00000001":          "n,=1/ plain",
-		`Digest username="a", opaque=",nonce=", nonce="n"`: "n plain",
-		`Digest username=" nonce=\"x\"", nonce="n"`:        "n plain",
-		`Digest cnonce="x", nextnonce="y"`:                 " plain",
-		`Digest username="204", nonce=""`:                  " plain",
-		``:                                                 " plain",
-		`Digest nonce="x", nonce="n"`:                      "x",
-		`Digest nonce="\n"`:                                "",
-		`Digest nonce="n", Digest nonce="m"`:               "n",
-		`Digest nonce="n" uri="sip:x"`:                     "n",
-		`Digest nonce="n`:                                  "",
-		`Digest nonce='n', nonce`:                          "'n'",
-		"Digest nonce=\"n\x00\"":                           "",
-	} {
-		got, plain := Nonce(field)
-		if plain {
-			got += " plain"
-		}
-		if got != want {
-			t.Errorf("%s: %q, want %q", field, got, want)
-		}
-	}
-}
-
-// FuzzNonce: a plain nonce is the one that parse finds.
-func FuzzNonce(f *testing.F) {
-	for _, s := range []string{`Digest nonce="a", cnonce=b`, `Digest opaque=",nonce=", nonce = n`, `Digest nonce="a\"", nonce=b`, `A B="c`, `nonce="a"`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, field string) {
-		nonce, plain := Nonce(field)
-		list := parse(field)
-		if plain && len(list) == 1 {
-			if other, _ := list[0].get("nonce"); other != nonce {
-				t.Errorf("%q is read as %q and as %q", field, nonce, other)
-			}
-		}
-	})
-}
-
-// TestUsernames: all that somebody could take for one, and whether that is all.
-func TestUsernames(t *testing.T) {
-	for field, want := range map[string]string{
-		`Digest username="204", nonce="n"`:                           `["204"] true`,
-		"digest\tnonce=n,, USERNAME = 204 ,":                         `["204"] true`,
-		` Digest username="2,username=5"`:                            `["2,username=5"] true`,
-		`Digest username="dom\\204"`:                                 `["dom\\\\204"] true`,
-		`Digest username*=UTF-8''J%C3%A4s%C3%B8n, nonce="n"`:         `["UTF-8''J%C3%A4s%C3%B8n"] true`,
-		`Digest username="204", nonce="n", username="205"`:           `["204" "205"] true`,
-		`Digest opaque=",username=", username="", cusername="205"`:   `[""] true`,
-		`Digest nonce="n"`:                                           `[] true`,
-		`Bearer eyJhbGciOiJ.x/y==`:                                   `[] true`,
-		`Digest`:                                                     `[] true`,
-		``:                                                           `[] true`,
-		`Digest username="204" username="205"`:                       `["204"] false`,
-		`Digest username="204", x; username="205"`:                   `["204"] false`,
-		`Digest username="204`:                                       `[] false`,
-		`Digest, username="205"`:                                     `[] false`,
-		"Digest username=\"204\x00\"":                                `[] false`,
-		`Digest x="` + strings.Repeat("x", 5000) + `", username="2"`: `[] false`,
-	} {
-		names, whole := Usernames(field)
-		if got := fmt.Sprintf("%q %v", names, whole); got != want {
-			t.Errorf("%.60s: %s, want %s", field, got, want)
-		}
-	}
-}
-
-// FuzzUsernames: credentials that parse reads have the user name that it finds, and no other.
-func FuzzUsernames(f *testing.F) {
-	for _, s := range []string{`Digest username="a", nonce=b`, `Digest opaque=",username=", username = n`, `Digest username="a\"", nonce=b`, `A B="c`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, field string) {
-		names, whole := Usernames(field)
-		list := parse(field)
-		if len(list) != 1 || !sameToken(list[0].scheme, "Digest") {
-			return
-		}
-		want, has := list[0].get("username")
-		if _, extended := list[0].get("username*"); extended {
-			return
-		}
-		if !whole || has != (len(names) == 1) || has && names[0] != want {
-			t.Errorf("%q is read as %q (whole: %v) and as %q", field, names, whole, want)
-		}
-	})
-}
-
 func TestAccount(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -336,11 +243,11 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("%d credentials", len(m.Headers)-1)
 		}
 		line := m.Headers[1].Value
-		if control(line) {
+		if credentials.HasControl(line) {
 			t.Fatalf("%q ends its line", line)
 		}
-		back := parse(line)
-		if len(back) != 1 || !back[0].is("username", "alice") && !strings.Contains(line, "userhash=true") {
+		back := credentials.Parse(line)
+		if len(back) != 1 || !back[0].Is("username", "alice") && !strings.Contains(line, "userhash=true") {
 			t.Fatalf("%s is read as %v", line, back)
 		}
 		if o, ok := read(back[0]); !ok || o.name() != "r" {

@@ -56,22 +56,6 @@ func (s *splitter) split(line []byte) (Header, error) {
 	return s.field, nil
 }
 
-// unfold joins the lines of a field by one space each (RFC 3261 §7.3.1).
-func unfold(lines []byte) []byte {
-	out := make([]byte, 0, len(lines))
-	for first := true; ; first = false {
-		line, rest, more := bytes.Cut(lines, []byte("\r\n"))
-		if !first {
-			out = append(out, ' ')
-		}
-		out = append(out, bytes.Trim(line, " \t")...)
-		if !more {
-			return out
-		}
-		lines = rest
-	}
-}
-
 // Parse reads and validates the message that Scan found in data; v must come from a Scan of the same data that
 // returned no error. Nothing of data is kept. The error is always an *Error.
 //
@@ -132,7 +116,7 @@ func (p *parse) fields(s *splitter, data []byte) *Error {
 		}
 		line := data[name.Start:value.End]
 		if bytes.IndexByte(line, '\r') >= 0 {
-			line = unfold(line)
+			line = scan.Unfold(line)
 		}
 		f, err := s.split(line)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
@@ -102,7 +103,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, hop *tu.Hop) (c
 	case e == nil:
 		if code, text = r.full(1, 1, 1); code == 0 {
 			book.yield(r.aor, r.set.Limits.contacts())
-			book.insert(&entry{b: r.binding(now, a, granted, hop, nil), order: r.order, ids: r.names, login: r.login(login{}), index: -1})
+			book.insert(&entry{b: r.binding(now, a, granted, hop, nil), order: r.order, ids: r.names, login: credentials.Login{}.Accepted(tu.Credentials(r.msg)), index: -1})
 		}
 		return code, text
 	case !r.stale(e):
@@ -111,7 +112,7 @@ func (r *Register) bind(now time.Time, a *asked, granted uint32, hop *tu.Hop) (c
 				return code, text
 			}
 		}
-		e.order, e.ids, e.owed, e.login = r.order, r.names, false, r.login(e.login)
+		e.order, e.ids, e.owed, e.login = r.order, r.names, false, e.login.Accepted(tu.Credentials(r.msg))
 		e.free()
 		book.swap(e, r.binding(now, a, granted, hop, e.b))
 	}

@@ -94,11 +94,11 @@ func (b *Binding) Target() message.URI {
 // Change is what became of a binding. Old nil: it is new; New nil: it is gone; both: flow, expiry or another thing changed.
 type Change struct{ Old, New *Binding }
 
-// grace is how long a binding outlives what the phone was told: a refresh that lost a packet or two is still one.
-const grace = 10 * time.Second
+// Grace is how long a binding outlives what the phone was told: a refresh that lost a packet or two is still one.
+const Grace = 10 * time.Second
 
 // end is when the binding goes.
-func (b *Binding) end() time.Time { return b.Expires.Add(grace) }
+func (b *Binding) end() time.Time { return b.Expires.Add(Grace) }
 
 // AoR is the canonical address-of-record of a URI in From or To: every domain that is served stands for the PBX's own
 // (RFC 3261 §10.3 step 5: without parameters; names of hosts are case-insensitive, users are not). Empty: it has no user.

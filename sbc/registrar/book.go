@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 )
 
 // Book holds the bindings of all phones. It belongs to whoever has the core's turn. What its methods return is good within
@@ -26,10 +27,10 @@ type Book struct {
 	watched bool // there is a Keeper
 	resync  bool // there were too many: it must look through all
 
-	impressions memory[[]string]  // what first REGISTERs showed of the way, by Call-ID
-	departures  memory[mark]      // tokens that were removed, with the REGISTER that did it
-	suspects    memory[time.Time] // address-of-record and source of phones that have tried another's password: when
-	names       memory[ids]       // of REGISTERs that were challenged, by Call-ID: their retries have the same
+	impressions memory[[]string] // what first REGISTERs showed of the way, by Call-ID
+	departures  memory[mark]     // tokens that were removed, with the REGISTER that did it
+	names       memory[ids]      // of REGISTERs that were challenged, by Call-ID: their retries have the same
+	suspects    credentials.Suspects
 
 	busy    map[string]int // REGISTERs of an address-of-record with bindings that are on their way to the PBX
 	least   uint32         // seconds that the PBX has asked for by a 423
@@ -53,12 +54,12 @@ type entry struct {
 	ids   ids    // of that one towards the PBX: a refresh has the same
 	index int
 
-	login  login     // what the PBX knows the phone as
-	owed   bool      // a REGISTER of this phone went to the PBX, which has accepted none since
-	asking int       // refreshes of this phone that are on their way to the PBX
-	held   bool      // an outage is to blame if its time runs out
-	kept   time.Time // until when it is kept beyond its time; zero: no longer
-	told   bool      // the census has it among those that are held
+	login  credentials.Login // what the PBX knows the phone as
+	owed   bool              // a REGISTER of this phone went to the PBX, which has accepted none since
+	asking int               // refreshes of this phone that are on their way to the PBX
+	held   bool              // an outage is to blame if its time runs out
+	kept   time.Time         // until when it is kept beyond its time; zero: no longer
+	told   bool              // the census has it among those that are held
 }
 
 // ids are those of a REGISTER towards the PBX, and what they are a function of besides its Call-ID.

@@ -54,7 +54,7 @@ func (b *Book) quiet(now time.Time) (sure, doubt bool) {
 	if b.outside <= 0 || len(b.flows) < outageFlows || len(b.sources) < 2 || b.outage.last.IsZero() || silence < outageLeast {
 		return false, false
 	}
-	if silence > b.outside+grace || int64(silence)*int64(len(b.flows))/int64(b.outside) >= outageMissing {
+	if silence > b.outside+Grace || int64(silence)*int64(len(b.flows))/int64(b.outside) >= outageMissing {
 		b.outage.now, b.outage.from = true, b.outage.last
 		return true, false
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 )
@@ -39,24 +40,10 @@ func (r *Register) hear(m *message.Message, node string) {
 	if m.Status == 401 || m.Status == 407 {
 		for _, name := range [...]string{"WWW-Authenticate", "Proxy-Authenticate"} {
 			if v, ok := m.Get(name); ok {
-				r.said.stale = isStale(v)
+				r.said.stale = r.said.stale || credentials.Stale(v)
 			}
 		}
 	}
-}
-
-// isStale reports whether a challenge says that the credentials had an old nonce and nothing else (RFC 7616 §3.3).
-func isStale(challenge string) bool {
-	for i := range len(challenge) {
-		if rest := challenge[i:]; rest[0]|0x20 == 's' && (hasFold(rest, "stale=true") || hasFold(rest, `stale="true"`)) {
-			return true
-		}
-	}
-	return false
-}
-
-func hasFold(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func cut(s string) string {

@@ -272,7 +272,7 @@ func TestAnyOrder(t *testing.T) {
 		for len(w.open) > 0 {
 			w.answer()
 		}
-		w.set.Book.Expire(w.now.Add(time.Minute + grace))
+		w.set.Book.Expire(w.now.Add(time.Minute + Grace))
 		consistent(t, w.set.Book)
 		if n := w.set.Book.Len(); n != 0 || !w.set.Book.Next().IsZero() || len(w.set.Book.aors)+len(w.set.Book.flows)+len(w.set.Book.at)+len(w.set.Book.sources) != 0 {
 			t.Fatalf("%d bindings are left", n)

@@ -13,6 +13,9 @@ var isToken = func() (t [256]bool) {
 	return t
 }()
 
+// IsToken reports whether a byte may stand in a token.
+func IsToken(c byte) bool { return isToken[c] }
+
 // control returns the offset of the first byte below 0x20 from an offset on, or len(data). Eight bytes at a time: the
 // subtraction sets the top bit of a byte below 0x20 by its borrow; bytes that had the top bit set are masked out.
 func control(data []byte, at int) int {

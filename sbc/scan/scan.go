@@ -186,6 +186,22 @@ func (v *View) Field(at uint32) (name, value Span, next uint32, ok bool) {
 	return name, value, uint32(n), err == nil
 }
 
+// Unfold joins the lines of a field by one space each (RFC 3261 §7.3.1).
+func Unfold(lines []byte) []byte {
+	out := make([]byte, 0, len(lines))
+	for first := true; ; first = false {
+		line, rest, more := bytes.Cut(lines, []byte("\r\n"))
+		if !first {
+			out = append(out, ' ')
+		}
+		out = append(out, bytes.Trim(line, " \t")...)
+		if !more {
+			return out
+		}
+		lines = rest
+	}
+}
+
 // line finds the end of the line at an offset: where its CRLF is and where the next line begins.
 func line(data []byte, at int) (end, next int, err error) {
 	for i := at; ; {

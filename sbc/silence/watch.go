@@ -19,26 +19,6 @@ type Watch struct {
 	found []Finding        // that nobody has followed yet
 }
 
-// node is a node and what it owes a word to.
-type node struct {
-	id     string
-	sent   bool      // anything ever
-	due    []owed    // for the requests since the last word, earliest first
-	vague  int       // requests that waited in vain, and prove nothing by themselves
-	doubt  bool      // one did that counts
-	asked  time.Time // when that made its probe ask; zero: it has not
-	heard  time.Time // when it has answered something
-	spoke  time.Time // when it has asked something itself
-	failed bool      // something counted against it, and nothing for it since
-	lost   bool      // it was found dead, and may have something waiting
-}
-
-// owed is a word that a node owes.
-type owed struct {
-	at    time.Time // it has had long enough then
-	vague bool      // its far end may be the silent one
-}
-
 // Finding is something that has come out of a node, by its name in health.
 type Finding struct {
 	What  Kind
@@ -63,11 +43,6 @@ const (
 	// quietLong is how long a node that is called dead must have said nothing at all before what waits there is given up: one that leaves
 	// OPTIONS without an answer may be well otherwise.
 	quietLong = 2 * time.Second
-	// slowest is how long a request other than INVITE may wait for its first word: "an SIP element MUST respond to a non-INVITE
-	// request with a Status-Code of 100 if it has not otherwise responded after … T2" (RFC 4320 §4.1: 3.5 s), and not sooner.
-	slowest = 4 * time.Second
-	// dueMost bounds the requests that are watched at a node; more than any node must miss to be down (pbx.health.failures).
-	dueMost = 128
 )
 
 // Learn takes up which nodes there are, if the book is another one. What is known of those that stay is kept.
@@ -94,44 +69,38 @@ func (w *Watch) Learn(b *trunk.Book) {
 	w.found = slices.DeleteFunc(w.found, func(f Finding) bool { return w.nodes[f.ID] == nil })
 }
 
-// Left notes that a request has left, and how long an attempt may be without a word (0: nothing is owed). Of OPTIONS a probe hears.
-func (w *Watch) Left(now time.Time, realm nat.Realm, to nat.Flow, method string, attempt time.Duration) {
-	h := w.To(realm, to)
-	if h == nil || method == "OPTIONS" {
-		return
+// Left notes that a request has left. Of OPTIONS a probe hears.
+func (w *Watch) Left(now time.Time, realm nat.Realm, to nat.Flow, r Request) {
+	if h := w.To(realm, to); h != nil && r.Method != "OPTIONS" {
+		w.nodes[h.ID].owe(now, &r)
 	}
-	n, vague := w.nodes[h.ID], false
-	if method != "INVITE" {
-		attempt, vague = max(attempt, slowest), method != "REGISTER"
-	}
-	n.sent = true
-	if attempt <= 0 || len(n.due) >= dueMost {
-		return
-	}
-	due, i := now.Add(attempt), len(n.due)
-	for i > 0 && n.due[i-1].at.After(due) {
-		i--
-	}
-	n.due = slices.Insert(n.due, i, owed{due, vague})
 }
 
 // Heard notes a response. It acquits its node of all that was sent before; where it may be that of several nodes, each of them.
-func (w *Watch) Heard(now time.Time, realm nat.Realm, from nat.Flow, code int) {
+func (w *Watch) Heard(now time.Time, realm nat.Realm, from nat.Flow, method string, code int) {
 	w.each(realm, from, func(h *trunk.Hop) {
 		n := w.nodes[h.ID]
 		if !n.sent {
 			return
 		}
-		n.due, n.heard, n.vague, n.doubt, n.asked = n.due[:0], now, 0, false, time.Time{}
-		if code == 503 || !n.failed && w.book.Lives(n.id) { // it lives; whether it is of use, calls tell (trunk.Book.Refused)
-			return
-		}
-		n.failed = w.book.State(n.id) == trunk.Degraded
-		if w.book.Attempt(n.id, true, now) {
-			w.Note(n.id)
+		n.acquit(now)
+		switch {
+		case !n.failed && w.book.Lives(n.id):
+		case code < 200 || code == 503 || told(method):
+			w.book.Alive(n.id)
+		default:
+			n.failed = w.book.State(n.id) == trunk.Degraded
+			if w.book.Attempt(n.id, true, now) {
+				w.Note(n.id)
+			}
 		}
 	})
 }
+
+// told reports whether others tell the book of the answers to a method: each answer is one success, whoever hears of it. Of OPTIONS it
+// is the probe (trunk.Book.Probed), of calls who has their places, and tells whether the node has any use for them
+// (trunk.Book.Refused).
+func told(method string) bool { return method == "OPTIONS" || method == "INVITE" }
 
 // Spoke notes a request that is a node's own. It acquits of nothing, and says that the node lives; of several each may have sent it.
 func (w *Watch) Spoke(now time.Time, realm nat.Realm, from nat.Flow) {
@@ -139,14 +108,27 @@ func (w *Watch) Spoke(now time.Time, realm nat.Realm, from nat.Flow) {
 }
 
 // Unreached notes that what was sent somewhere did not arrive. Where nothing is owed that says nothing: a node may end a connection.
+// It may do so for something that it cannot read, too, and take with it what others wait for. One that could not be made nobody's
+// request has ended.
 func (w *Watch) Unreached(now time.Time, realm nat.Realm, to nat.Flow) {
 	h := w.To(realm, to)
 	if h == nil {
 		return
 	}
-	if n := w.nodes[h.ID]; len(n.due) > 0 {
-		n.due = n.due[:copy(n.due, n.due[1:])]
+	n := w.nodes[h.ID]
+	switch p, some := n.strike(); {
+	case !some:
+	case to.Conn != 0, p == strange && !to.Transport.Reliable(): // a firewall may refuse a datagram for what is in it
+		n.wonder(1)
+	default:
 		w.missed(now, n)
+	}
+}
+
+// Vain notes that a node's probe was refused, too: what it was asked for need not wait for its answer.
+func (w *Watch) Vain(id string) {
+	if n := w.nodes[id]; n != nil && !n.asked.IsZero() {
+		n.vain = true
 	}
 }
 
@@ -154,43 +136,43 @@ func (w *Watch) Unreached(now time.Time, realm nat.Realm, to nat.Flow) {
 func (w *Watch) Count(now time.Time, probed func(id string) bool) {
 	for _, n := range w.order {
 		count := n.overdue(now)
-		if n.vague > 0 || n.doubt {
-			count += w.suspect(now, n, probed(n.id))
-		}
+		count += w.suspect(now, n, probed)
 		for range count {
 			w.missed(now, n)
 		}
 	}
 }
 
-// overdue takes away what has waited long enough. It reports how much of that counts at once.
-func (n *node) overdue(now time.Time) (count int) {
-	over := 0
-	for over < len(n.due) && !n.due[over].at.After(now) {
-		if n.due[over].vague {
-			n.vague++
-		} else {
-			count++
-			n.doubt = true
-		}
-		over++
-	}
-	n.due = n.due[:copy(n.due, n.due[over:])]
-	return count
-}
-
 // suspect has a node asked of which some requests have heard nothing. It reports how many of them count by now. What belongs to a
 // dialog need not wait until so many have that the node is down: where the question, too, has no word, another node is asked.
-func (w *Watch) suspect(now time.Time, n *node, probed bool) (count int) {
+//
+// As long as there are such requests one question follows the other, until there is a word: what is overdue meanwhile counts at
+// once. A node that does not answer its probe at other times, either, is not convicted by that.
+func (w *Watch) suspect(now time.Time, n *node, probed func(id string) bool) (count int) {
+	if !n.suspected(now) && n.asked.IsZero() || !probed(n.id) {
+		n.clear()
+		return 0
+	}
+	if !n.asked.IsZero() && now.Sub(n.asked) >= askedLong {
+		if !n.doubt.After(n.asked) { // what was found later has a question of its own
+			n.doubt = time.Time{}
+		}
+		n.asked, n.vain = time.Time{}, true
+		w.find(Finding{What: AskedInVain, ID: n.id, Since: now.Add(-askedLong)})
+	}
+	if n.vain {
+		if w.book.Asked(n.id) == trunk.Up {
+			count = n.vague
+		}
+		n.vague = 0
+	}
 	switch {
-	case !probed:
-		n.vague, n.doubt, n.asked = 0, false, time.Time{}
-	case n.asked.IsZero():
+	case !n.asked.IsZero():
+	case n.suspected(now):
 		n.asked = now
 		w.find(Finding{What: Doubted, ID: n.id})
-	case now.Sub(n.asked) >= askedLong:
-		count, n.vague, n.doubt, n.asked = n.vague, 0, false, time.Time{}
-		w.find(Finding{What: AskedInVain, ID: n.id, Since: now.Add(-askedLong)})
+	default:
+		n.vain = false
 	}
 	return count
 }
@@ -238,21 +220,12 @@ func (w *Watch) Gone(now time.Time) (ids []string) {
 		case !n.lost:
 		case w.book.Lives(n.id):
 			n.lost = false
-		case n.quiet(now) && n.asked.IsZero():
+		case n.quiet(now) && (n.asked.IsZero() || n.vain):
 			n.lost = false
 			ids = append(ids, n.id)
 		}
 	}
 	return ids
-}
-
-// quiet reports whether a node has said nothing of late.
-func (n *node) quiet(now time.Time) bool {
-	last := n.heard
-	if n.spoke.After(last) {
-		last = n.spoke
-	}
-	return now.Sub(last) >= quietLong
 }
 
 // Ever reports whether a node has ever said anything: an answer to what it was sent, or a request of its own.

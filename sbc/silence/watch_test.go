@@ -34,12 +34,25 @@ func newBench(t interface{ Fatal(...any) }, nodes ...string) *bench {
 
 func (x *bench) pass(d time.Duration) { x.now = x.now.Add(d) }
 
-func (x *bench) leaves(method, to string) {
-	x.Left(x.now, nat.Trunks, flow(x.t, nat.Trunks, to), method, attempt)
+func (x *bench) leaves(method, to string) { x.asks(true, method, to) }
+
+// asks has somebody send a request, who is known or is not.
+func (x *bench) asks(known bool, method, to string) {
+	x.Left(x.now, nat.Trunks, flow(x.t, nat.Trunks, to), Request{Method: method, Attempt: attempt, Known: known})
 }
 
-func (x *bench) hears(code int, from string) {
-	x.Heard(x.now, nat.Trunks, flow(x.t, nat.Trunks, from), code)
+func (x *bench) hears(code int, from string) { x.answers("REGISTER", code, from) }
+
+func (x *bench) answers(method string, code int, from string) {
+	x.Heard(x.now, nat.Trunks, flow(x.t, nat.Trunks, from), method, code)
+}
+
+// probe has a node answer its probe, or not; up is what the probe says of it then.
+func (x *bench) probe(at string, alive, up bool) {
+	if alive {
+		x.answers("OPTIONS", 200, at)
+	}
+	x.book.Probed(x.now, tu.Health{Peer: "pbx " + at, Up: up, Known: true, Alive: alive, Took: time.Millisecond})
 }
 
 func (x *bench) count() { x.Count(x.now, func(string) bool { return x.probed }) }
@@ -107,6 +120,7 @@ func TestWhatCounts(t *testing.T) {
 // TestTheProbeDecides: requests that may wait for their far ends count when the probe has had no word either, and not once more.
 func TestTheProbeDecides(t *testing.T) {
 	x := newBench(t, one, two)
+	x.probe(one, true, true)
 	for range 3 {
 		x.leaves("MESSAGE", one)
 	}

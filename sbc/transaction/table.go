@@ -99,11 +99,14 @@ type Table struct {
 // destination is where a request was sent to.
 type destination struct {
 	iface  uint16
+	class  uint32
 	remote netip.AddrPort
 	conn   uint64
 }
 
-func destinationOf(f nat.Flow) destination { return destination{f.Interface, f.Remote, f.Conn} }
+func destinationOf(f nat.Flow) destination {
+	return destination{f.Interface, f.Class, f.Remote, f.Conn}
+}
 
 // NewTable makes an empty table. The configuration must be valid.
 func NewTable(cfg Config) *Table {
@@ -150,7 +153,7 @@ func (t *Table) Response(now time.Time, m *message.Message, from nat.Flow, out [
 }
 
 // Unreachable says that what was sent on a flow did not arrive: an ICMP error, a refused or closed connection. Requests
-// on their way there that have no answer yet fail; those on another connection to the same address do not.
+// on their way there that have no answer yet fail; those on another connection to the same address, or by one of another class, do not.
 func (t *Table) Unreachable(now time.Time, to nat.Flow, out []Effect) []Effect {
 	t.enter(now, out)
 	for c := range t.unanswered.drain(destinationOf(to)) {

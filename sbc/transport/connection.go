@@ -44,6 +44,7 @@ type connection struct {
 	hub     *hub
 	id      uint64
 	remote  netip.AddrPort
+	class   uint32 // of those that are dialled, see nat.Flow
 	dialled bool
 	known   bool // to the guard, when it was accepted, or by its certificate
 	born    time.Time
@@ -69,7 +70,7 @@ type connection struct {
 	ctx    context.Context // of the dialling
 	cancel context.CancelFunc
 
-	peer     *policy.Peer // who it has proven to be by its certificate; set before it is read from
+	peer     *policy.Peer // who it has proven to be by its certificate, or is as whom it was dialled; set before it is read from
 	stranger bool
 	charged  int64 // bytes that the hub counts for it
 
@@ -89,7 +90,7 @@ type connection struct {
 
 // flow is the connection's flow under a number.
 func (c *connection) flow(id uint64) nat.Flow {
-	return nat.Flow{Interface: c.face.ID, Transport: c.face.Transport, Remote: c.remote, Conn: id}
+	return nat.Flow{Interface: c.face.ID, Transport: c.face.Transport, Class: c.class, Remote: c.remote, Conn: id}
 }
 
 // end makes the reader end the connection. It never waits.

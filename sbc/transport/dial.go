@@ -3,15 +3,14 @@ package transport
 import (
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"sallyport/nat"
 )
 
 // newDialled is a connection that is to be dialled. Its queue is open already.
-func newDialled(e *streams, remote netip.AddrPort) *connection {
-	c := &connection{door: e.door, hub: e.hub, remote: remote, dialled: true, born: time.Now()}
+func newDialled(e *streams, f nat.Flow) *connection {
+	c := &connection{door: e.door, hub: e.hub, remote: f.Remote, class: f.Class, dialled: true, born: time.Now()}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -41,7 +40,7 @@ func (c *connection) dial() {
 		abort(c.raw)
 	}
 	c.drop()
-	c.unreachable(c.remote)
+	c.unreachable(c.flow(0))
 }
 
 // connect makes the TCP connection.
@@ -53,12 +52,17 @@ func (c *connection) connect() error {
 		return err
 	}
 	conn := raw
+	var who *Identity
 	if c.face.Transport == nat.TLS {
-		conn = c.hub.tls.Load().client(raw, c.identity(), c.remote)
+		who = c.identity()
+		conn = c.hub.tls.Load().client(raw, who, c.remote)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.raw, c.conn = raw, conn
+	if who != nil {
+		c.peer = who.Peer // nothing is read before the handshake has proven it
+	}
 	if c.why != alive {
 		return net.ErrClosed
 	}
@@ -78,5 +82,5 @@ func (c *connection) identity() *Identity {
 	if c.Identity == nil {
 		return nil
 	}
-	return c.Identity(&c.face, c.remote)
+	return c.Identity(c.flow(0))
 }

@@ -21,7 +21,8 @@
 // it is the same path. Frames that break a rule, are not masked, too large, too many in a message, or too many without a message end
 // the connection with the code that says why. Nothing is compressed. There is no unencrypted WebSocket, and none is ever dialled.
 //
-// TLS is 1.2 or later. Who is dialled must prove the name that was meant. The certificate is replaced without a
+// TLS is 1.2 or later. Who is dialled must prove the name that was meant; connections of different classes (nat.Flow) are never the
+// same one, whatever address they lead to. The certificate is replaced without a
 // connection's end. Why a connection could not be made, or how the peer has ended its handshake, is logged and kept (Set.Trouble).
 //
 // The room keeps no transaction, judges nobody and resolves no name. Real sockets need Linux (IP_RECVERR,

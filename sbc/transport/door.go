@@ -4,7 +4,6 @@ import (
 	"errors"
 	"hash/maphash"
 	"net"
-	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -65,10 +64,10 @@ func (d *door) survive(text string, err error) bool {
 	}
 }
 
-// unreachable tells that nothing reaches an address.
-func (d *door) unreachable(remote netip.AddrPort) {
+// unreachable tells that nothing arrives by a flow.
+func (d *door) unreachable(f nat.Flow) {
 	defer d.recovered()
-	d.Handler.Unreachable(nat.Flow{Interface: d.face.ID, Transport: d.face.Transport, Remote: remote})
+	d.Handler.Unreachable(f)
 }
 
 // recovered keeps a reader alive after a panic: the message is lost, the fault is logged without its bytes.

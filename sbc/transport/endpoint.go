@@ -84,7 +84,7 @@ func (e *endpoint) survive(err error) bool {
 	var icmp interface{ Unreachable() netip.AddrPort }
 	if errors.As(err, &icmp) {
 		e.count.unreachable.Add(1)
-		e.unreachable(icmp.Unreachable())
+		e.unreachable(nat.Flow{Interface: e.face.ID, Transport: nat.UDP, Remote: icmp.Unreachable()})
 		return true
 	}
 	return e.door.survive("cannot read from the socket", err)

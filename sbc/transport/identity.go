@@ -17,6 +17,7 @@ type Identity struct {
 	Names       []string         // its certificate must be for one of them; none: for its address
 	Roots       *x509.CertPool   // authorities that may say so; nil: the system's
 	Certificate *tls.Certificate // what we show where it asks; nil: this side's
+	Peer        *policy.Peer     // who speaks on such a connection; nil: its address says it
 }
 
 // Recogniser tells who a client is by the certificates that it showed, its own first; nil: nobody it knows.
@@ -171,8 +172,8 @@ func (h *hub) recognised(c *connection) {
 	}
 }
 
-// Peer names the system that a connection has proven to be by its certificate; "": none, or the flow names no live
-// connection.
+// Peer names the system that a connection has proven to be by its certificate, also where we have made it; "": none, or the flow
+// names no live connection.
 func (s *Set) Peer(f nat.Flow) string {
 	if f.Conn == 0 || f.Transport != nat.TLS {
 		return ""

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -83,7 +82,7 @@ func TestPinnedNames(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			c.who.Certificate = &account
 			tlsYard(t, set, func(conf *Config) {
-				conf.Identity = func(*nat.Interface, netip.AddrPort) *Identity { return &c.who }
+				conf.Identity = func(nat.Flow) *Identity { return &c.who }
 			}, func(y *yard) {
 				f := pbx
 				f.Transport = nat.TLS

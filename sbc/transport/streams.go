@@ -153,7 +153,7 @@ func (c *connection) open() {
 	go c.run()
 }
 
-// toRemote queues a message on the connection dialled to a remote address, or dials one.
+// toRemote queues a message on the connection dialled to a remote address in a class, or dials one.
 func (h *hub) toRemote(e *streams, f nat.Flow, b []byte) error {
 	f.Remote = netip.AddrPortFrom(f.Remote.Addr().Unmap(), f.Remote.Port())
 	h.mu.Lock()
@@ -173,7 +173,7 @@ func (h *hub) toRemote(e *streams, f nat.Flow, b []byte) error {
 		e.count.failed.Add(1)
 		return ErrSlow
 	}
-	c := newDialled(e, f.Remote)
+	c := newDialled(e, f)
 	if err := c.send(b); err != nil {
 		return err
 	}

@@ -259,7 +259,7 @@ func TestNameOfWhoIsDialled(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tlsYard(t, set, func(conf *Config) {
-				conf.Identity = func(*nat.Interface, netip.AddrPort) *Identity {
+				conf.Identity = func(nat.Flow) *Identity {
 					if c.host == "" {
 						return nil
 					}

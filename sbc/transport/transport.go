@@ -86,8 +86,8 @@ type Config struct {
 	Dial func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	// TLS is needed by interfaces of that transport and of WebSocket; SetTLS gives another one later.
 	TLS *TLS
-	// Identity is who a peer must prove to be, of a connection dialled there; nil: its address.
-	Identity func(face *nat.Interface, remote netip.AddrPort) *Identity
+	// Identity is who a peer must prove to be, of a connection dialled by a flow: its class says for whom; nil: its address.
+	Identity func(to nat.Flow) *Identity
 	// Recognise is asked who knows clients of a TLS interface by their certificates; nil, or where it says nil: nobody, and they
 	// are asked for one only where the TLS has a client_ca.
 	Recognise func(face *nat.Interface) Recogniser
@@ -292,7 +292,7 @@ func (s *Set) find(id uint16) opening {
 // error means that this destination cannot be reached now (RFC 3261 §8.1.3.1).
 //
 // Over streams it queues a copy. A flow with a Conn means exactly that connection, or ErrGone. With Conn 0 it is the
-// connection that this interface dialled to the remote address; if there is none, one is dialled with the message
+// connection that this interface dialled to the remote address in the flow's class; if there is none, one is dialled with the message
 // waiting in its queue, and Handler.Unreachable tells if that fails. CRLF CRLF is a ping like any message (RFC 5626 §3.5.1);
 // on a WebSocket it leaves as a Ping frame. There is no dialling of WebSockets: with Conn 0 it is ErrGone.
 func (s *Set) Send(f nat.Flow, b []byte) error {

@@ -17,7 +17,7 @@ import (
 	"sallyport/nat"
 )
 
-// trouble is why a connection of our own could not be made. A probe of each second must not fill the log, nor one address's troubles
+// trouble is why a connection of our own in a class could not be made. A probe of each second must not fill the log, nor one address's troubles
 // hide those of another one: what is new of an address is told at once, and again after a minute.
 type trouble struct {
 	text  string
@@ -27,10 +27,11 @@ type trouble struct {
 
 // The bounds of what is kept of them, and told.
 const (
-	troublesMost = 1024 // addresses; of more nothing is kept, and their troubles are told as the interface's
-	toldMost     = 4    // different ones of an address in a minute
-	textMost     = 300  // bytes
-	namesMost    = 6    // of a certificate
+	troublesMost = 1024      // addresses; of more nothing is kept, and their troubles are told as the interface's
+	toldMost     = 4         // different ones of an address in a minute
+	textMost     = 300       // bytes
+	stale        = time.Hour // for which nothing new has come: it may be of a class that nobody dials in any more
+	namesMost    = 6         // of a certificate
 )
 
 // failed takes why a connection of our own could not be made: names and certificates are the administrator's to mend.
@@ -113,7 +114,7 @@ func (h *hub) troubled(f nat.Flow, text string, now time.Time) (known, news bool
 	t := h.troubles[f]
 	if t == nil {
 		if len(h.troubles) >= troublesMost {
-			maps.DeleteFunc(h.troubles, func(_ nat.Flow, t *trouble) bool { return t.text == "" })
+			maps.DeleteFunc(h.troubles, func(_ nat.Flow, t *trouble) bool { return t.text == "" || now.Sub(t.since) >= stale })
 		}
 		if len(h.troubles) >= troublesMost {
 			return false, false

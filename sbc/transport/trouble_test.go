@@ -57,7 +57,7 @@ func TestTroubles(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			tlsYard(t, set, func(conf *Config) {
-				conf.Identity = func(*nat.Interface, netip.AddrPort) *Identity { return c.who }
+				conf.Identity = func(nat.Flow) *Identity { return c.who }
 			}, func(y *yard) {
 				f := pbx
 				f.Transport = nat.TLS
@@ -159,6 +159,10 @@ func TestTroublesAreBounded(t *testing.T) {
 	}
 	if news != toldMost-1 {
 		t.Errorf("%d told in a second", news)
+	}
+	later := now.Add(stale)
+	if known, _ := h.troubled(nat.Flow{Interface: 1, Class: 7}, "refused", later); !known {
+		t.Error("no room where the others are long past")
 	}
 }
 

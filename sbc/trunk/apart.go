@@ -14,6 +14,7 @@ import (
 
 // Telling is what tells the trunks of one source apart.
 type Telling struct {
+	Proven    []string      // the trunks that the connection that it came by has been proven to be of; none: its source says whose it is
 	Transport nat.Transport // it came by
 	User      string        // of the Request-URI
 	Called    route.Dialled // what it dials
@@ -24,18 +25,20 @@ type By uint8
 
 // The ways, in the order in which they count.
 const (
-	ByFile      By = iota // by nothing: the first in the file that takes any number, or the first of all
-	BySource              // no other trunk has that source
-	ByContact             // it was sent to the Contact of the trunk's registration (RFC 3261 §10.2)
-	ByNumber              // by inbound.match
-	ByTransport           // no other trunk has a peer of that transport
+	ByFile       By = iota // by nothing: the first in the file that takes any number, or the first of all
+	BySource               // no other trunk has that source
+	ByConnection           // the connection has been proven to be of it, and of no other
+	ByContact              // it was sent to the Contact of the trunk's registration (RFC 3261 §10.2)
+	ByNumber               // by inbound.match
+	ByTransport            // no other trunk has a peer of that transport
 )
 
 // String says so, for people.
 func (b By) String() string {
 	return [...]string{
-		"by its place in the file", "by its source", "by the user of its registration's Contact", "by inbound.match", "by its transport",
-	}[b%5]
+		"by its place in the file", "by its source", "by its connection, which was made for it or has shown its certificate", "by the user of its registration's Contact",
+		"by inbound.match", "by its transport",
+	}[b%6]
 }
 
 // Choose is the trunk that a request from a source is of, nil for a stranger's: Identify for a source that several share. Who
@@ -47,11 +50,64 @@ func (b *Book) Choose(side nat.Side, realm nat.Realm, source netip.Addr, t Telli
 		return nil, BySource
 	}
 	list := d.trunks(b.systems, realm, netip.PrefixFrom(source, source.BitLen()))
+	if proven := b.named(side, list, t.Proven); len(proven) == 1 {
+		return b.speaker(proven[0], source), ByConnection
+	} else if len(proven) > 1 {
+		list = proven
+	}
 	if len(list) < 2 {
 		return d.identify(realm, source), BySource
 	}
 	i, by := b.tell(list, t)
 	return b.speaker(i, source), by
+}
+
+// named are those of some systems that have one of the names; where none of them has, all systems that have.
+func (b *Book) named(side nat.Side, list []int, names []string) (out []int) {
+	if len(names) == 0 {
+		return nil
+	}
+	is := make([]bool, len(b.systems))
+	var all []int
+	for _, name := range names {
+		if i, known := b.places[place{name, side}]; known {
+			is[i], all = true, append(all, i)
+		}
+	}
+	for _, i := range list {
+		if is[i] {
+			out = append(out, i)
+		}
+	}
+	if len(out) == 0 {
+		return all
+	}
+	return out
+}
+
+// Behind is who is at the other end of a connection that has been proven to be of some trunks: the first of them that has its address,
+// or of all where none does; nil: there is none of them. In dialogs it may speak for the others, and for those that have its address, as
+// whoever comes from there may.
+func (b *Book) Behind(side nat.Side, realm nat.Realm, source netip.Addr, names []string) *tu.Peer {
+	source = source.Unmap().WithZone("")
+	if !source.IsValid() {
+		return nil
+	}
+	list := b.sources[side].trunks(b.systems, realm, netip.PrefixFrom(source, source.BitLen()))
+	proven := b.named(side, list, names)
+	if len(proven) == 0 {
+		return nil
+	}
+	one := *b.speaker(proven[0], source)
+	one.Also = nil
+	told := make([]bool, len(b.systems))
+	told[proven[0]] = true
+	for _, i := range slices.Concat(proven, list) {
+		if !told[i] {
+			told[i], one.Also = true, append(one.Also, b.systems[i].Name)
+		}
+	}
+	return &one
 }
 
 func (b *Book) tell(list []int, t Telling) (int, By) {

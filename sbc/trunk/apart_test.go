@@ -171,3 +171,49 @@ func BenchmarkChooseOfAThousandTrunks(b *testing.B) {
 		}
 	}
 }
+
+// TestProvenConnections: a connection speaks for the trunks that it has been proven to be of, whatever else has its address.
+func TestProvenConnections(t *testing.T) {
+	far := outside("far", nil, hop("far", "198.51.100.1:5061", 1, 1))
+	far.Hops[0].Peer.Name = "far"
+	b := NewBook([]System{
+		shared("first", "", []string{`\+4930555.*`}, nat.TLS),
+		shared("second", "line-2", nil, nat.TLS),
+		shared("third", "line-3", nil, nat.TLS),
+		far,
+	}, nil)
+	x := netip.MustParseAddr("203.0.113.1")
+	for _, tt := range []struct {
+		name   string
+		proven []string
+		at     netip.Addr
+		is     string // by the connection alone
+		speaks []string
+		user   string
+		want   string // for such a call
+		by     By
+	}{
+		{"of one trunk, to the Contact of another", []string{"second"}, x, "second", []string{"first", "third"}, "line-3", "second", ByConnection},
+		{"of one trunk, to the number of another", []string{"third"}, x, "third", []string{"first", "second"}, "+493055512", "third", ByConnection},
+		{"of two, to the Contact of one", []string{"second", "third"}, x, "second", []string{"third", "first"}, "line-3", "third", ByContact},
+		{"of two, to the Contact of a third", []string{"first", "second"}, x, "first", []string{"second", "third"}, "line-3", "second", ByFile},
+		{"of two that do not both have its address", []string{"far", "third"}, x, "third", []string{"first", "second"}, "line-2", "third", ByConnection},
+		{"of one that has another address", []string{"far"}, x, "far", []string{"first", "second", "third"}, "line-2", "far", ByConnection},
+		{"of two, from anywhere", []string{"second", "third"}, netip.MustParseAddr("192.0.2.1"), "second", []string{"third"}, "line-3", "third", ByContact},
+		{"of one that has its address alone", []string{"far"}, netip.MustParseAddr("198.51.100.1"), "far", nil, "line-3", "far", ByConnection},
+		{"of none that there still is", []string{"gone"}, x, "", nil, "line-3", "third", ByContact},
+		{"nothing", nil, x, "", nil, "line-3", "third", ByContact},
+	} {
+		who := b.Behind(nat.Outside, nat.Trunks, tt.at, tt.proven)
+		if (who == nil) != (tt.is == "") || who != nil && (who.Name != tt.is || !slices.Equal(who.Also, tt.speaks)) {
+			t.Errorf("%s: %+v, want %s, who speaks for %v", tt.name, who, tt.is, tt.speaks)
+		}
+		p, by := b.Choose(nat.Outside, nat.Trunks, tt.at, Telling{Proven: tt.proven, Transport: nat.TLS, User: tt.user, Called: called(tt.user)})
+		if p == nil || p.Name != tt.want || by != tt.by {
+			t.Errorf("%s, to %s: %v %s, want %s %s", tt.name, tt.user, p, by, tt.want, tt.by)
+		}
+	}
+	if b.Behind(nat.Outside, nat.Trunks, netip.Addr{}, []string{"first"}) != nil {
+		t.Error("an address that is none")
+	}
+}

@@ -5,7 +5,7 @@
 // core like any other, and book and ledger are values that belong to the core's turn.
 //
 // An address is unknown, up, degraded or down by what is heard of it: by its probe (Book.Probed: OPTIONS in a rhythm, its round
-// trip, its misses), and by what becomes of requests that are sent there (Book.Attempt, Book.Refused). Besides, the administrator
+// trip, its misses), and by what becomes of requests that are sent there (Book.Attempt, Book.Refused, Book.Alive). Besides, the administrator
 // may drain a trunk or a node (Book.Drain), and a trunk may refuse our password (Book.Deny, Book.Admit): then it is set aside for a
 // while (denial.go). Book.Plan has what is up or unknown first, then what is degraded, what is set aside, what is down, and what is
 // drained not at all; of nodes, where nothing else is left, last. Ask Book.Usable before an address is preferred.
@@ -13,6 +13,7 @@
 //	func (b *Book) Probed(now time.Time, h tu.Health) (changed bool)           // a probe's finding
 //	func (b *Book) Attempt(id string, ok bool, now time.Time) (changed bool)   // a request was answered by the hop, or by nobody
 //	func (b *Book) Refused(id string, now time.Time) (changed bool)            // it was answered 503
+//	func (b *Book) Alive(id string)                                            // the hop has said something, that is no success
 //	func (b *Book) Deny(name string, now, least time.Time) (news bool)         // a trunk has refused user name or password
 //	func (b *Book) Admit(name string, now time.Time) (news bool)               // it has let us in
 //	func (b *Book) State(id string) State                                      // Unknown, Up, Degraded, Down, or Drained

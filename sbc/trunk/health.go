@@ -72,6 +72,7 @@ type record struct {
 	healthy int       // successes in a row, of requests and of questions
 	failing bool      // calls fail there, whatever the probe says
 	lost    bool      // nothing at all was answered for so long that it is down
+	blame   string    // the last of what made it so
 	spared  time.Time // until when, if nothing is heard meanwhile
 }
 
@@ -79,15 +80,13 @@ type record struct {
 func (r *record) judge() (State, string) {
 	switch {
 	case r.lost:
-		return Down, fmt.Sprintf("%d requests in a row were not answered", r.silent)
+		return Down, r.blame
 	case r.asked == Down && r.healthy < r.successes:
 		return Down, "OPTIONS: " + r.answer
 	case r.asked == Down:
 		return Degraded, "calls are answered, OPTIONS is not: " + r.answer
-	case r.failing && r.refused > 0:
-		return Degraded, fmt.Sprintf("%d calls in a row were answered 503", r.refused)
 	case r.failing:
-		return Degraded, fmt.Sprintf("%d requests in a row were not answered", r.silent)
+		return Degraded, r.blame
 	case r.late:
 		return Degraded, "OPTIONS is answered after " + r.latency.Round(10*time.Millisecond).String()
 	case r.missing:
@@ -107,7 +106,7 @@ func (r *record) heal() {
 // forget is for a hop that nobody asks any more.
 func (r *record) forget() {
 	r.answer, r.misses, r.missing, r.latency, r.late = "", 0, false, 0, false
-	r.silent, r.refused, r.healthy, r.failing, r.lost = 0, 0, 0, false, false
+	r.silent, r.refused, r.healthy, r.failing, r.lost, r.blame = 0, 0, 0, false, false, ""
 }
 
 // measure takes the round trip of a question. Late is what is late on the whole.
@@ -212,6 +211,7 @@ func (b *Book) Attempt(id string, ok bool, now time.Time) (changed bool) {
 		return b.settle(r, now)
 	}
 	r.silent++
+	r.blame = fmt.Sprintf("%d requests in a row were not answered", r.silent)
 	r.fail(now)
 	if r.silent >= r.failures {
 		r.lost = true
@@ -227,8 +227,19 @@ func (b *Book) Refused(id string, now time.Time) (changed bool) {
 	}
 	r.silent = 0
 	r.refused++
+	if !r.lost {
+		r.blame = fmt.Sprintf("%d calls in a row were answered 503", r.refused)
+	}
 	r.fail(now)
 	return b.settle(r, now)
+}
+
+// Alive takes that an address has said something, be it no answer of use: what it left without a word before is no longer in a row
+// with what it leaves so later. It is no success.
+func (b *Book) Alive(id string) {
+	if r := b.hops[id]; r != nil {
+		r.silent = 0
+	}
 }
 
 func (r *record) fail(now time.Time) {

@@ -29,7 +29,8 @@ func newCourse() *course {
 	return &course{Book: NewBook(nodes(at(1, 1, 1), at(2, 2, 1)), nil), now: zero}
 }
 
-// hear takes words: a answers OPTIONS after 20 ms, s after 3 s; m misses one; o answers a call, r with 503; f does not; - nothing.
+// hear takes words: a answers OPTIONS after 20 ms, s after 3 s; m misses one; o answers a call, r with 503; f does not;
+// . says something; - nothing.
 func (c *course) hear(words string) *course {
 	for _, w := range words {
 		c.now = c.now.Add(10 * time.Second)
@@ -54,6 +55,8 @@ func (c *course) hear(words string) *course {
 			c.Book.Refused(first, c.now)
 		case 'f':
 			c.Attempt(first, false, c.now)
+		case '.':
+			c.Alive(first)
 		}
 		c.Tick(c.now)
 	}
@@ -94,6 +97,11 @@ func TestHealthOfAnAddress(t *testing.T) {
 		{"nobody asks: half a minute later", "fff---", "unknown"},
 		{"nobody asks: but not before", "fff--", "down: 3 requests in a row were not answered"},
 		{"nobody asks: calls are answered", "fffoo", "unknown"},
+		{"nobody asks: one is", "fffo", "down: 3 requests in a row were not answered"},
+		{"and one is refused", "fffr", "down: 3 requests in a row were not answered"},
+		{"it has said something between them", "aaf.f.f", "up"},
+		{"something is no success", "aaff..", "degraded: 2 requests in a row were not answered"},
+		{"one answer after two refusals", "aarro", "degraded: 2 calls in a row were answered 503"},
 		{"a peer that answers calls and never OPTIONS", "mmomo", "unknown"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -244,7 +252,7 @@ func TestAvailabilityIsCounted(t *testing.T) {
 			case 2:
 				c.Book = NewBook(nodes(at(1, 1, 1), at(2, 2, 1)), c.Book)
 			default:
-				c.hear(rapid.SampledFrom(strings.Split("asmorf-", "")).Draw(t, "word"))
+				c.hear(rapid.SampledFrom(strings.Split("asmorf.-", "")).Draw(t, "word"))
 			}
 			want := c.Usable(first) || c.Usable(second)
 			if c.Available(tu.KindNode) != want {

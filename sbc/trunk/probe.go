@@ -102,6 +102,9 @@ const (
 	unreachable = "unreachable" // an ICMP error, or no way to send
 )
 
+// Refused reports whether a question has not even arrived.
+func Refused(h *tu.Health) bool { return !h.Alive && h.Answer == unreachable }
+
 // phraseMost bounds what is kept of a peer's reason phrase, in bytes.
 const phraseMost = 40
 

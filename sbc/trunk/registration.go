@@ -136,6 +136,9 @@ func (r *Registration) Configure(cfg RegistrationConfig) (news bool) {
 	} else {
 		for i := range r.order { // another look at the same places
 			j := slices.IndexFunc(cfg.Hops, func(h Hop) bool { return h.ID == r.order[i].ID })
+			if r.order[i].ID == r.taken && r.order[i].Flow.Class != cfg.Hops[j].Flow.Class {
+				r.soon = true // calls come by the connection that we registered on, which nobody else uses any more
+			}
 			r.order[i] = cfg.Hops[j].Hop
 		}
 	}
@@ -186,7 +189,11 @@ func (r *Registration) knows(id string) bool { return r.index(id) >= 0 }
 // Lost hears that a connection is gone: calls would have come by it. If that is news, a Tick must follow.
 func (r *Registration) Lost(f nat.Flow) (news bool) {
 	i := r.index(r.taken)
-	if i >= 0 && r.state == tu.Registered && f.Transport == r.order[i].Flow.Transport && f.Remote == r.order[i].Flow.Remote {
+	if i < 0 {
+		return false
+	}
+	on := r.order[i].Flow
+	if r.state == tu.Registered && f.Transport == on.Transport && f.Remote == on.Remote && f.Class == on.Class {
 		r.soon = true // RFC 5626 §4.5: a flow that has failed is replaced
 		return true
 	}

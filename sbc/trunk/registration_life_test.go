@@ -27,6 +27,7 @@ func TestConfigure(t *testing.T) {
 			c.Account = &tu.Account{Username: "login", Password: tu.NewPassword("new")}
 		}, true},
 		{"no password", func(c *RegistrationConfig) { c.Account = nil }, true},
+		{"other certificates", func(c *RegistrationConfig) { c.Hops[0].Flow.Class = 2 }, true},
 		{"another contact", func(c *RegistrationConfig) { c.Contact = "x" }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -110,7 +111,9 @@ func TestLostConnection(t *testing.T) {
 	p.r.Lost(nat.Flow{Transport: nat.TLS, Remote: registrarHop("203.0.113.99:5061", 1).Flow.Remote})
 	p.step(tu.Tick{})
 	p.until(time.Minute + time.Second)
-	if len(p.sent) != n {
+	other := h.Flow
+	other.Class = 2
+	if p.r.Lost(other) || len(p.sent) != n {
 		t.Fatal("another's connection")
 	}
 	for i := range 60 { // one that shuts each of them at once

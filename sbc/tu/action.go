@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 )
@@ -134,7 +135,7 @@ type Note struct {
 	Text   string // one short clause, or empty
 
 	// A judgement is for the guard, of the request that it is about; such a note has no text.
-	Judgement Judgement
+	Judgement credentials.Judgement
 	Request   *message.Message
 	Transport nat.Transport
 }

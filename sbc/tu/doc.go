@@ -3,7 +3,7 @@
 // answers with actions; it does nothing else, so that its whole behaviour is a list of both.
 //
 // The room holds types, and what all users decide alike, as pure functions: their ids, when to try another hop, what a refusal
-// may say, what an answer says of whoever asked. It sends nothing, keeps no time and knows no user.
+// may say, which answers are judged for what they say of whoever asked (sbc/credentials). It sends nothing, keeps no time and knows no user.
 //
 // RFC 3261 §5 (transaction user), §8, §12.
 package tu

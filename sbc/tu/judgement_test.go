@@ -5,52 +5,9 @@ import (
 	"testing"
 
 	"sallyport/nat"
+	"sallyport/sbc/credentials"
 	"sallyport/sbc/message"
 )
-
-func TestJudge(t *testing.T) {
-	signed := message.Header{Name: "Authorization", Value: `Digest username="204", nonce="n"`}
-	proxied := message.Header{Name: "Proxy-Authorization", Value: `Digest username="204", nonce="n"`}
-	ask := func(value string) []message.Header { return []message.Header{{Name: "WWW-Authenticate", Value: value}} }
-	for _, tt := range []struct {
-		name     string
-		method   string
-		signed   []message.Header
-		code     int
-		told     []message.Header
-		phone    Judgement // of a known one
-		stranger Judgement
-	}{
-		{"a first challenge", "REGISTER", nil, 401, ask(`Digest nonce="a"`), Unjudged, Unjudged},
-		{"a wrong password", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a"`), WrongDigest, WrongDigest},
-		{"of a proxy", "INVITE", []message.Header{proxied}, 407, nil, WrongDigest, WrongDigest},
-		{"forbidden", "REGISTER", []message.Header{signed}, 403, nil, WrongDigest, WrongDigest},
-		{"an old nonce", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a", stale=true`), Unjudged, Unjudged},
-		{"an old nonce, quoted", "INVITE", []message.Header{proxied}, 407, ask(`Digest nonce="a", Stale = "TRUE"`), Unjudged, Unjudged},
-		{"one that is not old", "REGISTER", []message.Header{signed}, 401, ask(`Digest nonce="a", stale=false`), WrongDigest, WrongDigest},
-		{"no such user", "REGISTER", nil, 404, nil, Unjudged, UnknownUser},
-		{"no such user, signed", "REGISTER", []message.Header{signed}, 404, nil, Unjudged, UnknownUser},
-		{"nobody there", "SUBSCRIBE", nil, 480, nil, Unjudged, UnknownUser},
-		{"forbidden, unsigned", "OPTIONS", nil, 403, nil, Unjudged, UnknownUser},
-		{"no such number", "INVITE", nil, 404, nil, Unjudged, Nowhere},
-		{"nowhere at all", "INVITE", nil, 604, nil, Unjudged, Nowhere},
-		{"busy", "INVITE", nil, 486, nil, Unjudged, Unjudged},
-		{"registered", "REGISTER", []message.Header{signed}, 200, nil, Accepted, Accepted},
-		{"registered without a password", "REGISTER", nil, 200, nil, Unjudged, Unjudged},
-		{"a call with one", "INVITE", []message.Header{signed}, 200, nil, Unjudged, Unjudged},
-	} {
-		req := &message.Message{Method: tt.method, Headers: tt.signed}
-		judge := func(stranger bool) Judgement {
-			return Judge(tt.method, tt.code, Signed(req), isStale(&message.Message{Headers: tt.told}), stranger)
-		}
-		if got := judge(false); got != tt.phone {
-			t.Errorf("%s, of a phone: %d, want %d", tt.name, got, tt.phone)
-		}
-		if got := judge(true); got != tt.stranger {
-			t.Errorf("%s, of a stranger: %d, want %d", tt.name, got, tt.stranger)
-		}
-	}
-}
 
 func TestJudgedLeavesANoteOfPhonesAlone(t *testing.T) {
 	node := &Peer{Kind: KindNode, Side: nat.Inside}
@@ -81,7 +38,7 @@ func TestJudgedLeavesANoteOfPhonesAlone(t *testing.T) {
 		if tt.notes == 0 {
 			continue
 		}
-		if n := do[0].(Note); n.Judgement != WrongDigest || n.Source != flow.Remote || n.Transport != nat.TCP || n.Request != req || n.Code != 403 {
+		if n := do[0].(Note); n.Judgement != credentials.WrongDigest || n.Source != flow.Remote || n.Transport != nat.TCP || n.Request != req || n.Code != 403 {
 			t.Errorf("%s: %+v", tt.name, n)
 		}
 	}
@@ -100,19 +57,19 @@ func TestJudgedDoubtsPhones(t *testing.T) {
 		signed []message.Header
 		code   int
 		told   []message.Header
-		want   Judgement
+		want   credentials.Judgement
 	}{
-		{"a first challenge", "MESSAGE", nil, 407, ask(`Digest nonce="n"`), Unjudged},
-		{"a second one", "MESSAGE", signed, 407, ask(`Digest nonce="n"`), DoubtedDigest},
-		{"of a call", "INVITE", signed, 407, ask(`Digest nonce="n"`), DoubtedDigest},
-		{"of the PBX itself", "SUBSCRIBE", signed, 401, nil, DoubtedDigest},
-		{"an old nonce", "MESSAGE", signed, 407, ask(`Digest nonce="n", stale=TRUE`), Unjudged},
-		{"a number that is forbidden", "INVITE", signed, 403, nil, Unjudged},
-		{"a number that there is not", "INVITE", signed, 404, nil, Unjudged},
-		{"taken", "INVITE", signed, 200, nil, Unjudged},
+		{"a first challenge", "MESSAGE", nil, 407, ask(`Digest nonce="n"`), credentials.Unjudged},
+		{"a second one", "MESSAGE", signed, 407, ask(`Digest nonce="n"`), credentials.DoubtedDigest},
+		{"of a call", "INVITE", signed, 407, ask(`Digest nonce="n"`), credentials.DoubtedDigest},
+		{"of the PBX itself", "SUBSCRIBE", signed, 401, nil, credentials.DoubtedDigest},
+		{"an old nonce", "MESSAGE", signed, 407, ask(`Digest nonce="n", stale=TRUE`), credentials.Unjudged},
+		{"a number that is forbidden", "INVITE", signed, 403, nil, credentials.Unjudged},
+		{"a number that there is not", "INVITE", signed, 404, nil, credentials.Unjudged},
+		{"taken", "INVITE", signed, 200, nil, credentials.Unjudged},
 	} {
 		req := &message.Message{Method: tt.method, Headers: tt.signed}
-		got := Unjudged
+		got := credentials.Unjudged
 		for _, a := range Judged(Hop{Peer: phone}, node, req, &message.Message{Status: tt.code, Headers: tt.told}, nil) {
 			got = a.(Note).Judgement
 		}

@@ -58,6 +58,7 @@ type Peer struct {
 
 	Failover Codes    // final answers after which a call is tried elsewhere, besides 503
 	Manners  Manners  // what it does not take
+	Class    uint32   // of connections of TLS that are made to it (nat.Flow)
 	Also     []string // of who a source is: the names of other trunks that it may speak for; a request tells which of them
 
 	// Of a phone alone:
@@ -203,6 +204,9 @@ func (h Hop) Toward(uri message.URI) nat.Flow {
 		// Over a stream: by a connection to there, if need be a new one. The one that the set-up came by leads to a port
 		// that only its owner could have opened.
 		h.Flow.Remote, h.Flow.Conn = to, 0
+		if h.Flow.Transport == nat.TLS {
+			h.Flow.Class = h.Peer.Class
+		}
 	}
 	return h.Flow
 }
