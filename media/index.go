@@ -78,7 +78,7 @@ const sourcesKept = 16
 type indices struct {
 	list [sourcesKept]index
 	turn uint32
-	gone []uint32 // SSRCs of what has been sent that are no more in the list; at most goneKept
+	gone []uint32 // SSRCs of what has been sent that are no more in the list; at most goneKept, and as many of each key that join has taken in
 }
 
 // goneKept bounds the SSRCs that are known to have been there.

@@ -158,8 +158,6 @@ func (in *intake) arrived(i int) int64 {
 // netPort reads a port of a socket address.
 func netPort(p *uint16) uint16 { return binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(p))[:]) }
 
-func setNetPort(p *uint16, v uint16) { binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(p))[:], v) }
-
 // atlas finds a leg by its address, as media.Layout does, without what that costs.
 type atlas struct {
 	first, legs int // port of the first leg; legs of a block

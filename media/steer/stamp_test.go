@@ -3,11 +3,9 @@
 package steer
 
 import (
-	"net/netip"
 	"testing"
 	"time"
 
-	"sallyport/media"
 	"sallyport/media/rig"
 	"sallyport/nat"
 )
@@ -52,37 +50,27 @@ func TestStampedWindows(t *testing.T) {
 func TestStampsOnAndOff(t *testing.T) {
 	need(t)
 	for _, c := range [][3]string{{rig.Own(5), rig.Own(6), rig.Own(7)}, {"::1", "::1", "::1"}} {
-		a, aAt := rig.At(t, c[1])
-		b, bAt := rig.At(t, c[2])
-		var local [2]netip.AddrPort
-		be, p := halted(t, func(b media.Backend) *media.Plane {
-			p, err := media.New(rig.Config(23800, c[0]), b, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, local = rig.Call(t, p, [2]netip.AddrPort{aAt, bAt})
-			return p
-		})
-		w := be.workers[0]
+		x := callOver(t, 23800, c)
+		w := x.workers[0]
 		counted := uint64(0)
 		for turn, off := range []bool{false, true, true, false} {
 			w.stamping.off = off
 			w.stamp()
 			for range 2 * sampleEvery {
-				rig.Send(t, a, rig.Packet, local[nat.Outside])
+				rig.Send(t, x.ends[nat.Outside], rig.Packet, x.local[nat.Outside])
 			}
 			w.look()
 			w.Carry(int64(time.Second))
 			for range 2 * sampleEvery {
-				expect(t, b, rig.Packet)
+				expect(t, x.ends[nat.Inside], rig.Packet)
 			}
 			if !off {
 				counted += 2
 			}
-			if n := p.Gauges().Delay.Samples; n != counted {
+			if n := x.plane.Gauges().Delay.Samples; n != counted {
 				t.Errorf("%s, turn %d: %d delays counted, want %d", c[0], turn, n, counted)
 			}
 		}
-		_ = p.Close()
+		_ = x.plane.Close()
 	}
 }

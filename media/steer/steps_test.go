@@ -3,10 +3,12 @@
 package steer
 
 import (
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"testing"
 	"time"
+	"unsafe"
 
 	"sallyport/media"
 	"sallyport/media/rig"
@@ -23,23 +25,39 @@ func halted(t *testing.T, p func(media.Backend) *media.Plane) (*Backend, *media.
 	return b, made
 }
 
+// halves are a call over a back end whose threads have ended, with an endpoint at each side.
+type halves struct {
+	*Backend
+	plane *media.Plane
+	id    media.ID
+	ends  [2]*net.UDPConn
+	local [2]netip.AddrPort
+}
+
+// callOver sets a call up between endpoints of two addresses, through a third.
+func callOver(t *testing.T, first uint16, addresses [3]string) (c halves) {
+	t.Helper()
+	var at [2]netip.AddrPort
+	for side := range c.ends {
+		c.ends[side], at[side] = rig.At(t, addresses[1+side])
+	}
+	c.Backend, c.plane = halted(t, func(b media.Backend) *media.Plane {
+		p, err := media.New(rig.Config(first, addresses[0]), b, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.id, c.local = rig.Call(t, p, at)
+		return p
+	})
+	return c
+}
+
 // Between receive and send nothing is allocated, on either family and in batches of any size.
 func TestRelayDoesNotAllocate(t *testing.T) {
 	need(t)
 	for _, c := range [][3]string{{rig.Own(5), rig.Own(6), rig.Own(7)}, {"::1", "::1", "::1"}} {
-		a, aAt := rig.At(t, c[1])
-		_, bAt := rig.At(t, c[2])
-		var local [2]netip.AddrPort
-		var id media.ID
-		be, p := halted(t, func(b media.Backend) *media.Plane {
-			p, err := media.New(rig.Config(23600, c[0]), b, 1)
-			if err != nil {
-				t.Fatal(err)
-			}
-			id, local = rig.Call(t, p, [2]netip.AddrPort{aAt, bAt})
-			return p
-		})
-		w := be.workers[0]
+		x := callOver(t, 23600, c)
+		w := x.workers[0]
 		in := &w.intakes[0]
 		if in.fd < 0 {
 			in = &w.intakes[1]
@@ -47,7 +65,7 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 		now := int64(time.Second)
 		if n := testing.AllocsPerRun(100, func() {
 			for range 3 {
-				if _, err := a.WriteToUDPAddrPort(rig.Packet, local[nat.Outside]); err != nil {
+				if _, err := x.ends[nat.Outside].WriteToUDPAddrPort(rig.Packet, x.local[nat.Outside]); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -56,10 +74,10 @@ func TestRelayDoesNotAllocate(t *testing.T) {
 		}); n != 0 {
 			t.Errorf("%s: %v allocations for three relayed packets", c[0], n)
 		}
-		if legs, _ := p.Stats(id); legs[nat.Inside].Sent != 303 {
+		if legs, _ := x.plane.Stats(x.id); legs[nat.Inside].Sent != 303 {
 			t.Errorf("%s: %d sent", c[0], legs[nat.Inside].Sent)
 		}
-		_ = p.Close()
+		_ = x.plane.Close()
 	}
 }
 
@@ -93,7 +111,7 @@ func TestEngineFailure(t *testing.T) {
 		}
 		// An address that lies beyond the engine's table stands for a bug of the engine.
 		w.atlas.legs = 1 << 16
-		setNetPort(&in.control[at].destination().to.Port, 60000)
+		binary.BigEndian.PutUint16((*[2]byte)(unsafe.Pointer(&in.control[at].destination().to.Port))[:], 60000)
 		halt.crew.Start()
 		for i := range n + 1 {
 			if i == n {
