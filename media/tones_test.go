@@ -287,15 +287,18 @@ func TestTonesRoundTrip(t *testing.T) {
 		}
 		a.point(nat.Inside, keyedPBX(clock, tones(uint32(len(list)), list...)))
 		var got []media.Digit
-		seen, streak := 0, 0
+		// An end is said three times, of which one arrives. The last ones of a segment may stand between those of the event.
+		seen, streak, lost := 0, 0, map[string]int{}
 		for range 50 * 1000 / 20 {
 			a.pass(20 * time.Millisecond)
 			a.sim.Play()
 			b.pass(20 * time.Millisecond)
 			b.sim.Play()
 			for ; seen < len(a.out); seen++ {
-				if streak < 2 && rapid.IntRange(0, 3).Draw(t, "lost") == 0 {
+				said := a.out[seen].payload[4:] // timestamp, SSRC and what is said of the event
+				if streak < 2 && lost[string(said)] < 2 && rapid.IntRange(0, 3).Draw(t, "lost") == 0 {
 					streak++
+					lost[string(said)]++
 					continue
 				}
 				streak = 0
