@@ -14,6 +14,7 @@ import (
 	"github.com/gaissmai/bart"
 
 	"sallyport/nat"
+	"sallyport/sbc/userpart"
 )
 
 // Ban refuses sources for a time: an address or a prefix, one port of an address, or one user from an address. It is a
@@ -102,11 +103,22 @@ func BanPrefix(a netip.Addr) netip.Prefix { return SourcePrefix(a) }
 
 // Key names the ban among all others, in one line: the key to keep it under.
 func (ban *Ban) Key() string {
+	return strings.TrimSpace(ban.keyless() + userpart.Escaped(foldUser(ban.AoR)))
+}
+
+// IsUnder reports whether a ban may have been kept under a key: its own, or of that what is no spelling of a user, which earlier
+// programs had otherwise.
+func (ban *Ban) IsUnder(key string) bool {
+	return key == ban.Key() || ban.AoR != "" && strings.HasPrefix(key, ban.keyless())
+}
+
+// keyless is what stands before the user in a key.
+func (ban *Ban) keyless() string {
 	how := "hand"
 	if ban.Auto {
 		how = "auto"
 	}
-	return strings.TrimSpace(fmt.Sprintf("%s %s %d %s", how, ban.Prefix.Masked(), ban.Port, foldUser(ban.AoR)))
+	return fmt.Sprintf("%s %s %d ", how, ban.Prefix.Masked(), ban.Port)
 }
 
 // Target says whom the ban is about: 198.51.100.7/32, 198.51.100.7:40122, or 204 from 198.51.100.7/32.

@@ -137,7 +137,7 @@ func TestForeignTextIsCutAndHarmless(t *testing.T) {
 	if len(x.Last) != 1 || len(x.Last[0].User) != maxUser || len(x.Last[0].Agent) != maxAgent {
 		t.Fatalf("%+v", x.Last)
 	}
-	if !strings.HasPrefix(x.Last[0].User, "??uuu") {
+	if !strings.HasPrefix(x.Last[0].User, "%FF%FEuuu") {
 		t.Errorf("user is %q", x.Last[0].User)
 	}
 	if got := printable([]byte("a\x1b[31m\r\nb\x00é")); got != "a?[31m??b???" {
@@ -145,20 +145,25 @@ func TestForeignTextIsCutAndHarmless(t *testing.T) {
 	}
 }
 
-func TestUserOf(t *testing.T) {
+func TestPerson(t *testing.T) {
 	for from, want := range map[string]string{
-		`"Bob" <sip:204@example.com>;tag=1`:          "204@example.com",
-		`<sip:204@example.com:5060;user=phone>`:      "204@example.com:5060",
-		`sip:204@example.com;tag=1`:                  "204@example.com",
-		`"a<b" <sips:x@y?h=1>`:                       "x@y",
-		`<tel:+4930123>`:                             "+4930123",
-		`Anonymous <sip:anonymous@anonymous.invalid`: "anonymous@anonymous.invalid",
+		`"Bob" <sip:204@example.com>;tag=1`:                "204@example.com",
+		`<sip:204@example.com:5060;user=phone>`:            "204@example.com", // a port is no part of who it is
+		`<sip:204:secret@example.com>`:                     "204@example.com",
+		`<sip:%32%304;isub=1@example.com>`:                 "204@example.com",
+		`<sip:a%0d%0Ab%22%00%ff@x>;y="<sip:999@z>"`:        "a%0D%0Ab%22@x",
+		`"<sip:999@z>" <sip:j%c3%b6rg@[2001:db8::1]:5061>`: "j%C3%B6rg@[2001:db8::1]",
+		`<sip:example.com:5060>`:                           "example.com",
+		`sip:204@example.com;tag=1`:                        "204@example.com",
+		`"a<b" <sips:x@y?h=1>`:                             "x@y",
+		`<tel:+4930123>`:                                   "+4930123",
+		`Anonymous <sip:anonymous@anonymous.invalid`:       "anonymous@anonymous.invalid",
 		``:      "",
 		`<`:     "",
 		`<sip:`: "",
 		`junk`:  "junk",
 	} {
-		if got := string(userOf([]byte(from))); got != want {
+		if got := Person([]byte(from)); got != want {
 			t.Errorf("%s: %q, want %q", from, got, want)
 		}
 	}

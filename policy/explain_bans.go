@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sallyport/sbc/userpart"
 )
 
 // Account is what is held against an address, and what came of it.
@@ -55,7 +57,7 @@ func (x *explainer) account() {
 	}
 	out.Blocks = x.g.Blocks(x.now, SourcePrefix(x.address))
 	for _, s := range x.g.Slowed(x.now) {
-		if slices.ContainsFunc(x.records, func(r record) bool { return foldUser(printable(r.user[:r.userLen])) == s.User }) {
+		if slices.ContainsFunc(x.records, func(r record) bool { return userpart.Escaped(foldUser(string(r.user[:r.userLen]))) == s.User }) {
 			out.Slowed = append(out.Slowed, s)
 		}
 	}
@@ -87,7 +89,7 @@ func (x *explainer) points(out *Account, source netip.Prefix) {
 			case unitFlow:
 				ban.Prefix, ban.Port, then = exactly(a), uint16(s.key.id), "a ban of that port"
 			case unitUser:
-				ban.AoR, then = printable(s.name[:s.nameLen]), "a ban of that user from there"
+				ban.AoR, then = userpart.Escaped(string(s.name[:s.nameLen])), "a ban of that user from there"
 			case unitPort:
 				ban.Prefix, ban.Port = exactly(a), uint16(s.key.id)
 				then = fmt.Sprintf("that port blocked for %s, for it has not proven its address", shortTime(min(rules.first, mostBlock)))

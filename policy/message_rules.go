@@ -211,6 +211,10 @@ func (m *messageRuleSet) candidates(s *Subject, left *ruleSet) {
 			m.agents(s, &hold)
 		} else {
 			p.search(s.part(part), &hold)
+			if plain := plainSpelling(part, s.part(part)); plain != nil {
+				p.literal.search(trimSpace(*plain), &hold)
+				plains.Put(plain)
+			}
 		}
 		for i := range m.words {
 			left[i] &= p.free[i] | p.maybe[i] | hold[i]
@@ -309,7 +313,15 @@ func (m *messageRuleSet) partHolds(i, part int, s *Subject) bool {
 		return literal.has(i) || slices.ContainsFunc(rule.regexes[part], func(x foldedRegexp) bool { return x.match(value) })
 	}
 	if part != partAgent {
-		return holds(s.part(part))
+		if holds(s.part(part)) {
+			return true
+		}
+		plain := plainSpelling(part, s.part(part))
+		if plain == nil {
+			return false
+		}
+		defer plains.Put(plain)
+		return holds(*plain)
 	}
 	some, all, seen := false, true, false
 	for _, agent := range s.Agents {

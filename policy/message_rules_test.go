@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"sallyport/nat"
+	"sallyport/sbc/userpart"
 )
 
 // patternHolds is what the manual says of one pattern.
@@ -43,7 +44,10 @@ func naiveRule(e *MessageRuleConfig, d Data, s *Subject) bool {
 	holds := func(list []PatternConfig, value []byte) bool {
 		return len(list) == 0 || slices.ContainsFunc(list, func(p PatternConfig) bool { return patternHolds(p, string(value)) })
 	}
-	if !holds(e.From, s.From) || !holds(e.To, s.To) || !holds(e.RequestURI, s.URI) || !holds(e.CallID, s.CallID) {
+	either := func(list []PatternConfig, uri []byte) bool {
+		return holds(list, uri) || holds(list, []byte(userpart.Plain(string(uri))))
+	}
+	if !either(e.From, s.From) || !either(e.To, s.To) || !either(e.RequestURI, s.URI) || !holds(e.CallID, s.CallID) {
 		return false
 	}
 	var agents []string

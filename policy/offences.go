@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sallyport/nat"
+	"sallyport/sbc/userpart"
 )
 
 // offender is who did something that counts against him.
@@ -199,7 +200,7 @@ func (g *Guard) offendName(now time.Time, r *Rules, o *offender) {
 	if !attacked {
 		return
 	}
-	line := LogLine{Event: EventSlowed, User: printable(clip(o.user, maxUser)), Until: now.Add(r.bans.first), Points: sum.points(),
+	line := LogLine{Event: EventSlowed, User: userpart.Escaped(string(clip(o.user, maxUser))), Until: now.Add(r.bans.first), Points: sum.points(),
 		Of: r.bans.points, Evidence: sum.String() + " from several addresses", Shadow: r.bans.shadow}
 	if r.bans.shadow {
 		if c.mayAlarm(age, c.nameKey(o.user), netip.IPv6Unspecified()) {

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -19,27 +18,8 @@ func fateOf(s *Subject, v *Verdict, rules *Rules) fate {
 // write writes down a message and what became of it. What it leaves of an older one's texts is beyond their lengths.
 func (r *record) write(at time.Duration, seq uint32, f fate, s *Subject) {
 	r.fate, r.at, r.seq = f, at, seq
-	r.userLen = uint8(copy(r.user[:], userOf(s.From)))
+	r.userLen = uint8(len(person(&r.user, s.From)))
 	r.agentLen = uint8(copy(r.agent[:], trimSpace(s.Agents[0])))
-}
-
-// userOf finds user@host in the raw value of a From field, for people to read. It is not trusted: a value that it
-// cannot read gives what it finds or nothing.
-func userOf(from []byte) []byte {
-	uri := from
-	if i := bytes.LastIndexByte(uri, '<'); i >= 0 {
-		uri = uri[i+1:]
-	}
-	for i, c := range uri {
-		if c == '>' || c == ';' || c == '?' {
-			uri = uri[:i]
-			break
-		}
-	}
-	if i := bytes.IndexByte(uri, ':'); i >= 0 {
-		uri = uri[i+1:]
-	}
-	return trimSpace(uri)
 }
 
 func sortNewest(records []record) {

@@ -171,7 +171,7 @@ func (l *SecurityLog) offer(age time.Duration, now time.Time, h uint64, s *Subje
 
 func lineOf(now time.Time, s *Subject, v *Verdict, r *Rules) LogLine {
 	line := LogLine{At: now, placed: true, Source: s.Source, Side: s.Side, Realm: s.Realm, Transport: s.Transport, Action: v.Action,
-		Code: v.Code, Reason: v.Reason, User: printable(clip(userOf(s.From), maxUser)),
+		Code: v.Code, Reason: v.Reason, User: Person(s.From),
 		Agent: printable(clip(trimSpace(s.Agents[0]), maxAgent))}
 	if s.Request {
 		line.Method = s.Method.String()

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -19,7 +20,7 @@ type Sender struct {
 	Port   uint16
 	At     time.Time
 	Method string
-	User   string // as the message named it: not trusted
+	User   string // as the message named it, in one spelling (Person): not trusted
 	Action Action
 	Reason reason.Reason
 }
@@ -27,14 +28,18 @@ type Sender struct {
 // Refused reports whether that message was refused.
 func (s *Sender) Refused() bool { return s.Action == Drop || s.Action == Reject }
 
-// Senders are the sources whose From fields at outside/phones named a user lately, user or user@host, newest first. It is for those
-// who ask of a phone whose address they do not know: whoever is refused never comes as far as a registration. It changes nothing.
+// Senders are the sources whose From fields at outside/phones named a user lately, user or user@host, newest first, however they spelled
+// it. It is for those who ask of a phone whose address they do not know: whoever is refused never comes as far as a registration. It changes nothing.
 func (g *Guard) Senders(user string) []Sender {
 	var out []Sender
-	e := &g.state.evidence
+	e, who := &g.state.evidence, wanted{name: foldUser(user)}
+	_, who.host, who.whole = strings.Cut(user, "@")
+	if who.name == "" {
+		return nil
+	}
 	for _, t := range []*dossierTable{&e.known, &e.strangers} {
 		for n := range t.sets {
-			out = t.senders(n, user, g.state.base, out)
+			out = t.senders(n, &who, g.state.base, out)
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Sender) int { return b.At.Compare(a.At) })
@@ -42,7 +47,7 @@ func (g *Guard) Senders(user string) []Sender {
 }
 
 // senders adds those of one set, each source with its latest message.
-func (t *dossierTable) senders(n int, user string, base time.Time, out []Sender) []Sender {
+func (t *dossierTable) senders(n int, who *wanted, base time.Time, out []Sender) []Sender {
 	s := &t.sets[n]
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,7 +56,7 @@ func (t *dossierTable) senders(n int, user string, base time.Time, out []Sender)
 		if s.tags[i] == 0 || !d.taken {
 			continue
 		}
-		if r := d.latestOf(t.recordsOf(n, i), user); r != nil {
+		if r := d.latestOf(t.recordsOf(n, i), who); r != nil {
 			method := r.method.String()
 			out = append(out, Sender{
 				Source: netip.AddrFrom16(d.source).Unmap(), Port: r.port, At: base.Add(r.at), Method: method,
@@ -63,12 +68,12 @@ func (t *dossierTable) senders(n int, user string, base time.Time, out []Sender)
 }
 
 // latestOf is the latest request on record that names a user; nil: none does.
-func (d *dossier) latestOf(records []record, user string) (latest *record) {
+func (d *dossier) latestOf(records []record, who *wanted) (latest *record) {
 	good := len(records) / 4
 	look := func(list []record) {
 		for i := range list {
 			r := &list[i]
-			if !r.response && r.side == nat.Outside && r.realm == nat.Phones && r.names(user) && (latest == nil || r.seq > latest.seq) {
+			if !r.response && r.side == nat.Outside && r.realm == nat.Phones && who.names(r) && (latest == nil || r.seq > latest.seq) {
 				latest = r
 			}
 		}
@@ -78,12 +83,15 @@ func (d *dossier) latestOf(records []record, user string) (latest *record) {
 	return latest
 }
 
-// names reports whether a record's user is this one, with its host or without.
-func (r *record) names(user string) bool {
-	has := string(r.user[:r.userLen])
-	if has == "" || user == "" {
-		return false
-	}
-	alone, _, _ := strings.Cut(has, "@")
-	return has == user || alone == user
+// wanted is who is asked for: a user as it is compared, and the host if that was named.
+type wanted struct {
+	name, host string
+	whole      bool
+}
+
+// names reports whether a record is of him.
+func (w *wanted) names(r *record) bool {
+	var room [maxUserName]byte
+	user, host, _ := bytes.Cut(r.user[:r.userLen], []byte{'@'})
+	return string(appendUser(room[:0], user)) == w.name && (!w.whole || strings.EqualFold(string(host), w.host))
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"sallyport/sbc/userpart"
 )
 
 // Credentials for a user whose password is guessed from many addresses are slowed, never refused for good: an account
@@ -21,7 +23,7 @@ const (
 
 // Slowed is a user for whom strangers' credentials are taken slowly.
 type Slowed struct {
-	User     string    `json:"user"`
+	User     string    `json:"user"` // in the form of URIs, lower case
 	Until    time.Time `json:"until"`
 	Evidence string    `json:"evidence"`
 	Refused  uint64    `json:"refused"` // requests since it began
@@ -143,7 +145,7 @@ func (g *Guard) Slowed(now time.Time) []Slowed {
 	var list []Slowed
 	for _, user := range u.users {
 		if age < user.until {
-			list = append(list, Slowed{printable([]byte(user.name)), g.state.base.Add(user.until), user.evidence, user.refused})
+			list = append(list, Slowed{userpart.Escaped(user.name), g.state.base.Add(user.until), user.evidence, user.refused})
 		}
 	}
 	slices.SortFunc(list, func(a, b Slowed) int { return cmp.Compare(a.User, b.User) })

@@ -90,7 +90,7 @@ func (t *trial) introduce() {
 	t.out = Trial{
 		Source: s.Source, Country: t.r.countryOf(s).String(), Side: s.Side.String(), Realm: s.Realm.String(),
 		Transport: s.Transport.String(), Kind: s.Kind().String(), Phones: s.Behind, Method: s.Method.String(),
-		User: printable(userOf(s.From)), Agent: printable(trimSpace(s.Agents[0])),
+		User: Person(s.From), Agent: printable(trimSpace(s.Agents[0])),
 	}
 	if s.Peer != nil {
 		t.out.Name = s.Peer.Name

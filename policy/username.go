@@ -20,43 +20,74 @@ func (s *Subject) userName(room *[maxUserName]byte) []byte {
 	if s.Method == MethodRegister {
 		field = s.To
 	}
-	return appendUser(room[:0], userIn(field))
+	user, _ := Party(field)
+	return appendUser(room[:0], user)
+}
+
+// Party finds whom the raw value of a From or To field names: the user as it is written there, without password and parameters
+// (userpart.Bare), and the host without port. It is the one reader of such fields in front of the parser, for the guard, captures and
+// replays, and has no opinion on what it cannot read: it finds what it finds, or nothing. A URI without a user has a host alone (RFC
+// 3261 §19.1.1), another than a SIP one neither.
+func Party(field []byte) (user, host []byte) {
+	uri := addressIn(field)
+	var scheme []byte
+	if i := bytes.IndexByte(uri, ':'); i >= 0 {
+		scheme, uri = uri[:i], uri[i+1:]
+	}
+	user, host, ok := bytes.Cut(uri, []byte{'@'})
+	switch {
+	case ok:
+		user = trimSpace(userpart.Bare(user))
+	case bytes.EqualFold(scheme, []byte("sip")), bytes.EqualFold(scheme, []byte("sips")):
+		user, host = nil, uri
+	default:
+		return nil, nil
+	}
+	if end := bytes.IndexByte(host, ']'); end >= 0 && host[0] == '[' { // RFC 3261 §25.1, IPv6reference
+		return user, host[:end+1]
+	}
+	if end := bytes.IndexAny(host, ":;?, \t"); end >= 0 {
+		host = host[:end]
+	}
+	return user, host
 }
 
 // Names reports whether the raw value of a From or To field names the user of an address of record, user or user@host, and the
 // host that it stands at there. Users are read and compared as everywhere in the guard: unescaped, in any case.
 func Names(field []byte, aor string) (host []byte, ok bool) {
-	user, host := partyIn(field)
+	user, host := Party(field)
+	if len(user) == 0 {
+		return nil, false
+	}
 	var room [maxUserName]byte
-	return host, len(user) > 0 && string(appendUser(room[:0], user)) == foldUser(aor)
+	return host, string(appendUser(room[:0], user)) == foldUser(aor)
 }
 
-// userIn finds the user part in the raw value of a From or To field, password and parameters cut.
-func userIn(field []byte) []byte {
-	user, _ := partyIn(field)
-	return user
+// Person is whom the raw value of a From field names, for people to read: user@host, or the host where there is no user, or what a URI
+// of another scheme has. Escapes are in one form, so that one person is read as one. A password is never shown.
+func Person(field []byte) string {
+	var room [maxUser]byte
+	return printable(person(&room, field))
 }
 
-// partyIn finds user and host in the raw value of a From or To field: without password, port and parameters.
-func partyIn(field []byte) (user, host []byte) {
-	uri := addressIn(field)
-	if i := bytes.IndexByte(uri, ':'); i >= 0 {
-		uri = uri[i+1:]
+// person is Person as it is kept in a record: what finds no room is cut off.
+func person(room *[maxUser]byte, field []byte) []byte {
+	user, host := Party(field)
+	out := room[:0]
+	switch {
+	case len(user) > 0:
+		var wide [9 * maxUser]byte // a character has three bytes at most, on either side
+		out = append(out, clip(userpart.Append(wide[:0], clip(user, 3*maxUser)), maxUser)...)
+		out = append(out, clip([]byte{'@'}, maxUser-len(out))...)
+	case len(host) == 0:
+		if host = addressIn(field); bytes.IndexByte(host, ':') >= 0 {
+			_, host, _ = bytes.Cut(host, []byte{':'})
+		}
+		if i := bytes.IndexAny(host, ";?@"); i >= 0 {
+			host = host[:i]
+		}
 	}
-	user, host, ok := bytes.Cut(uri, []byte{'@'})
-	if !ok {
-		return nil, nil // RFC 3261 §19.1.1: no user
-	}
-	if i := bytes.IndexAny(user, ":;"); i >= 0 {
-		user = user[:i]
-	}
-	if end := bytes.IndexByte(host, ']'); end >= 0 && host[0] == '[' { // RFC 3261 §25.1, IPv6reference
-		return trimSpace(user), host[:end+1]
-	}
-	if end := bytes.IndexAny(host, ":;?, \t"); end >= 0 {
-		host = host[:end]
-	}
-	return trimSpace(user), host
+	return append(out, clip(host, maxUser-len(out))...)
 }
 
 // addressIn finds the URI in a name-addr or addr-spec (RFC 3261 §20.10): a "<" within a quoted display name opens none, and
@@ -100,11 +131,8 @@ func appendUser(room, user []byte) []byte {
 func foldUser(aor string) string {
 	aor = strings.TrimPrefix(strings.TrimPrefix(aor, "sips:"), "sip:")
 	user, _, _ := strings.Cut(aor, "@")
-	if i := strings.IndexAny(user, ":;"); i >= 0 {
-		user = user[:i]
-	}
 	var room [maxUserName]byte
-	return string(appendUser(room[:0], trimSpace([]byte(user))))
+	return string(appendUser(room[:0], trimSpace([]byte(userpart.Bare(user)))))
 }
 
 // plain makes a text that is kept and shown harmless: printable, one line, at most so many bytes.

@@ -285,7 +285,7 @@ func (a *assembly) twice(class string, ev *tu.Arrived) bool {
 		return false
 	}
 	m, set := ev.Msg, a.phones.registrar
-	who := m.From.URI.User + "@" + strings.ToLower(a.world.snap.PBX.Domain) // as the users do it
+	who := m.From.URI.AoR(a.world.snap.PBX.Domain) // as the users do it
 	return a.sbc.core.Holds(nat.Inside, set.Names.CallID(class, m.CallID, m.From.Tag, who),
 		set.Names.Tag(set.Tags, class, m.CallID, m.From.Tag, who))
 }

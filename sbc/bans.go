@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,15 +56,20 @@ func (s *SBC) openBans() error {
 	return nil
 }
 
-// restore takes over what was kept. What has ended or cannot be read is forgotten.
+// restore takes over what was kept. What has ended or cannot be read is forgotten; what an earlier program has kept under the user as he
+// was spelled is kept under the user that he is from now on.
 func (b *bans) restore() error {
 	var list []policy.Ban
-	gone := map[string][]byte{}
+	gone, moved := map[string][]byte{}, map[string][]byte{}
 	err := b.opt.Bans.Load(func(key string, value []byte) {
 		gone[key] = nil
 		var ban policy.Ban
-		if json.Unmarshal(value, &ban) == nil && ban.Key() == key {
-			list = append(list, ban)
+		if json.Unmarshal(value, &ban) != nil || !ban.IsUnder(key) {
+			return
+		}
+		list = append(list, ban)
+		if now := ban.Key(); now != key {
+			moved[now] = bytes.Clone(value)
 		}
 	})
 	if err != nil {
@@ -75,7 +81,11 @@ func (b *bans) restore() error {
 	}
 	holding := table.List(now)
 	for _, ban := range slices.Concat(holding, table.Past(now)) {
-		delete(gone, ban.Key())
+		key := ban.Key()
+		delete(gone, key)
+		if value, was := moved[key]; was {
+			gone[key] = value
+		}
 	}
 	b.kept = newJournal(b.opt.Bans, gone, forgotMost, func(err error) {
 		if err != nil {

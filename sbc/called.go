@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // dialled puts the number that was dialled in the place of the user of our registration's Contact. "The registered contact address …
@@ -14,7 +15,7 @@ import (
 // one, and it counts only where it is one of the trunk's numbers, if those are known: else the user of the Contact is called.
 func (a *assembly) dialled(ev *tu.Arrived) {
 	p, m := ev.Peer, ev.Msg
-	if p == nil || p.Kind != tu.KindTrunk || p.ContactUser == "" || m.URI.User != p.ContactUser || m.Method != "INVITE" && m.Method != "MESSAGE" {
+	if p == nil || p.Kind != tu.KindTrunk || p.ContactUser == "" || !userpart.Same(m.URI.User, p.ContactUser) || m.Method != "INVITE" && m.Method != "MESSAGE" {
 		return
 	}
 	number := m.To.URI.User
@@ -24,7 +25,7 @@ func (a *assembly) dialled(ev *tu.Arrived) {
 	number, _, _ = strings.Cut(number, ";") // parameters of a number (RFC 3966)
 	again := *m                             // what was parsed is shared, and never changed
 	again.URI.User = number
-	if number == "" || number == p.ContactUser || a.world.urgent(again.URI) || !a.book.Takes(p.Name, a.world.reads(again.URI)) {
+	if number == "" || userpart.Same(number, p.ContactUser) || a.world.urgent(again.URI) || !a.book.Takes(p.Name, a.world.reads(again.URI)) {
 		return
 	}
 	ev.Msg = &again

@@ -25,7 +25,7 @@ import (
 func (a *assembly) phoneToPBX(now time.Time, r tu.Route) tu.Routed {
 	aor := a.world.aor(r.Msg.From.URI)
 	if r.Msg.Method == "REGISTER" {
-		aor = registrar.AoR(r.Msg.To.URI, a.world.snap.PBX.Domain) // whose binding it is (RFC 3261 §10.2)
+		aor = r.Msg.To.URI.AoR(a.world.snap.PBX.Domain) // whose binding it is (RFC 3261 §10.2)
 	} else if r.Peer.Name != "" {
 		aor = r.Peer.Name // From may hide it
 	}

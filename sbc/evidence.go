@@ -73,7 +73,7 @@ func (s *SBC) judged(now time.Time, j credentials.Judgement, code int, asked *me
 		return
 	}
 	s.guard.Outcome(now, policy.Outcome{
-		Source: from.Remote, Side: side, Realm: realm, Transport: from.Transport, AoR: user.User + "@" + user.Host, Kind: kind,
+		Source: from.Remote, Side: side, Realm: realm, Transport: from.Transport, AoR: user.AoR(user.Host), Kind: kind,
 		CallID: asked.CallID, CSeq: asked.CSeq,
 	})
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -115,8 +114,7 @@ func (w *world) serves(host string) bool { return served(w.snap, host) }
 
 // served reports whether a host, as URIs write it, is one of those that a configuration has phones register with.
 func served(snap *config.Snapshot, host string) bool {
-	host = strings.ToLower(strings.Trim(strings.TrimSuffix(host, "."), "[]"))
-	return slices.Contains(snap.Phones.Domains, host)
+	return slices.Contains(snap.Phones.Domains, message.PlainHost(host))
 }
 
 // aor is the address-of-record that a phone's From means: every domain that we serve stands for the PBX's.
@@ -124,7 +122,7 @@ func (w *world) aor(u message.URI) string {
 	if !w.serves(u.Host) {
 		return ""
 	}
-	return registrar.AoR(u, w.snap.PBX.Domain)
+	return u.AoR(w.snap.PBX.Domain)
 }
 
 // identify is who stands behind a flow of the phones' listeners: it is never nobody, since what the guard lets in here is

@@ -11,6 +11,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/api"
+	"sallyport/sbc/message"
 	"sallyport/sbc/registrar"
 	"sallyport/sbc/tu"
 )
@@ -31,9 +32,9 @@ func (p *phones) byNode() map[string]int { return p.book.Census().Nodes }
 func (c control) Registrations(ctx context.Context, aor string) ([]api.Registration, error) {
 	var out []api.Registration
 	err := c.core.Do(ctx, func(time.Time) {
-		calls := c.callsByToken()
+		calls, is := c.callsByToken(), c.assembly.world.meant(aor)
 		for b := range c.assembly.phones.book.All {
-			if aor == "" || isAoR(b.AoR, aor) {
+			if aor == "" || is(b.AoR) {
 				out = append(out, c.registration(b, calls[b.Token], aor != ""))
 			}
 		}
@@ -47,11 +48,17 @@ func (c control) Registrations(ctx context.Context, aor string) ([]api.Registrat
 	return out, err
 }
 
-// isAoR reports whether an administrator's word means an address-of-record: the whole of it, or its user.
-func isAoR(aor, word string) bool {
-	word = strings.TrimPrefix(strings.TrimPrefix(word, "sip:"), "sips:")
-	user, _, _ := strings.Cut(aor, "@")
-	return strings.EqualFold(aor, word) || user == word
+// meant tells the addresses-of-record that an administrator's word means: its user, at the PBX's domain or one that stands for it, in
+// whatever spelling. Case does not count here: who asks is shown all that he may mean.
+func (w *world) meant(word string) func(aor string) bool {
+	user, host := message.SplitAoR(word)
+	if user == "" || host != "" && !w.serves(host) {
+		return func(string) bool { return false }
+	}
+	return func(aor string) bool {
+		is, _, _ := strings.Cut(aor, "@")
+		return strings.EqualFold(is, user)
+	}
 }
 
 // callsByToken finds the calls of each phone: one look at each call, however many phones are listed. It runs in the

@@ -59,7 +59,7 @@ func (w *world) setTolls(snap *config.Snapshot) (err error) {
 // and who may be called by a trunk is the PBX's affair unless a rule names that trunk.
 func (a *assembly) calling(ev *tu.Arrived) (toll.Call, bool) {
 	m, p := ev.Msg, ev.Peer
-	c := toll.Call{Source: ev.Flow.Remote.Addr(), Number: m.URI.User, Reads: a.world.table.Country().Readings(m.URI)}
+	c := toll.Call{Source: ev.Flow.Remote.Addr(), Number: m.URI.UserName(), Reads: a.world.table.Country().Readings(m.URI)}
 	switch {
 	case p.Kind == tu.KindPhone && p.Name != "":
 		c.Kind, c.AoR = toll.Phone, p.Name
@@ -69,9 +69,7 @@ func (a *assembly) calling(ev *tu.Arrived) (toll.Call, bool) {
 		c.Kind, c.Trunk = toll.Trunk, p.Name
 	case p.Realm == nat.Trunks:
 		c.Kind, c.Source = toll.PBX, netip.Addr{}
-		if user := callingFor(m); user != "" {
-			c.AoR = user + "@" + strings.ToLower(a.world.snap.PBX.Domain)
-		}
+		c.AoR = a.callingFor(m)
 		c.Trunk = a.trunkFor(m.URI)
 	default:
 		return c, false
@@ -79,19 +77,19 @@ func (a *assembly) calling(ev *tu.Arrived) (toll.Call, bool) {
 	return c, true
 }
 
-// callingFor is the user for whom the PBX calls: the one that it asserts (RFC 3325 §9.1), else that of From.
-func callingFor(m *message.Message) string {
-	user := m.From.URI.User
+// callingFor is the address-of-record for which the PBX calls: of the user that it asserts (RFC 3325 §9.1), else of that of From.
+func (a *assembly) callingFor(m *message.Message) string {
+	who := m.From.URI
 	if list, err := m.NameAddrs("P-Asserted-Identity"); err == nil {
 		for _, n := range list {
 			if n.URI.User != "" {
-				user = n.URI.User
+				who = n.URI
 				break
 			}
 		}
 	}
-	user, _, _ = strings.Cut(user, ";")
-	return user[:min(len(user), userMost)]
+	who.User = who.User[:min(len(who.User), userMost)]
+	return who.AoR(a.world.snap.PBX.Domain)
 }
 
 // judgeToll judges a call and begins to count it. It reports false with the answer for one that is refused.

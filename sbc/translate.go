@@ -14,6 +14,7 @@ import (
 	"sallyport/sbc/scan"
 	"sallyport/sbc/trunk"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // Translation asks what a message becomes on the other side.
@@ -215,7 +216,7 @@ func (t *translator) phoneHop(user string, at netip.AddrPort) (hop tu.Hop, guess
 			continue
 		}
 		peer := *t.a.phones.template
-		peer.Name = user + "@" + t.w.snap.PBX.Domain
+		peer.Name = userpart.Canonical(user) + "@" + t.w.snap.PBX.Domain
 		peer.AoRs, peer.Token = []string{peer.Name}, "token"
 		return tu.Hop{
 			ID: "phone", Peer: &peer, Here: t.w.local(f, at.Addr(), netip.Addr{}), Flow: nat.Flow{Interface: f.ID, Transport: f.Transport, Remote: at},

@@ -11,6 +11,7 @@ import (
 	"sallyport/policy"
 	"sallyport/policy/toll"
 	"sallyport/sbc/api"
+	"sallyport/sbc/message"
 	"sallyport/sbc/registrar"
 )
 
@@ -84,24 +85,23 @@ func (v *visits) makeRoom(book *registrar.Book) {
 }
 
 // isPhone reports whether a subject names an address-of-record that we serve: user@domain, or a user of whom something is
-// known.
+// known, in whatever spelling.
 func (c control) isPhone(ctx context.Context, subject string) (aor string, ok bool) {
-	word := strings.TrimPrefix(strings.TrimPrefix(subject, "sips:"), "sip:")
+	user, host := message.SplitAoR(subject)
+	if user == "" {
+		return "", false
+	}
 	err := c.core.Do(ctx, func(time.Time) {
 		w := c.assembly.world
-		user, host, whole := strings.Cut(word, "@")
-		aor = user + "@" + w.snap.PBX.Domain
-		switch {
-		case user == "":
-		case whole:
+		aor = user + "@" + message.PlainHost(w.snap.PBX.Domain)
+		if host != "" {
 			ok = w.serves(host)
-		default:
+		} else {
 			ok = len(c.assembly.phones.book.AoR(aor)) > 0 || c.assembly.phones.visits.by[aor] != nil
-			word = user
 		}
 	})
 	// Whoever was refused before a registration is a phone, too.
-	ok = ok || word != "" && !strings.Contains(word, "@") && len(c.guard.Senders(word)) > 0
+	ok = ok || host == "" && len(c.guard.Senders(user)) > 0
 	return aor, ok && err == nil
 }
 

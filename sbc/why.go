@@ -12,6 +12,7 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/api"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // Whoever asks why has what he was told at hand: a number that was dialled, the extension of a phone, the name of a trunk, an address
@@ -132,10 +133,10 @@ func sameNumber(asked, has string) bool {
 	if asked == "" || has == "" {
 		return false
 	}
-	if asked == has {
+	if userpart.Same(asked, has) {
 		return true
 	}
-	a, b := digitsOf(asked), digitsOf(has)
+	a, b := digitsOf(userpart.Plain(userpart.Bare(asked))), digitsOf(userpart.Plain(userpart.Bare(has)))
 	if a == "" || b == "" {
 		return false
 	}

@@ -19,6 +19,8 @@ func TestTheNumberThatIsMeant(t *testing.T) {
 		{"4711", "4711", true}, {"anna", "anna", true}, {"+49 30 123456", "+4930123456", true}, {"030/12 34-56", "+4930123456", true},
 		{"004930123456", "030123456", true}, {"123456", "+4930123456", true},
 		{"3456", "+4930123456", false}, {"4711", "4712", false}, {"", "", false}, {"", "4711", false}, {"4711", "", false},
+		{"204", "%3204", true}, {"%32%30%34", "204", true}, {"204", "204;isub=1:secret", true}, {"030 123456", "%2B4930123456", true}, {"an%6ea", "anna", true},
+		{"204", "%3205", false}, {"%00", "%01", false},
 		{"anna", "hanna", false}, {"0", "00", false}, {"+", "-", false}, {"12345x", "12345", false}, {"1234567", "7654321234567x", false},
 	} {
 		if sameNumber(tt.asked, tt.has) != tt.same || sameNumber(tt.has, tt.asked) != tt.same {

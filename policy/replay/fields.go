@@ -6,8 +6,10 @@ import (
 	"strings"
 	"time"
 
+	"sallyport/policy"
 	"sallyport/sbc/credentials"
 	"sallyport/sbc/scan"
+	"sallyport/sbc/userpart"
 )
 
 // contact is one Contact of a REGISTER or its answer.
@@ -168,33 +170,28 @@ func unquoted(text string) string {
 	return string(b)
 }
 
-// address is a URI without scheme and parameters.
+// address is the URI of a Contact without scheme and parameters, its user in one spelling.
 func address(uri string) string {
-	uri, _, _ = strings.Cut(strings.TrimSpace(uri), ";")
-	uri, _, _ = strings.Cut(uri, "?")
+	uri = strings.TrimSpace(uri)
 	if scheme, rest, ok := strings.Cut(uri, ":"); ok && (strings.EqualFold(scheme, "sip") || strings.EqualFold(scheme, "sips")) {
 		uri = rest
 	}
-	return uri[:min(len(uri), textMost)]
-}
-
-// party is the address in a From or To.
-func party(value []byte) string {
-	c, _ := contactOf(string(value))
-	return c.uri
-}
-
-// person is who a From or To names: user and host, without a port.
-func person(value []byte) (user, host string) {
-	uri := party(value)
-	user, host, ok := strings.Cut(uri, "@")
-	if !ok {
+	user, host, whole := strings.Cut(uri, "@") // a user may have ";" and "?", an "@" only escaped (RFC 3261 §25.1)
+	if !whole {
 		user, host = "", uri
 	}
-	if inner, ok := strings.CutPrefix(host, "["); ok { // RFC 3261 §25.1, IPv6reference
-		host, _, _ = strings.Cut(inner, "]")
-		return user, host
+	if end := strings.IndexAny(host, ";?"); end >= 0 {
+		host = host[:end]
 	}
-	host, _, _ = strings.Cut(host, ":")
-	return user, host
+	if whole {
+		host = string(userpart.Append(nil, user)) + "@" + host
+	}
+	return host[:min(len(host), textMost)]
+}
+
+// person is whom a From or To names, as far as a replay keeps it.
+func person(value []byte) (user, host string) {
+	u, h := policy.Party(value)
+	u = u[:min(len(u), textMost)]
+	return string(u), string(h[:min(len(h), textMost-len(u))])
 }

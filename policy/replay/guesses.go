@@ -10,6 +10,7 @@ import (
 	"sallyport/policy"
 	"sallyport/sbc/credentials"
 	"sallyport/sbc/scan"
+	"sallyport/sbc/userpart"
 )
 
 // speaker is who sends a request outside of dialogs that is no REGISTER: what the rooms behind the guard make of it.
@@ -90,7 +91,7 @@ func (k *knowledge) outcome(now time.Time, i *nat.Interface, at netip.AddrPort, 
 	}
 	user, host := person(v.Bytes(who))
 	k.guard.Outcome(now, policy.Outcome{
-		Source: at, Side: i.Side, Realm: i.Realm, Transport: i.Transport, AoR: user + "@" + host, Kind: kind,
+		Source: at, Side: i.Side, Realm: i.Realm, Transport: i.Transport, AoR: aorOf(user, host), Kind: kind,
 		CallID: string(v.Bytes(v.CallID)), CSeq: v.CSeq,
 	})
 }
@@ -99,19 +100,21 @@ func (k *knowledge) outcome(now time.Time, i *nat.Interface, at netip.AddrPort, 
 func (k *knowledge) served(who []byte) string {
 	user, host := person(who)
 	if k.setup.AoR == nil {
-		return user + "@" + host
+		return aorOf(user, host)
 	}
 	return k.setup.AoR(user, host)
 }
 
-// aor is the same, as it stands where the domain is not served: another gate's capture has phones too.
+// aor is the same, by its own domain where that is not served: another gate's capture has phones too.
 func (k *knowledge) aor(who []byte) string {
 	if aor := k.served(who); aor != "" {
 		return aor
 	}
-	user, host := person(who)
-	return user + "@" + strings.ToLower(host)
+	return aorOf(person(who))
 }
+
+// aorOf is the address-of-record of a user at a host, in one spelling.
+func aorOf(user, host string) string { return userpart.Canonical(user) + "@" + strings.ToLower(host) }
 
 // witness is what is known of who has asked: credentials.Known.
 type witness struct {

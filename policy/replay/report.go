@@ -201,7 +201,7 @@ func sampleOf(m *Message, j *judged) Sample {
 	switch {
 	case v.IsRequest:
 		x.Start = brief(v.Bytes(v.Method)) + " " + brief(v.Bytes(v.RequestURI))
-		x.From = brief([]byte(party(v.Bytes(v.From))))
+		x.From = policy.Person(v.Bytes(v.From))
 	case v.Status != 0:
 		x.Start = fmt.Sprintf("%d to %s", v.Status, brief(v.Bytes(v.CSeqMethod)))
 	default:

@@ -306,3 +306,19 @@ func TestFloodsAreShed(t *testing.T) {
 		t.Errorf("%d refused of %d sources", p.Refused, len(p.Sources))
 	}
 }
+
+// TestASpelledUserIsTheSame: a phone that spells its user otherwise in a call than in its REGISTER is who it is.
+func TestASpelledUserIsTheSame(t *testing.T) {
+	c := newTape(t).registers(office+":40001", "201", "r1", 1)
+	for _, user := range []string{"201", "%3201", "%32%30%31", "201;isub=1", "201:secret"} {
+		c.udp(office+":40009", gatePhones, sip{method: "INVITE", user: user, callID: "as " + user}.String())
+	}
+	if x := of(t, run1(t, c, setup(nil)), office); x.Refused != 0 || x.Phones != 1 {
+		t.Errorf("%+v", x)
+	}
+	// A refresh in another spelling is no second phone.
+	c.registers(office+":40001", "%3201", "r1", 3)
+	if x := of(t, run1(t, c, setup(nil)), office); x.Phones != 1 {
+		t.Errorf("%+v", x)
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"sallyport/sbc/userpart"
 )
 
 // Kind says where a call comes from.
@@ -28,7 +30,7 @@ var fromWords = [...]string{"phones", "strangers", "pbx", ""}
 // Call is what is judged.
 type Call struct {
 	Kind   Kind
-	AoR    string     // user@domain: of a phone that of its binding, of the PBX whom it calls for; else empty
+	AoR    string     // user@domain in canonical form: of a phone that of its binding, of the PBX whom it calls for; else empty
 	Trunk  string     // that the call comes from or goes to first; empty: none
 	Source netip.Addr // of who calls from outside; of the PBX not looked at
 	Number string     // the user that is called, as it stands in the Request-URI
@@ -49,6 +51,22 @@ type rule struct {
 	path string
 	any  bool // every number
 	code int
+}
+
+// user is one as it is compared. Case does not count, as in all of the guard: many PBXes see none, and one with a budget for alice would have
+// another one for Alice there.
+type user struct{ name, host string }
+
+// userIn reads a word, user or user@domain, in whatever spelling.
+func userIn(word string) user {
+	name, host, _ := strings.Cut(word, "@")
+	return user{strings.ToLower(userpart.Canonical(name)), strings.ToLower(host)}
+}
+
+// is reports whether an address-of-record is the user's.
+func (u user) is(aor string) bool {
+	name, host, _ := strings.Cut(aor, "@")
+	return u.name != "" && strings.EqualFold(u.name, name) && (u.host == "" || strings.EqualFold(u.host, host))
 }
 
 // Compile checks a configuration and makes it ready for a Ledger.
@@ -131,22 +149,12 @@ func (r *rule) concerns(c *Call) bool {
 		case strings.EqualFold(w, fromWords[c.Kind]):
 			return true
 		case c.AoR != "" && c.Kind != Stranger: // a stranger's name is anybody's
-			if user, host, whole := strings.Cut(w, "@"); whole && sameAoR(user, host, c.AoR) || !whole && userOf(c.AoR) == w {
+			if userIn(w).is(c.AoR) {
 				return true
 			}
 		}
 	}
 	return false
-}
-
-func userOf(aor string) string {
-	user, _, _ := strings.Cut(aor, "@")
-	return user
-}
-
-func sameAoR(user, host, aor string) bool {
-	u, h, _ := strings.Cut(aor, "@")
-	return u == user && strings.EqualFold(h, host)
 }
 
 // subject is whose budget of a rule a call uses; false: it has none, and the rule passes it over.
@@ -157,7 +165,7 @@ func (r *rule) subject(c *Call) (accountKey, bool) {
 		if c.AoR == "" || c.Kind == Trunk || c.Kind == Stranger {
 			return k, false
 		}
-		k.name = c.AoR
+		k.name = strings.ToLower(c.AoR)
 	case "trunk":
 		if c.Trunk == "" {
 			return k, false

@@ -82,6 +82,8 @@ func TestFrom(t *testing.T) {
 		{[]string{"204"}, "", "phone, IPv6 phone, pbx, pbx, no way out, trunk 204"},
 		{[]string{"204@example.com"}, "", "phone, IPv6 phone, pbx, pbx, no way out"},
 		{[]string{"204@EXAMPLE.com"}, "", "phone, IPv6 phone, pbx, pbx, no way out"},
+		{[]string{"%3204"}, "", "phone, IPv6 phone, pbx, pbx, no way out"},
+		{[]string{"%32%30%34;isub=1@example.com"}, "", "phone, IPv6 phone, pbx, pbx, no way out"},
 		{[]string{"204@example.net"}, "", ""},
 		{[]string{"20"}, "", ""},
 		{[]string{"205", "itsp"}, "", "another phone, trunk"},
@@ -183,4 +185,21 @@ func TestTheFirstRuleDecides(t *testing.T) {
 			t.Fatalf("%d shadow hits, want %d", got, shadows)
 		}
 	})
+}
+
+// TestCaseIsNoOtherBudget: many PBXes take alice and Alice for one, and let both in.
+func TestCaseIsNoOtherBudget(t *testing.T) {
+	l := NewLedger(birth, compiled(t, Rule{Name: "alice", From: []string{"Alice"}, Numbers: []string{"0900"}}, Rule{Name: "each", Per: "aor", Concurrent: 1}))
+	if v := l.Begin(birth, 1, Call{Kind: Phone, AoR: "alice@example.com", Number: "030"}); v.Refuse {
+		t.Error("the first call is refused")
+	}
+	if v := l.Begin(birth, 2, Call{Kind: Phone, AoR: "ALICE@example.com", Number: "030"}); !v.Refuse || v.Key != "aor alice@example.com" {
+		t.Errorf("the second one: %+v", v)
+	}
+	if v := l.Begin(birth, 3, Call{Kind: Phone, AoR: "aLiCe@example.com", Number: "0900"}); v.Rule != "alice" {
+		t.Errorf("her number: %+v", v)
+	}
+	if got := l.Standing(birth, Who{AoR: "Alice@example.com"}); len(got) != 1 {
+		t.Errorf("she has used %q", got)
+	}
 }

@@ -123,7 +123,8 @@ func (l *Ledger) Standing(now time.Time, w Who) []string {
 func (w *Who) keys(per string) []accountKey {
 	switch {
 	case per == "aor" && w.AoR != "":
-		return []accountKey{{kind: Phone, name: w.AoR}, {kind: PBX, name: w.AoR}}
+		name := strings.ToLower(w.AoR)
+		return []accountKey{{kind: Phone, name: name}, {kind: PBX, name: name}}
 	case per == "trunk" && w.Trunk != "":
 		return []accountKey{{kind: Trunk, name: w.Trunk}}
 	case per == "source" && w.Source.IsValid():

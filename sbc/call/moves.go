@@ -106,14 +106,14 @@ func (c *Call) underWay() string {
 	case !c.exchanging():
 		return ""
 	case c.moves.taker != nil:
-		return legNames[c.moves.taker.at] + " → " + c.moves.taker.req.From.URI.User + ", answering"
+		return legNames[c.moves.taker.at] + " → " + c.moves.taker.req.From.URI.UserName() + ", answering"
 	}
 	t := c.moves.third
 	state := [...]string{seeking: "routing", calling: "trying", joining: "answered", settled: "over"}[t.phase]
 	if t.phase == calling && t.rang {
 		state = "ringing"
 	}
-	return legNames[t.from] + " → " + t.invite.To.URI.User + ", " + state
+	return legNames[t.from] + " → " + t.invite.To.URI.UserName() + ", " + state
 }
 
 // exchanging reports whether a leg is being exchanged.

@@ -419,7 +419,7 @@ func (s *stage) named(x *client) {
 	in, p, set := s.servers[1].msg, s.hop[caller].Peer, s.c.set
 	who := p.Name
 	if p.Stranger {
-		who = in.From.URI.User + "@example.com"
+		who = in.From.URI.AoR("example.com")
 	}
 	follows := x.msg.CallID == set.Names.CallID("INVITE", in.CallID, in.From.Tag, who) &&
 		x.msg.From.Tag == set.Names.Tag(set.Tags, "INVITE", in.CallID, in.From.Tag, who) && x.msg.CSeq >= in.CSeq

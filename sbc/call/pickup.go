@@ -97,7 +97,7 @@ func (c *Call) pickedUpWith(now time.Time, x *taker, i int, p proposal, do []tu.
 	c.cdr.Answer, c.endAt, c.early = c.wall(now), c.longest(now), proposal{}
 	do = append(do, x.occupy())
 	c.legs[callee], c.seals = x.leg, x.seals
-	c.noteTransfer(callee, x.req.From.URI.User)
+	c.noteTransfer(callee, x.req.From.URI.UserName())
 	c.moves.count++
 	m := message.Reply(c.invite, 200, "")
 	m.To.Tag = up.Local.Tag

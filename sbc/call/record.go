@@ -12,7 +12,7 @@ import (
 func (c *Call) openRecord(now time.Time, ev tu.Arrived) {
 	m := ev.Msg
 	c.cdr = tu.CDR{
-		Call: c.id, Correlation: c.cdr.Correlation, From: m.From.URI.User, To: m.URI.User, Source: ev.Flow.Remote.String(),
+		Call: c.id, Correlation: c.cdr.Correlation, From: m.From.URI.UserName(), To: m.URI.UserName(), Source: ev.Flow.Remote.String(),
 		Start: now, CallIDs: [2]string{m.CallID, c.legs[callee].callID}, Direction: "inbound",
 		Transports: [2]string{ev.Flow.Transport.String()},
 	}
@@ -23,7 +23,7 @@ func (c *Call) openRecord(now time.Time, ev tu.Arrived) {
 	if ev.Peer.Kind == tu.KindNode {
 		c.cdr.Direction = "outbound"
 		if ev.Peer.Realm == nat.Phones {
-			c.cdr.To = m.To.URI.User // the Request-URI has a token
+			c.cdr.To = m.To.URI.UserName() // the Request-URI has a token
 		}
 	}
 	c.cdrName(ev.Peer)

@@ -61,7 +61,7 @@ func (c *Call) name(m *message.Message) {
 	}
 	// "Call-ID and From-tag are a keyed hash …, and the first CSeq is the outside one": a nonce of the PBX may be bound to
 	// them, and the phone's answer to it comes in another INVITE.
-	who := m.From.URI.User + "@" + strings.ToLower(a.Domain)
+	who := m.From.URI.AoR(a.Domain)
 	b.callID = c.set.Names.CallID("INVITE", m.CallID, m.From.Tag, who)
 	b.tag = c.set.Names.Tag(c.set.Tags, "INVITE", m.CallID, m.From.Tag, who)
 	c.cseq, c.named = m.CSeq, true

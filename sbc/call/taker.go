@@ -202,7 +202,7 @@ func (c *Call) takerShifted(now time.Time, x *taker, o own, m *message.Message, 
 	c.adopt(x.at, x.offer)
 	c.adopt(1-x.at, p)
 	x.phase = stands
-	c.noteTransfer(x.at, x.req.From.URI.User)
+	c.noteTransfer(x.at, x.req.From.URI.UserName())
 	return c.settle(true, do)
 }
 
@@ -285,7 +285,7 @@ func (c *Call) takerAcked(now time.Time, ack *message.Message, do []tu.Action) [
 	do = c.exchange(x.at, &x.leg, x.seals, x.dlg, do)
 	c.adopt(1-x.at, x.offer)
 	c.adopt(x.at, p)
-	c.noteTransfer(x.at, x.req.From.URI.User)
+	c.noteTransfer(x.at, x.req.From.URI.UserName())
 	return c.settle(true, do)
 }
 

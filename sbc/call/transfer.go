@@ -182,7 +182,7 @@ func (c *Call) shifted(now time.Time, o own, m *message.Message, code int, do []
 	c.adopt(1-t.from, p)
 	c.legs[t.from].media.out = told
 	c.moveOver(t)
-	c.noteTransfer(t.from, t.invite.To.URI.User)
+	c.noteTransfer(t.from, t.invite.To.URI.UserName())
 	return c.settle(true, do)
 }
 

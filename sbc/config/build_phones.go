@@ -39,7 +39,7 @@ func buildPhones(d *Document) Phones {
 func servedDomains(d *Document) []string {
 	var out []string
 	add := func(host string) {
-		if host = plainDomain(host); host != "" && !slices.Contains(out, host) {
+		if host = message.PlainHost(host); host != "" && !slices.Contains(out, host) {
 			out = append(out, host)
 		}
 	}

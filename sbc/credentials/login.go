@@ -3,6 +3,8 @@ package credentials
 import (
 	"iter"
 	"strings"
+
+	"sallyport/sbc/userpart"
 )
 
 // Login is the user name that the PBX has accepted a phone's REGISTER under. It need not be the user of its address-of-record (RFC
@@ -43,13 +45,14 @@ func (l Login) Accepted(credentials iter.Seq[string]) Login {
 }
 
 // Answers reports whether a digest user name may be one of those that the phones at a source have: the user of an address-of-record
-// that is bound there, with or without a host, or what the PBX has accepted a REGISTER of theirs under. A device with several accounts
+// that is bound there, in canonical form, with or without a host, or what the PBX has accepted a REGISTER of theirs under. A device with several accounts
 // has several. Where that is not known of a phone there, as after a restart, any may be; so it is where there is no phone.
 func Answers(phones iter.Seq2[string, Login], username string) bool {
 	user, _, _ := strings.Cut(username, "@")
 	none := true
 	for own, l := range phones {
-		if !l.known || username != "" && (strings.EqualFold(username, l.name) || strings.EqualFold(user, own)) {
+		own = userpart.Plain(own) // "username" is text: it has no escapes (RFC 7616 §3.4)
+		if !l.known || username != "" && (strings.EqualFold(username, l.name) || strings.EqualFold(user, own) || strings.EqualFold(username, own)) {
 			return true
 		}
 		none = false

@@ -2,6 +2,7 @@ package credentials
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 
 	"sallyport/nat"
@@ -22,13 +23,13 @@ type Suspects struct {
 }
 
 type suspect struct {
-	aor    string
+	aor    string // in lower case: to many PBXes Alice and alice are one, and have one password
 	source netip.Addr
 }
 
 // Note notes that a phone has done so.
 func (s *Suspects) Note(now time.Time, aor string, source netip.Addr) {
-	x := suspect{aor, source}
+	x := suspect{strings.ToLower(aor), source}
 	if s.last == nil {
 		s.last = make(map[suspect]time.Time)
 	}
@@ -46,7 +47,7 @@ func (s *Suspects) Note(now time.Time, aor string, source netip.Addr) {
 
 // Has reports whether it did lately. That its own password is right says nothing then of what it has tried.
 func (s *Suspects) Has(now time.Time, aor string, source netip.Addr) bool {
-	at, known := s.last[suspect{aor, source}]
+	at, known := s.last[suspect{strings.ToLower(aor), source}]
 	return known && now.Sub(at) < suspectFor
 }
 

@@ -49,6 +49,7 @@ func TestSuspects(t *testing.T) {
 		want bool
 	}{
 		{"204@example.com", at, 0, true},
+		{"204@EXAMPLE.com", at, 0, true},
 		{"204@example.com", at, suspectFor - 1, true},
 		{"204@example.com", at, suspectFor, false},
 		{"205@example.com", at, 0, false},

@@ -1,8 +1,6 @@
 package event
 
 import (
-	"strings"
-
 	"sallyport/nat"
 	"sallyport/sbc/header"
 	"sallyport/sbc/message"
@@ -17,7 +15,7 @@ func (s *Subscription) name() {
 		b.callID, b.tag, b.dlg.LocalSeq = s.ids.CallID(), s.ids.Tag(), 1
 		return
 	}
-	aor := m.From.URI.User + "@" + strings.ToLower(s.set.Domain)
+	aor := m.From.URI.AoR(s.set.Domain)
 	b.callID = s.set.Names.CallID(m.Method, m.CallID, m.From.Tag, aor)
 	b.tag = s.set.Names.Tag(s.set.Tags, m.Method, m.CallID, m.From.Tag, aor)
 	b.dlg.LocalSeq = m.CSeq

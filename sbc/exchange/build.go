@@ -1,8 +1,6 @@
 package exchange
 
 import (
-	"strings"
-
 	"sallyport/nat"
 	"sallyport/sbc/header"
 	"sallyport/sbc/tu"
@@ -16,7 +14,7 @@ func (e *Exchange) name() {
 		e.callID, e.from, e.cseq = e.ids.CallID(), e.ids.Tag(), 1
 		return
 	}
-	aor := m.From.URI.User + "@" + strings.ToLower(e.set.Domain)
+	aor := m.From.URI.AoR(e.set.Domain)
 	e.callID = e.set.Names.CallID("x", m.CallID, m.From.Tag, aor)
 	e.from = e.set.Names.Tag(e.set.Tags, "x", m.CallID, m.From.Tag, aor)
 	e.cseq = m.CSeq

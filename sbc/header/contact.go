@@ -49,7 +49,8 @@ func RequestURI(u message.URI, hop tu.Hop, hosts Hosts) message.URI {
 	return out
 }
 
-// NamePhone puts a phone's own name in the place of its token, where the PBX wrote our Contact in To.
+// NamePhone puts a phone's own name in the place of its token, where the PBX wrote our Contact in To. It is the canonical spelling of the
+// name (message.URI.AoR), which is equal to the phone's own.
 func NamePhone(to *message.URI, hop tu.Hop) {
 	if user, _, ok := strings.Cut(hop.Peer.Name, "@"); ok && hop.Peer.Token != "" && to.User == hop.Peer.Token {
 		to.User = user

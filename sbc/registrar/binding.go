@@ -53,7 +53,7 @@ type Settings struct {
 // Binding is one Contact of an address-of-record with the flow that reaches it (RFC 3261 §10, RFC 5626). One that was
 // handed out never changes, but for Answered: a refresh makes another one.
 type Binding struct {
-	AoR       string // user@pbx.domain
+	AoR       string // user@pbx.domain, as message.URI.AoR has it
 	Token     string // user of our Contact towards the PBX
 	Instance  string // +sip.instance with its quotes, or empty (RFC 5626 §4.1)
 	CallID    string // of the REGISTER, as the phone wrote it
@@ -99,16 +99,3 @@ const Grace = 10 * time.Second
 
 // end is when the binding goes.
 func (b *Binding) end() time.Time { return b.Expires.Add(Grace) }
-
-// AoR is the canonical address-of-record of a URI in From or To: every domain that is served stands for the PBX's own
-// (RFC 3261 §10.3 step 5: without parameters; names of hosts are case-insensitive, users are not). Empty: it has no user.
-func AoR(u message.URI, domain string) string {
-	user := u.User
-	if i := strings.IndexByte(user, ':'); i >= 0 && u.Scheme != "tel" {
-		user = user[:i] // a password says nothing of who it is
-	}
-	if user == "" {
-		return ""
-	}
-	return user + "@" + strings.ToLower(domain)
-}

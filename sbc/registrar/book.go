@@ -7,6 +7,7 @@ import (
 
 	"sallyport/nat"
 	"sallyport/sbc/credentials"
+	"sallyport/sbc/message"
 )
 
 // Book holds the bindings of all phones. It belongs to whoever has the core's turn. What its methods return is good within
@@ -177,11 +178,11 @@ func (b *Book) Lost(f nat.Flow) {
 }
 
 // Restore takes the bindings of an earlier run; those that have expired, and a second one of a token, are left out. What has
-// expired while no program ran is held, see Hold. It makes no Changes.
+// expired while no program ran is held, see Hold. It makes no Changes. Programs before had users as they were spelled: what was two is one.
 func (b *Book) Restore(list []Binding, now time.Time) {
 	order := func(x, y Binding) int { return x.Since.Compare(y.Since) }
 	for _, x := range slices.SortedStableFunc(slices.Values(list), order) {
-		if x.Token == "" || x.AoR == "" || b.tokens[x.Token] != nil {
+		if x.AoR = canonical(x.AoR); x.Token == "" || x.AoR == "" || b.tokens[x.Token] != nil {
 			continue
 		}
 		kept := x
@@ -200,6 +201,15 @@ func (b *Book) Restore(list []Binding, now time.Time) {
 		b.restore(e)
 	}
 	b.outage.last = now
+}
+
+// canonical is a kept address-of-record as message.URI.AoR writes it today; empty: it names nobody.
+func canonical(aor string) string {
+	user, host := message.SplitAoR(aor)
+	if user == "" {
+		return ""
+	}
+	return user + "@" + host
 }
 
 // insert adds a binding under a new token.

@@ -213,17 +213,6 @@ func TestTarget(t *testing.T) {
 	}
 }
 
-func TestAoR(t *testing.T) {
-	for in, want := range map[string]string{
-		"<sip:204@10.0.0.1>": "204@example.com", "<sips:204:secret@x;user=phone>": "204@example.com", "<sip:Alice@x>": "Alice@example.com",
-		"<sip:x>": "", "<tel:+4930>": "+4930@example.com",
-	} {
-		if got := AoR(mustNameAddr(t, in).URI, "Example.com"); got != want {
-			t.Errorf("%s: %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestMemoryForgetsTheOldest(t *testing.T) {
 	var m memory[int]
 	if m.get("x") != 0 {

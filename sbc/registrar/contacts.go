@@ -8,6 +8,7 @@ import (
 
 	"sallyport/sbc/message"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // asked is one Contact of a REGISTER.
@@ -230,10 +231,14 @@ func sameURI(a, b *message.URI) bool {
 	if *a == *b {
 		return true
 	}
-	if a.Scheme != b.Scheme || a.User != b.User || a.Port != b.Port || a.Headers != b.Headers || !strings.EqualFold(a.Host, b.Host) {
+	if a.Scheme != b.Scheme || a.Port != b.Port || a.Headers != b.Headers || !userpart.Equal(a.User, b.User) || !sameHost(a.Host, b.Host) {
 		return false
 	}
 	return a.Params == b.Params || sameParams(a, b) && sameParams(b, a)
+}
+
+func sameHost(a, b string) bool {
+	return strings.EqualFold(a, b) || message.PlainHost(a) == message.PlainHost(b)
 }
 
 // sameParams reports whether every parameter of a has its equal in b, or may be missing there.

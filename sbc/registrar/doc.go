@@ -3,8 +3,10 @@
 // flow reaches which phone.
 //
 // Three things live here. The Book holds the bindings: address-of-record, the phone's Contact, the flow it came by, and the
-// token that stands for it in our Contact towards the PBX. A Register is the transaction user of one REGISTER on its way
-// to the PBX and back. The Keeper is the one user that keeps the ways through NATs open.
+// token that stands for it in our Contact towards the PBX. An address-of-record is one, however the phone spells its user
+// (message.URI.AoR); the PBX gets To and From as the phone wrote them, since its digest, and it, may be particular about that. A
+// Register is the transaction user of one REGISTER on its way to the PBX and back. The Keeper is the one user that keeps
+// the ways through NATs open.
 //
 // It refuses to check a digest (it passes untouched), to answer a REGISTER in the PBX's place unless that is the refresh of
 // what the PBX has granted for longer (local.go: throttling, off unless Settings.Inside is set), to change a binding for a

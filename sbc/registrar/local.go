@@ -33,7 +33,7 @@ func (s *Settings) Local(now time.Time, flow nat.Flow, m *message.Message) (out 
 		m.MaxForwards == 0 || len(header.Unsupported(m)) > 0 {
 		return out, nil, false
 	}
-	aor := AoR(m.To.URI, s.Domain)
+	aor := m.To.URI.AoR(s.Domain)
 	var room [1]asked
 	w := wish{list: room[:0]}
 	if aor == "" || s.Book.busy[aor] > 0 || w.read(m, room[:0]) != "" || w.star || len(w.list) != 1 || w.list[0].removal() {

@@ -159,7 +159,7 @@ func (r *Register) begin(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Acti
 	case m.MaxForwards == 0:
 		return r.refuse(483, reason.Loop, "", do)
 	}
-	if r.aor = AoR(m.To.URI, r.set.Domain); r.aor == "" || m.To.URI.Scheme == "tel" {
+	if r.aor = m.To.URI.AoR(r.set.Domain); r.aor == "" || m.To.URI.Scheme == "tel" {
 		return r.malformed("To names no user of a domain", do)
 	}
 	if f := r.wish.read(m, r.room.asked[:0]); f != "" {
@@ -202,7 +202,7 @@ func (r *Register) routed(now time.Time, ev tu.Routed, do []tu.Action) []tu.Acti
 func (r *Register) identify() ids {
 	who := r.aor
 	if r.msg.From.URI != r.msg.To.URI {
-		who = AoR(r.msg.From.URI, r.set.Domain)
+		who = r.msg.From.URI.AoR(r.set.Domain)
 	}
 	callID, tag := r.msg.CallID, r.msg.From.Tag
 	for i := range r.wish.list {

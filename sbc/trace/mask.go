@@ -94,7 +94,11 @@ func maskURIs(head []byte) {
 		if i < 0 {
 			return
 		}
-		at += i + len("sip")
+		ends := "@<>\" \t\r\n,"
+		if at += i; at > 0 && head[at-1] == '<' {
+			ends = "@<>\" \t\r\n" // a password may have a comma, and there it separates nothing (RFC 3261 §20)
+		}
+		at += len("sip")
 		rest := head[at:]
 		if len(rest) > 0 && rest[0]|0x20 == 's' {
 			rest = rest[1:]
@@ -103,7 +107,7 @@ func maskURIs(head []byte) {
 			continue
 		}
 		rest = rest[1:]
-		end := until(rest, "@<>\" \t\r\n,")
+		end := until(rest, ends)
 		if end == len(rest) || rest[end] != '@' {
 			continue
 		}

@@ -33,6 +33,11 @@ func TestMask(t *testing.T) {
 			"INVITE sip:204:xxxxxx@example.com SIP/2.0\r\nFrom: \"sip\" <sips:a:xxx@h>;tag=1\r\nTo: <sip:204@h:5060>\r\nContact: <sip:[2001:db8::1]:5060>, <SIP:u:x@h>\r\nX: sip:h:5060, x@y\r\n\r\n",
 		},
 		{
+			"passwords with commas",
+			"A b SIP/2.0\r\nFrom: <sip:204:a,b,c@h>\r\nContact: sip:h:5060,sip:x@y\r\n\r\n",
+			"A b SIP/2.0\r\nFrom: <sip:204:xxxxx@h>\r\nContact: sip:h:5060,sip:x@y\r\n\r\n",
+		},
+		{
 			"media keys",
 			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNf|2^20;inline:abc\r\nk=clear:pass\r\na=ice-pwd:asd88f\r\na=ice-ufrag:8hhY\r\na=key-mgmt:mikey AQAF\r\na=acap:1 crypto:1 AES INLINE:key\r\na=inline\r\n",
 			"A b SIP/2.0\r\n\r\nv=0\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:xxxx|2^20;inline:xxx\r\nk=xxxxxxxxxx\r\na=ice-pwd:xxxxxx\r\na=ice-ufrag:8hhY\r\na=key-mgmt:xxxxxxxxxx\r\na=acap:1 crypto:1 AES INLINE:xxx\r\na=inline\r\n",

@@ -7,6 +7,7 @@ import (
 	"sallyport/nat"
 	"sallyport/sbc/route"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // A provider may serve several trunks from one address. The address proves that it is the provider; which of its trunks a
@@ -112,7 +113,7 @@ func (b *Book) Behind(side nat.Side, realm nat.Realm, source netip.Addr, names [
 
 func (b *Book) tell(list []int, t Telling) (int, By) {
 	for _, i := range list {
-		if c := b.systems[i].Contact; c != "" && c == t.User {
+		if c := b.systems[i].Contact; c != "" && userpart.Same(c, t.User) {
 			return i, ByContact
 		}
 	}

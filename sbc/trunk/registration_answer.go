@@ -13,6 +13,7 @@ import (
 	"sallyport/sbc/message"
 	"sallyport/sbc/reason"
 	"sallyport/sbc/tu"
+	"sallyport/sbc/userpart"
 )
 
 // judge takes a final answer of the registrar.
@@ -181,7 +182,7 @@ func equivalent(a, b *message.URI) bool {
 		}
 		return 5060
 	}
-	return a.Scheme == b.Scheme && a.User == b.User && strings.EqualFold(a.Host, b.Host) && port(a) == port(b) && transport(a) == transport(b)
+	return a.Scheme == b.Scheme && userpart.Same(a.User, b.User) && message.PlainHost(a.Host) == message.PlainHost(b.Host) && port(a) == port(b) && transport(a) == transport(b)
 }
 
 // serviceRoutes are the way that the registrar wants requests to take (RFC 3608 §6.1), in the order of the fields. Of a list that

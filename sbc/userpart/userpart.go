@@ -1,10 +1,13 @@
 // Package userpart reads the user part of a SIP URI (RFC 3261 §19.1.1) as whoever is called by it does: characters that stand
-// there escaped (§19.1.4, §25.1), and telephone numbers, in which some are there for the eye alone (RFC 3966 §5.1.1).
+// there escaped (§19.1.4, §25.1), and telephone numbers, in which some are there for the eye alone (RFC 3966 §5.1.1). It owns the canonical
+// form of users, by which one person is one (§10.3).
 //
 // It is a leaf, so that the guard before the parser, the rules on numbers and the routes behind it all take the same text for
 // the same user: what one of them read in another way would be a way past it. It takes no URI apart, knows no country and
 // judges nobody.
 package userpart
+
+import "strings"
 
 // Text is bytes as they came, or a string.
 type Text interface{ ~string | ~[]byte }
@@ -25,6 +28,9 @@ func Char[T Text](s T, i int) (c byte, next int) {
 
 // Plain is a text with all its escapes resolved.
 func Plain(s string) string {
+	if strings.IndexByte(s, '%') < 0 {
+		return s
+	}
 	out := make([]byte, 0, len(s))
 	for i := 0; i < len(s); {
 		var c byte
