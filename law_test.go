@@ -49,7 +49,7 @@ var house = map[string]room{
 	"sbc/header":      {"sbc/message sbc/tu media/sdp", true, "header policy and leak guard judge one message, whoever sends it"},
 	"sbc/route":       {"sbc/tu sbc/message", true, "a plan is a function of rules and number; health and leases belong to sbc/trunk"},
 
-	"sbc/call":      {userRooms + " media/sdp", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
+	"sbc/call":      {userRooms + " media/sdp media/cname", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/event":     {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/exchange":  {userRooms, true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
 	"sbc/registrar": {userRooms + " sbc/credentials", true, "a user asks by Action and hears an Event; what it imported it could call behind the core's back"},
@@ -64,7 +64,8 @@ var house = map[string]room{
 	"policy/replay":   {"policy sbc/scan sbc/credentials", false, "a capture runs through the guard that runs on the wire, and through nothing else"},
 	"sbc/transport":   {"sbc/scan sbc/message policy", false, "readers guard, parse and post; what a message means is the core's affair"},
 	"media/ice":       {"", true, "answering a check is work on one datagram; it needs neither table nor socket"},
-	"media":           {"media/ice", false, "the relay knows no SIP, so that it can live in a process of its own"},
+	"media/cname":     {"", true, "signalling and relay have to give a participant the same name, and know nothing of each other"},
+	"media":           {"media/ice media/cname", false, "the relay knows no SIP, so that it can live in a process of its own"},
 	"media/queue":     {"media", false, "commands wait for a thread without knowing what it carries"},
 	"media/dtls":      {"media", false, "handshakes stand beside the packet path and see records, not calls"},
 	"media/thread":    {"media media/dtls media/queue", false, "what all back ends' threads do alike sees commands and batches, never a datagram"},

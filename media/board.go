@@ -28,7 +28,7 @@ type Board struct {
 }
 
 // BoardVersion is the version of the region's layout; it changes with any change of head or rows.
-const BoardVersion = 4
+const BoardVersion = 5
 
 const boardMagic = 0x53616c6c79426f64
 

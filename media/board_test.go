@@ -58,7 +58,7 @@ func TestForeignRegionsAreRefused(t *testing.T) {
 	for says, change := range map[string]func(region []byte) ([]byte, Layout){
 		"bytes":             func(r []byte) ([]byte, Layout) { return r[:len(r)-1], layout },
 		"no table":          func(r []byte) ([]byte, Layout) { r[0]++; return r, layout },
-		"layout 5":          func(r []byte) ([]byte, Layout) { r[8]++; return r, layout },
+		"layout 6":          func(r []byte) ([]byte, Layout) { r[8]++; return r, layout },
 		"both processes":    func(r []byte) ([]byte, Layout) { r[12]++; return r, layout },
 		"from port 30000":   func(r []byte) ([]byte, Layout) { return r, other },
 		"is of 200 legs fr": func(r []byte) ([]byte, Layout) { r[20]++; return r, layout },

@@ -180,15 +180,17 @@ func testBrowser(t *testing.T, r *rig) {
 	r.point(nat.Outside, with(want("phone"), func(w *media.Want) {
 		w.RTP, w.Mux, w.ICE, w.Peer, w.Latch = netip.AddrPortFrom(netip.Addr{}, 9), true, credentials, b.print(), media.Strict
 	}))
-	r.point(nat.Inside, want("pbx"))
+	r.point(nat.Inside, with(want("pbx"), func(w *media.Want) { w.CNAMEs = callKey }))
 
 	b.check()
 	send, hear := b.shake(print)
 	b.talk(r, send, hear, 1)
+	b.learnsNothing(r, hear)
 	if r.renew != nil {
 		// The keys outlive the process that agreed on them; nobody shakes hands again.
 		r.renew()
 		b.talk(r, send, hear, 200)
+		b.learnsNothing(r, hear)
 	}
 
 	// Whoever has not checked, or sends plain, is not heard; nor is a check with another password answered.

@@ -57,7 +57,7 @@ type annex struct {
 	secured         atomic.Uint32 // index of the last SRTCP packet sent (RFC 3711 §3.2.1)
 	rollIn, rollOut atomic.Uint64
 	proved          atomic.Uint32 // … and the highest one received
-	_               uint32
+	marks           atomic.Uint32 // of the keys that rollIn and rollOut count for (marksOf)
 }
 
 type (
@@ -149,7 +149,7 @@ func (b *Board) reset(leg int, now int64, generation uint32) {
 }
 
 func (x *annex) reset() {
-	for _, v := range [...]*atomic.Uint32{&x.roundTrip, &x.farJitter, &x.farSent, &x.farVoice, &x.reports, &x.control, &x.played, &x.eventStamp, &x.secured, &x.proved} {
+	for _, v := range [...]*atomic.Uint32{&x.roundTrip, &x.farJitter, &x.farSent, &x.farVoice, &x.reports, &x.control, &x.played, &x.eventStamp, &x.secured, &x.proved, &x.marks} {
 		v.Store(0)
 	}
 	x.farLost.Store(0)

@@ -35,6 +35,9 @@
 // sources take turns behind the gate; RTCP says what goes with it (RFC 2198 §3, 3550 §6.4, 3611 §4, 4585 §6). What one engine
 // has put together so is lost with it: the next one lets the peer hear the source as it is.
 //
+// RTCP says of a peer no more than that: figures, feedback, and which streams are of one participant, under another name
+// (media/cname). Other items of SDES, texts, APP, extensions and what is not well formed do not pass, either way.
+//
 // Digits (RFC 4733) are told to signalling once they are over, each once, by a ring on the Board and a hint; Tones are played
 // by the clock: Due says when, Play sends. While a tone lasts its peer hears nothing else, and in one sequence with what it
 // heard before and hears after.

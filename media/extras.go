@@ -18,6 +18,7 @@ type extras struct {
 	keyed   keyed
 	ice     ice.Credentials
 	peer    Identity
+	cnames  CNAMEKey
 	tap     Tap
 	resumed bool // the stream is older than this engine
 }
@@ -110,8 +111,8 @@ type Crypto struct {
 	Send    [maxKey]byte // of what is sent to the peer
 }
 
-const extrasSize = len(Numbering{}) + 1 + 4 + 1 + 4 + 1 + MaxTones*4 + 4 + 2 + 1 + 2*maxKey + 24 + 9 +
-	ice.FragmentLen + ice.PasswordLen + 2 + 64 + 2
+const extrasSize = len(Numbering{}) + 1 + 4 + 1 + 4 + 1 + MaxTones*4 + 4 + 2 + 1 + 2*maxKey + 28 + 9 +
+	ice.FragmentLen + ice.PasswordLen + 2 + 64 + len(CNAMEKey{}) + 2
 
 func (x *extras) appendTo(b []byte) []byte {
 	b = append(b, x.numbers[:]...)
@@ -136,11 +137,13 @@ func (x *extras) appendTo(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, x.resume.out)
 	b = binary.LittleEndian.AppendUint32(b, x.resume.proved)
 	b = binary.LittleEndian.AppendUint32(b, x.resume.reported)
+	b = binary.LittleEndian.AppendUint32(b, x.resume.marks)
 	b = x.keyed.appendTo(b)
 	b = append(b, x.ice.Fragment[:]...)
 	b = append(b, x.ice.Password[:]...)
 	b = append(b, byte(x.peer.Role), byte(x.peer.Print.Hash))
 	b = append(b, x.peer.Print.Value[:]...)
+	b = append(b, x.cnames[:]...)
 	resumed := byte(0)
 	if x.resumed {
 		resumed = 1
@@ -162,7 +165,7 @@ func (x *extras) read(r *record) bool {
 	x.crypto.Suite = Suite(r.byte())
 	copy(x.crypto.Receive[:], r.take(maxKey))
 	copy(x.crypto.Send[:], r.take(maxKey))
-	x.resume = resume{in: r.uint64(), out: r.uint64(), proved: r.uint32(), reported: r.uint32()}
+	x.resume = resume{in: r.uint64(), out: r.uint64(), proved: r.uint32(), reported: r.uint32(), marks: r.uint32()}
 	if !x.keyed.read(r) {
 		return false
 	}
@@ -170,6 +173,7 @@ func (x *extras) read(r *record) bool {
 	copy(x.ice.Password[:], r.take(ice.PasswordLen))
 	x.peer.Role, x.peer.Print.Hash = Role(r.byte()), Hash(r.byte())
 	copy(x.peer.Print.Value[:], r.take(64))
+	copy(x.cnames[:], r.take(len(x.cnames)))
 	x.tap = Tap(r.byte())
 	resumed := r.byte()
 	x.resumed = resumed == 1

@@ -107,10 +107,13 @@ func (e *Engine) enter(now int64, i int, l *leg, from Endpoint, h *header, buf [
 	return plain, Accepted
 }
 
-// control reads a report and passes it on.
+// control reads a report and passes on what the other side may know of it.
 func (e *Engine) control(now int64, i int, l *leg, h *header, buf []byte) Verdict {
 	e.board.cell(i).control.Add(1)
 	e.reported(now, i, buf)
+	if buf = e.conceal(i, buf); len(buf) == 0 {
+		return e.reject(i, RejectedDiscarded)
+	}
 	out := l.peer
 	// RFC 5761 §5.1.1: each side has its own agreement on rtcp-mux.
 	if !e.legs[out].is(flagMux) {

@@ -20,7 +20,7 @@ const (
 	RejectedInternal                   // the engine failed on it: a bug, to be reported
 	RejectedPolice                     // more, or longer, than the negotiated codec sends
 	RejectedAuth                       // SRTP: wrong key, changed on the way, or a repeat
-	RejectedDiscarded                  // a payload type that the other leg does not take, or gets in another form
+	RejectedDiscarded                  // a payload type that the other leg does not take, or gets in another form; RTCP of which nothing may pass
 
 	rejections
 )

@@ -1,6 +1,9 @@
 package media
 
-import "slices"
+import (
+	"crypto/sha256"
+	"slices"
+)
 
 // A master key of ours that is new begins a new context at the receiver, whose rollover counter is zero: who gets it is a peer
 // that has come into the call later, or has begun anew with us (RFC 4568 §7.1.4: "a new crypto context where the ROC is set to
@@ -11,8 +14,29 @@ import "slices"
 type spent struct {
 	suite   Suite
 	master  [maxKey]byte
+	mark    uint16 // of a key that an earlier engine had, of which nothing else is known
 	packets indices
 }
+
+// is reports whether it is that key.
+func (p *spent) is(suite Suite, master *[maxKey]byte) bool {
+	if p.mark != 0 {
+		return p.mark == markOf(suite, master)
+	}
+	return p.suite == suite && p.master == *master
+}
+
+// markOf tells keys apart on the board, without telling them; 0: no key.
+func markOf(suite Suite, master *[maxKey]byte) uint16 {
+	h := sha256.New()
+	h.Write([]byte{byte(suite)})
+	h.Write(master[:])
+	sum := h.Sum(nil)
+	return max(1, uint16(sum[0])<<8|uint16(sum[1]))
+}
+
+// marksOf joins those of both directions.
+func marksOf(in, out uint16) uint32 { return uint32(in)<<16 | uint32(out) }
 
 // spentKept bounds the keys of one leg that are remembered: a call has as many as peers come into it.
 const spentKept = 16
@@ -30,8 +54,8 @@ func (s *session) send(suite Suite, master *[maxKey]byte) (changed bool) {
 
 // turn takes up the counters of another key.
 func (s *session) turn(suite Suite, master *[maxKey]byte) {
-	now := spent{s.suite, s.master, s.packets}
-	at := slices.IndexFunc(s.past, func(p spent) bool { return p.suite == suite && p.master == *master })
+	now := spent{suite: s.suite, master: s.master, packets: s.packets}
+	at := slices.IndexFunc(s.past, func(p spent) bool { return p.is(suite, master) })
 	switch {
 	case at >= 0:
 		s.packets, s.past[at] = s.past[at].packets, now
@@ -51,8 +75,8 @@ func (s *session) join() {
 			case !x.live:
 			case y == nil:
 				s.packets.gone = append(s.packets.gone, x.ssrc)
-			case x.top > y.top:
-				y.top, y.seen = x.top, 1<<window-1
+			default: // which of the last ones were under which key is not told apart any more
+				y.top, y.seen = max(x.top, y.top), 1<<window-1
 			}
 		}
 		s.packets.gone = append(s.packets.gone, p.gone...)

@@ -6,10 +6,11 @@ import "encoding/binary"
 type rewrites struct {
 	numbers []Numbering  // of a peer whose leg is flagNumbered
 	heard   []continuity // by a peer whose leg is flagContinuous
+	cnames  []CNAMEKey   // for what a peer says of itself
 }
 
 func newRewrites(pairs int) rewrites {
-	return rewrites{numbers: make([]Numbering, pairs), heard: make([]continuity, pairs)}
+	return rewrites{numbers: make([]Numbering, pairs), heard: make([]continuity, pairs), cnames: make([]CNAMEKey, pairs)}
 }
 
 // set takes a leg's wanted state; a fresh leg has heard nothing.
@@ -18,6 +19,7 @@ func (r *rewrites) set(i int, c *Command, fresh bool) {
 		return
 	}
 	renew(&r.numbers[i>>1], c.numbers)
+	renew(&r.cnames[i>>1], c.cnames)
 	if fresh {
 		renew(&r.heard[i>>1], continuity{})
 	}

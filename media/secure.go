@@ -19,6 +19,7 @@ type secure struct {
 	generation uint32
 	in, out    session
 	sent       uint32 // index of the last SRTCP packet (RFC 3711 §3.2.1), one count for all SSRCs
+	heard      uint16 // mark of the peer's key that packets have come under last
 
 	// After a change of the peer's key: packets of the one before are on their way still.
 	before  *session
@@ -33,6 +34,7 @@ type secure struct {
 type session struct {
 	suite   Suite
 	master  [maxKey]byte
+	mark    uint16
 	context *srtp.Context
 	states  int // SSRCs that the context has taken note of
 	packets indices
@@ -57,16 +59,19 @@ func (e *Engine) arm(now int64, c *Command) {
 		return
 	}
 	s := e.secured[c.Leg/2]
-	if s == nil || s.generation != c.Generation {
+	fresh := s == nil || s.generation != c.Generation
+	if fresh {
 		s = &secure{generation: c.Generation, sent: c.resume.reported}
-		s.in.follow(c.resume.in, c.resume.proved)
-		s.out.follow(c.resume.out, 0)
+		s.follow(&c.resume, &c.crypto)
 		e.secured[c.Leg/2] = s
 		e.board.annex(int(c.Leg)).carry(c.resume)
 	}
 	s.receive(now, c.crypto.Suite, &c.crypto.Receive)
-	if s.out.send(c.crypto.Suite, &c.crypto.Send) {
-		e.board.annex(int(c.Leg)).rollOut.Store(s.out.packets.foremost()) // an engine to come is not to go on with another key's
+	if s.out.send(c.crypto.Suite, &c.crypto.Send) || fresh {
+		// An engine to come is not to go on with another key's.
+		at := e.board.annex(int(c.Leg))
+		at.rollOut.Store(s.out.packets.foremost())
+		at.marks.Store(marksOf(s.heard, s.out.mark))
 	}
 }
 
@@ -104,7 +109,7 @@ func (s *session) key(suite Suite, master *[maxKey]byte) (changed bool) {
 		return false
 	}
 	changed = s.context != nil
-	s.suite, s.master = suite, *master
+	s.suite, s.master, s.mark = suite, *master, markOf(suite, master)
 	s.renew()
 	return changed
 }
@@ -151,6 +156,10 @@ func (e *Engine) unprotect(now int64, i int, h *header, buf []byte) (plain []byt
 		c.proved.Store(uint32(top.top))
 	} else if top != nil {
 		s.in.packets.publish(&c.rollIn, top)
+		if s.heard != s.in.mark {
+			s.heard = s.in.mark
+			c.marks.Store(marksOf(s.heard, s.out.mark))
+		}
 	}
 	return plain, plain != nil
 }

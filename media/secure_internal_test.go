@@ -41,8 +41,12 @@ var (
 )
 
 func newGuarded(suite Suite, r resume) *guarded {
+	return newGuardedBy(Crypto{Suite: suite, Receive: masterOf(theirs), Send: masterOf(ours)}, r)
+}
+
+func newGuardedBy(keys Crypto, r resume) *guarded {
 	layout := wireLayout()
-	g := &guarded{layout: layout, now: 1e9, inside: int32(layout.Pairs * 2), crypto: Crypto{Suite: suite, Receive: masterOf(theirs), Send: masterOf(ours)}}
+	g := &guarded{layout: layout, now: 1e9, inside: int32(layout.Pairs * 2), crypto: keys}
 	g.Engine = NewEngine(layout, time.Unix(1e9, 0))
 	g.apply(r)
 	c := Command{Leg: g.inside, Peer: 0, Generation: 1, rtp: pbxAt, rtcp: pbxAt.at(5001), flags: flagSend | flagReceive | flagFinal | flagInside}

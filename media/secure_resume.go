@@ -1,10 +1,26 @@
 package media
 
-// resume is where a leg of an earlier engine stood (Board): SSRC << 32 | the lower half of the index, by direction, and
-// the highest index of its SRTCP packets. It counts on a fresh leg only.
+// resume is where a leg of an earlier engine stood (Board): SSRC << 32 | the lower half of the index, by direction, the
+// highest index of its SRTCP packets, and the marks of the keys that this counts for. It counts on a fresh leg only.
 type resume struct {
 	in, out          uint64
 	proved, reported uint32
+	marks            uint32
+}
+
+// follow goes on where an earlier engine stood, as far as the keys are the same. A key of ours that has come since begins anew, and the
+// one before it is remembered, should it come back. Whoever has another key since may go on counting, or begin anew.
+func (s *secure) follow(r *resume, keys *Crypto) {
+	s.in.follow(r.in, r.proved)
+	if s.heard = uint16(r.marks >> 16); s.heard != 0 && s.heard != markOf(keys.Suite, &keys.Receive) {
+		s.in.packets.loosen()
+		s.in.reports = indices{}
+		s.scratch = make([]byte, scratchLen)
+	}
+	s.out.follow(r.out, 0)
+	if mark := uint16(r.marks); mark != 0 && mark != markOf(keys.Suite, &keys.Send) {
+		s.out.past, s.out.packets = []spent{{mark: mark, packets: s.out.packets}}, indices{}
+	}
 }
 
 // follow goes on where an earlier engine stood.
@@ -24,6 +40,7 @@ func (c *annex) carry(r resume) {
 	c.rollOut.Store(r.out)
 	c.proved.Store(r.proved)
 	c.secured.Store(r.reported)
+	c.marks.Store(r.marks)
 }
 
 // carried is where a leg of a stream stands on a board.
@@ -32,5 +49,5 @@ func (b *Board) carried(leg int, generation uint32) (r resume) {
 		return r
 	}
 	c := b.annexOf(leg)
-	return resume{in: c.rollIn.Load(), out: c.rollOut.Load(), proved: c.proved.Load(), reported: c.secured.Load()}
+	return resume{in: c.rollIn.Load(), out: c.rollOut.Load(), proved: c.proved.Load(), reported: c.secured.Load(), marks: c.marks.Load()}
 }

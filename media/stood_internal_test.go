@@ -57,7 +57,8 @@ func TestTwoLossesInARow(t *testing.T) {
 	c.proved.Store(800)
 	c.played.Store(7)
 	c.eventStamp.Store(4711)
-	want := resume{in: peerSSRC<<32 | 2<<16 | 400, out: pbxSSRC<<32 | 3<<16 | 500, proved: 800, reported: 900}
+	mark := markOf(AES128CM80, &k.last.crypto.Send)
+	want := resume{in: peerSSRC<<32 | 2<<16 | 400, out: pbxSSRC<<32 | 3<<16 | 500, proved: 800, reported: 900, marks: marksOf(0, mark)}
 	for n := range 3 {
 		board := NewBoard(k.layout, time.Unix(1e9, 0))
 		p.renewed(board)
@@ -74,6 +75,31 @@ func TestTwoLossesInARow(t *testing.T) {
 	p.renewed(NewBoard(k.layout, time.Unix(1e9, 0)))
 	if want.reported = 950; k.last.resume != want || !k.last.keyed.told || k.last.keyed.stamp != 4711 {
 		t.Errorf("%+v, %+v", k.last.resume, k.last.keyed)
+	}
+}
+
+// A key of ours that signalling changes while no engine is there is none that the last one had counted for.
+func TestAnotherKeyBetweenEngines(t *testing.T) {
+	p, k := pointed(t)
+	leg := int(k.last.Leg)
+	id := p.streams[p.byPair[leg/2]].id()
+	NewEngineOn(k.layout, k.board).Apply(1, &k.last)
+	k.board.annex(leg).rollOut.Store(pbxSSRC<<32 | 3<<16 | 500)
+	w := p.streams[p.byPair[leg/2]].want[nat.Outside]
+	for _, x := range []struct {
+		key  byte
+		want uint64
+	}{{ours, pbxSSRC<<32 | 3<<16 | 500}, {77, 0}, {77, 0}} {
+		w.Crypto.Send = masterOf(x.key)
+		if err := p.Point(id, nat.Outside, w); err != nil { // the engine is lost: nobody takes it
+			t.Fatal(err)
+		}
+		board := NewBoard(k.layout, time.Unix(1e9, 0))
+		p.renewed(board)
+		NewEngineOn(k.layout, board).Apply(2, &k.last)
+		if at := board.carried(leg, k.last.Generation).out; at != x.want {
+			t.Errorf("under key %d it goes on at %#x, want %#x", x.key, at, x.want)
+		}
 	}
 }
 

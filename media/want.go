@@ -57,6 +57,7 @@ type Want struct {
 	Crypto     Crypto      // SRTP on this leg
 	ICE        Credentials // of our own: the peer shows where it is by checks with them; zero: it does not
 	Peer       Identity    // SRTP keys come of a handshake with this peer
+	CNAMEs     CNAMEKey    // of the call: the other peer gets what this one says of itself in RTCP under another name; zero: as it is
 }
 
 // Errors of Reserve and Point. They are told apart with errors.Is.
@@ -163,7 +164,7 @@ func (w *Want) command(side nat.Side, leg, peer int, generation uint32) Command 
 		Leg: int32(leg), Peer: int32(peer), Generation: generation,
 		mode: w.Latch, payloads: w.Payloads, clock: w.Clock, epoch: w.Epoch,
 		fallback: EndpointOf(netip.AddrPortFrom(w.Fallback, 0)),
-		extras:   extras{w.Numbers, w.Events, w.Tones, w.Police, w.Crypto, resume{}, keyed{}, w.ICE, w.Peer, 0, false},
+		extras:   extras{w.Numbers, w.Events, w.Tones, w.Police, w.Crypto, resume{}, keyed{}, w.ICE, w.Peer, w.CNAMEs, 0, false},
 	}
 	c.rtp = EndpointOf(w.RTP)
 	if c.rtp.noAddr() {

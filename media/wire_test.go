@@ -47,9 +47,11 @@ func TestCommandsCrossTheBorder(t *testing.T) {
 		}
 		side := nat.Side(rapid.IntRange(0, 1).Draw(t, "side"))
 		pair := 2 * rapid.IntRange(0, layout.Pairs/2-1).Draw(t, "pair")
+		copy(w.CNAMEs[:], rapid.SliceOfN(rapid.Byte(), len(w.CNAMEs), len(w.CNAMEs)).Draw(t, "cnames"))
 		c := w.command(side, pair*2, pair*2+layout.Pairs*2, rapid.Uint32().Draw(t, "generation"))
 		c.learned = [2]Endpoint{EndpointOf(netip.AddrPortFrom(anyAddr(t, "learned"), 7)), {}}
 		c.keyed = keyed{rapid.Bool().Draw(t, "told"), rapid.Uint32().Draw(t, "stamp"), rapid.Uint32().Draw(t, "played")}
+		c.resume = resume{rapid.Uint64().Draw(t, "in"), rapid.Uint64().Draw(t, "out"), rapid.Uint32().Draw(t, "proved"), rapid.Uint32().Draw(t, "reported"), rapid.Uint32().Draw(t, "marks")}
 		c.Free = rapid.Bool().Draw(t, "free")
 		b := c.AppendTo(nil)
 		if len(b) != CommandSize {

@@ -21,7 +21,7 @@ type streamFigures struct {
 }
 
 // TestLossIsSeen: a phone whose network loses every eighth packet that it sends. The gate says on whose side that is, how it
-// sounds there and what the phone itself reports of what it hears, while the call lasts and in its record.
+// sounds there and what the phone itself reports of what it hears, while the call lasts and in its record. The report tells the PBX nothing else.
 func TestLossIsSeen(t *testing.T) {
 	w := newHomes(t)
 	w.pbx(t, node1)
@@ -30,7 +30,7 @@ func TestLossIsSeen(t *testing.T) {
 	b.registers(t, 1)
 	w.in(t, anna.ns, "nft", "add table ip lossy; add chain ip lossy out { type filter hook output priority 0; };"+
 		"add rule ip lossy out udp dport 30000-31000 @th,31,1 0 numgen random mod 8 0 drop") // even ports alone: the one report of 15 s has to come
-	g.observe(t, 1, []string{anna.ns}, func() {
+	all := g.observe(t, 1, []string{anna.ns}, func() {
 		callee := w.deskAnswers(t, "callee")
 		b.call("100")
 		b.established(t, 1)
@@ -56,6 +56,7 @@ func TestLossIsSeen(t *testing.T) {
 		b.hangUp()
 		w.verdict(t, callee)
 	})
+	w.unnamed(t, all, anna)
 	records := g.records(t)
 	media, _ := records[len(records)-1]["media"].([]any)
 	if len(media) != 1 {

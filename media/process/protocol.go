@@ -13,7 +13,7 @@ import (
 )
 
 // protocol is the version of what goes over the socket. It changes with any change of a message or of a command's record.
-const protocol = 6
+const protocol = 7
 
 // kind is a datagram's first byte. The second is zero, the next two are how many records follow.
 type kind byte

@@ -290,6 +290,19 @@ func (s *Session) DropSources(i int) {
 	})
 }
 
+// NameSources puts another name in the place of each by which stream i describes its sources (RFC 5576 §6.1).
+func (s *Session) NameSources(i int, alias func(name string) string) {
+	for k := range s.media[i] {
+		l := &s.media[i][k]
+		name, value := l.attribute()
+		source, rest, _ := strings.Cut(value, " ")
+		attribute, text, ok := strings.Cut(rest, ":")
+		if ok && strings.EqualFold(name, "ssrc") && strings.EqualFold(attribute, "cname") {
+			l.text = "a=ssrc:" + source + " cname:" + alias(text)
+		}
+	}
+}
+
 // Sealed reports whether stream i may be protected by keys that its peers agree upon (RFC 4568, 5763, 4567): by its
 // profile, or as an offer that either may decline.
 func (s *Session) Sealed(i int) bool {

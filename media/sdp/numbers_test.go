@@ -122,6 +122,18 @@ func TestSourcesAndKeys(t *testing.T) {
 	}
 }
 
+// Whose a source is stays to be seen, under another name.
+func TestNamesOfSources(t *testing.T) {
+	in := []string{"m=video 4000 RTP/AVP 96", "a=ssrc:1 cname:root@10.0.0.2", "a=ssrc:1 msid:a b", "a=SSRC:2 CNAME:x:y z", "a=ssrc:3 cname", "a=ssrc-group:FID 1 2",
+		"a=x-cname:root", "m=audio 4002 RTP/AVP 0", "a=ssrc:4 cname:root"}
+	s := parsedNumbers(t, numbered(in...))
+	s.NameSources(0, func(name string) string { return "<" + name + ">" })
+	in[1], in[3] = "a=ssrc:1 cname:<root@10.0.0.2>", "a=ssrc:2 cname:<x:y z>"
+	if got := string(s.Bytes()); got != numbered(in...) {
+		t.Errorf("got\n%s\nwant\n%s", got, numbered(in...))
+	}
+}
+
 // There and back again: nothing is lost, nothing else is touched.
 func TestRenumberBack(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {

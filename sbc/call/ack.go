@@ -92,7 +92,8 @@ func (c *Call) ackArrived(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 	if c.pairs[c.won].acked {
 		return do
 	}
-	p, err := c.editAnswer(caller, ev.Msg, c.legs[callee].media.formats)
+	offer := c.inForce(callee)
+	p, err := c.editAnswer(caller, ev.Msg, &offer)
 	if err != nil || p.empty() {
 		// RFC 3261 §13.2.1: the offer of a 2xx is answered in the ACK. Without an answer there is no media.
 		return c.hangUp(now, 488, reason.MediaForbidden, do)

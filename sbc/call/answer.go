@@ -90,7 +90,8 @@ func (c *Call) agree(i int, m *message.Message, do []tu.Action) (*message.Messag
 // conclude finds the callee's description that counts with its 2xx, and writes what the caller gets of it.
 func (c *Call) conclude(i int, m, out *message.Message) (proposal, error) {
 	known := &c.pairs[i]
-	if known.complete(callee) && (!c.offered || known.complete(caller) && bytes.Equal(sdpOf(m), known.early.in)) {
+	said, _, _ := answerTo(m, c.askedIn(i).out)
+	if known.complete(callee) && (!c.offered || known.complete(caller) && bytes.Equal(sdpOf(said), known.early.in)) {
 		// Offer and answer are complete; what a 2xx says then answers nothing (RFC 6337 §3.1.1). Where it repeats the answer, so
 		// do we; after an offer of the callee's it would look like another one.
 		if c.offered {
@@ -99,7 +100,7 @@ func (c *Call) conclude(i int, m, out *message.Message) (proposal, error) {
 		}
 		return known.early, nil
 	}
-	p, err := c.editCallee(m)
+	p, err := c.editCallee(i, m)
 	switch {
 	case err != nil:
 		return p, err

@@ -165,6 +165,7 @@ func (c *Call) outgoing(hop tu.Hop, do []tu.Action) (*message.Message, []tu.Acti
 	c.askTimer(m, callee)
 	b.media.books = nil                   // the hop before was another peer
 	b.media.own, b.media.seals = nil, nil // keys are for one hop
+	b.places, b.asked, c.first = nil, nil, nil
 	p, err := c.edit(caller, in)
 	if err != nil {
 		return nil, do, err

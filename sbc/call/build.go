@@ -55,8 +55,8 @@ func (c *Call) answer(from int, tx tu.TxID, req *message.Message, code int, do [
 // respond sends a response to a leg.
 func (c *Call) respond(to int, tx tu.TxID, m *message.Message, do []tu.Action) []tu.Action {
 	c.answerTimer(to, m)
-	if l := &c.legs[to]; l.short > 0 && m.Status < 300 && !c.bids(tx) {
-		l.answersShort(m)
+	if l := &c.legs[to]; m.Status < 300 && negotiates(m.Method) && !c.bids(tx) {
+		l.order(m, l.asked)
 	}
 	return append(do, tu.Respond{Tx: tx, Side: c.legs[to].peer.Side, Msg: m, Hide: &c.legs[1-to].brought})
 }

@@ -68,7 +68,8 @@ type leg struct {
 	noUpdate bool          // its Allow has no UPDATE
 	replaces bool          // it can replace one dialog by another (RFC 3891)
 	brought  tu.Secrets    // hidden from the other leg
-	short    int           // how many m= lines its last offer had, where they were fewer than the call's; 0: all
+	places   []int         // where its m= lines stand in the call; nil: it has the same
+	asked    []int         // those of its last offer, which our answer has to have
 	media    mediaState    // SDP and aims
 	keys     *keys         // digits; nil: none yet
 	timer    *sessionTimer // nil: none
@@ -133,6 +134,7 @@ type Call struct {
 
 	streams     []tu.Stream
 	prints      []tu.Fingerprint // our certificate for each, as it was when they got their ports
+	cnames      tu.CNAMEKey      // for what RTCP says of the peers, in all streams
 	waiting     []tu.Event       // events that wait for ports
 	owns        []own            // requests of our own within the dialogs
 	served      bool             // the event at hand has waited: what the pool could not give it is answered with port 0
@@ -170,6 +172,8 @@ type certain struct {
 func New(set *Settings, seed tu.Seed) *Call {
 	c := &Call{set: set, ids: tu.NewIDs(seed, set.Tags), won: -1}
 	c.id = c.ids.CallID()[:12]
+	beside := tu.NewFewIDs(seed, set.Tags) // so that recorded runs keep their ids
+	c.cnames = beside.Block()
 	return c
 }
 

@@ -13,7 +13,8 @@
 // account; refer.go passes transfers, transfer.go and
 // third.go do them, taker.go and pickup.go let somebody inside take a leg's place, moves.go hands events to them,
 // replaces.go translates the ids of other dialogs, redirect.go follows a 3xx; media.go edits SDP and aims the relay;
-// numbers.go lets each leg keep its payload types; allow.go has lists of codecs, fax.go T.38; own.go sends requests of
+// lines.go lets each leg keep its order of m= lines, numbers.go its payload types, origin.go the versions that it is told;
+// allow.go has lists of codecs, fax.go T.38; own.go sends requests of
 // our own, for timer.go and refresh.go (RFC 4028) and for transfers; hold.go keeps holds from peers that take none;
 // secure.go has SRTP by keys in SDP, suites.go these keys, besteffort.go voices that are offered twice, dtls.go SRTP by handshakes, with
 // ICE; build.go writes messages; digits.go converts digits, keys.go reads and writes them; record.go

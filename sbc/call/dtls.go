@@ -313,11 +313,12 @@ func (c *Call) answerHere(from, i int, ev tu.Arrived, p proposal, do []tu.Action
 		Method: ev.Msg.Method, Status: 200, Body: c.legs[1-from].media.in,
 		Headers: []message.Header{{Name: "Content-Type", Value: "application/sdp"}},
 	}
-	q, err := c.editAnswer(1-from, said, p.formats)
+	q, err := c.editAnswer(1-from, said, &p)
 	if err != nil {
 		code, _ := verdict(err)
 		return c.answer(from, ev.Tx, ev.Msg, code, do)
 	}
+	q.places = c.legs[1-from].places
 	c.adopt(from, p)
 	c.adopt(1-from, q)
 	return c.answerRefresh(from, i, ev, c.settle(true, do))

@@ -47,25 +47,26 @@ func (l *leg) takesUpdate() bool { return !l.noUpdate && !l.lacks().Method("UPDA
 // answer that counts, the callee may change its mind: what it says now will be that answer. All else is refused: "If the
 // UAS cannot change the session parameters without prompting the user, it SHOULD reject the request with a 504" (RFC 3311
 // §5.2).
-func (c *Call) answerEarly(from, i int, ev tu.Arrived, do []tu.Action) []tu.Action {
+func (c *Call) answerEarly(from, i int, ev tu.Arrived, places []int, do []tu.Action) []tu.Action {
 	m := ev.Msg
 	out := c.legs[callee].media.out
 	if from != callee || !c.offered || c.pairs[i].complete(caller) || c.pairs[i].waitsForPrack() || !alike(sdpOf(m), out) {
 		return c.answer(from, ev.Tx, m, 504, do)
 	}
-	p, err := c.editCallee(&message.Message{
+	p, err := c.editCallee(i, &message.Message{
 		Method: "INVITE", Status: 183, Body: m.Body, Headers: []message.Header{{Name: "Content-Type", Value: contentType(m)}},
 	})
 	if err != nil {
 		code, _ := verdict(err)
 		return c.answer(from, ev.Tx, m, code, do, c.warning(from, err)...)
 	}
+	p.places = places
 	c.pairs[i].dlg[from].Refresh(m)
 	do = c.settleEarly(i, p, do)
 	ok := message.Reply(m, 200, "")
 	ok.Headers = append(ok.Headers, c.contact(from), message.Header{Name: "Allow", Value: allow},
 		message.Header{Name: "Content-Type", Value: "application/sdp"})
-	ok.Body = out
+	ok.Body, c.legs[from].media.fresh = out, false
 	c.lastHand(from, nil, ok)
 	return c.respond(from, ev.Tx, ok, do)
 }
@@ -109,7 +110,21 @@ func (c *Call) changed(i, from int, p proposal) {
 // inForce is what a leg has said last.
 func (c *Call) inForce(from int) proposal {
 	l := &c.legs[from].media
-	return proposal{in: l.in, out: c.legs[1-from].media.out, aims: l.aims, formats: l.formats, seals: l.seals}
+	return proposal{in: l.in, out: c.legs[1-from].media.out, aims: l.aims, formats: l.formats, seals: l.seals, places: c.legs[from].places}
+}
+
+// askedIn is the offer that the callee of a pair answers: what the caller has said there last. Of no pair, -1, it is that of the INVITE.
+func (c *Call) askedIn(i int) *proposal {
+	if i >= 0 {
+		if s := c.pairs[i].steady; s != nil && !s.caller.empty() {
+			return &s.caller
+		}
+	}
+	if c.first != nil {
+		return c.first
+	}
+	p := c.inForce(caller)
+	return &p
 }
 
 // reinstate puts in force again what the caller has said in the dialog that is answered, where it has said other things in

@@ -16,7 +16,7 @@ import (
 
 // holdHere answers an offer of a leg in the place of the other one, if that one need not know of it. before is what the other leg has
 // been told, edit having made p of the offer. done is false where the offer must pass.
-func (c *Call) holdHere(from, i int, ev tu.Arrived, p proposal, before told, do []tu.Action) (_ []tu.Action, done bool) {
+func (c *Call) holdHere(from, i int, ev tu.Arrived, p proposal, before spoken, do []tu.Action) (_ []tu.Action, done bool) {
 	near, far := &c.legs[from].media, &c.legs[1-from].media
 	body := c.standing(from, &p)
 	if body == nil {
@@ -25,7 +25,7 @@ func (c *Call) holdHere(from, i int, ev tu.Arrived, p proposal, before told, do 
 	mine := near.told()
 	q, err := c.answerOf(1-from, &message.Message{
 		Method: ev.Msg.Method, Status: 200, Body: body, Headers: []message.Header{{Name: "Content-Type", Value: "application/sdp"}},
-	}, p.formats)
+	}, &p)
 	if err != nil || declines(q.out, p.out) {
 		near.tell(mine)
 		return do, false
@@ -37,15 +37,6 @@ func (c *Call) holdHere(from, i int, ev tu.Arrived, p proposal, before told, do 
 	near.out = q.out
 	return c.answerRefresh(from, i, ev, c.settle(true, do)), true
 }
-
-// told is what a leg has been told last, be it in force or not.
-type told struct {
-	version uint64
-	sent    []byte
-}
-
-func (s *mediaState) told() told  { return told{s.version, s.sent} }
-func (s *mediaState) tell(t told) { s.version, s.sent = t.version, t.sent }
 
 // standing is what the other leg would answer to an offer of leg from that changes nothing for it: what it has said last, as far as
 // the offer has it, and flowing as the offer allows. Nil: it must be asked.
@@ -215,19 +206,6 @@ func (c *Call) repeatsAnew(from int, m *message.Message) bool {
 	}
 	now, was := sdpOf(m), l.media.in
 	return len(was) > 0 && bytes.Equal(withoutOrigin(now), withoutOrigin(was))
-}
-
-// withoutOrigin is a description behind its o= line.
-func withoutOrigin(b []byte) []byte {
-	at := bytes.Index(b, []byte("\no="))
-	if at < 0 {
-		return b
-	}
-	end := bytes.IndexByte(b[at+1:], '\n')
-	if end < 0 {
-		return b
-	}
-	return b[at+1+end:]
 }
 
 // held has a peer that keeps its streams flowing neither heard nor sent to where the other leg holds: it was not told, and its silence,

@@ -32,8 +32,9 @@ func (c *Call) inDialog(now time.Time, ev tu.Arrived, do []tu.Action) []tu.Actio
 	default:
 		return append(do, tu.Respond{Tx: ev.Tx, Side: c.sideOf(ev), Msg: message.Reply(m, 481, "")})
 	}
-	if m.Method == "INVITE" || m.Method == "UPDATE" || m.Method == "PRACK" {
-		if do, waits := c.needStreams(m, ev, do); waits {
+	if negotiates(m.Method) {
+		all, _ := c.even(from, i, m)
+		if do, waits := c.needStreams(all, ev, do); waits {
 			return do
 		}
 	}

@@ -152,10 +152,10 @@ func voiceClock(a, b []sdp.Format) uint32 {
 }
 
 // matchEvents makes of stream i, which leg from has described, what the other leg's peer is to read of telephone events:
-// none where it speaks INFO, and some where we make them of INFO, or take them for INFO. offer are the formats of the offer
-// that this answers, nil for an offer. It reports false where nothing would be left: an answer that takes nothing but the
+// none where it speaks INFO, and some where we make them of INFO, or take them for INFO. offer is the offer that this
+// answers, nil for an offer. It reports false where nothing would be left: an answer that takes nothing but the
 // events that we have added.
-func (c *Call) matchEvents(from, i int, s *sdp.Session, line *sdp.Media, f *formats, offer []formats) bool {
+func (c *Call) matchEvents(from, i int, s *sdp.Session, line *sdp.Media, f *formats, offer *proposal) bool {
 	near, far := c.legs[from].speaks(), c.legs[1-from].speaks()
 	if near == far || !f.voice || f.sealed || line.Type != "audio" {
 		return true
@@ -170,8 +170,8 @@ func (c *Call) matchEvents(from, i int, s *sdp.Session, line *sdp.Media, f *form
 		}
 	default:
 		var asked []sdp.Format // the far peer's own
-		if i < len(offer) {
-			asked = offer[i].said
+		if i < len(offer.formats) {
+			asked = offer.formats[i].said
 		}
 		if !slices.ContainsFunc(asked, isEvent) { // an answer names nothing that was not offered (RFC 3264 §6.1)
 			return c.cutEvents(i, s, f)

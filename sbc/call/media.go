@@ -33,8 +33,7 @@ type mediaState struct {
 	other uint32 // a bit for each stream that hears of us in the other family than the leg's signalling
 
 	session uint64 // our o= id towards it
-	version uint64 // and version of what was sent last, be it in force or refused (RFC 3264 §8)
-	sent    []byte
+	spoken
 }
 
 // proposal is one leg's description, edited for the other: not in force until it is accepted.
@@ -44,6 +43,7 @@ type proposal struct {
 	aims    []tu.Aim
 	formats []formats
 	seals   []seal
+	places  []int // where the m= lines stood, as it came; nil: as they stand in in
 }
 
 // empty reports whether there was no description.
@@ -65,6 +65,7 @@ func (c *Call) adopt(from int, p proposal) {
 		return
 	}
 	l := &c.legs[from].media
+	c.legs[from].places = p.places
 	if !bytes.Equal(l.in, p.in) {
 		l.epoch++
 	}
@@ -120,28 +121,25 @@ func (c *Call) edit(from int, m *message.Message) (proposal, error) {
 	return c.describe(from, m, nil)
 }
 
-// editAnswer is edit for an answer; offer are the formats of what it answers.
-func (c *Call) editAnswer(from int, m *message.Message, offer []formats) (proposal, error) {
-	if offer == nil {
-		offer = []formats{}
-	}
+// editAnswer is edit for an answer to that offer.
+func (c *Call) editAnswer(from int, m *message.Message, offer *proposal) (proposal, error) {
 	p, err := c.describe(from, m, offer)
-	if err == nil && strange(p.formats, offer) {
+	if err == nil && strange(p.formats, offer.formats) {
 		return proposal{}, errNoCodec
 	}
 	return p, err
 }
 
-// editCallee is edit for what the callee says of the INVITE: an answer, if the INVITE had an offer.
-func (c *Call) editCallee(m *message.Message) (proposal, error) {
+// editCallee is edit for what the callee says of the INVITE in a pair, -1 for none: an answer, if the INVITE had an offer.
+func (c *Call) editCallee(i int, m *message.Message) (proposal, error) {
 	if c.offered {
-		return c.editAnswer(callee, m, c.legs[caller].media.formats)
+		return c.editAnswer(callee, m, c.askedIn(i))
 	}
 	return c.edit(callee, m)
 }
 
 // describe is edit; of an offer, offer is nil.
-func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal, error) {
+func (c *Call) describe(from int, m *message.Message, offer *proposal) (proposal, error) {
 	answer := c.answering(from, m)
 	return c.describeAs(from, m, offer, stance{read: answer, write: answer})
 }
@@ -150,7 +148,14 @@ func (c *Call) describe(from int, m *message.Message, offer []formats) (proposal
 type stance struct{ read, write bool }
 
 // describeAs is describe, of a description whose part in offer and answer is known.
-func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stance) (proposal, error) {
+func (c *Call) describeAs(from int, m *message.Message, offer *proposal, as stance) (proposal, error) {
+	p := proposal{}
+	if as.read && offer != nil && described(m) {
+		var lost bool
+		if m, p.places, lost = answerTo(m, offer.out); lost && c.won < 0 {
+			return proposal{}, errNoStream
+		}
+	}
 	raw := sdpOf(m)
 	if len(raw) == 0 {
 		return proposal{}, nil
@@ -160,7 +165,7 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 		return proposal{}, &errMedia{code: 488, why: reason.Malformed, text: "SDP: " + err.Error()}
 	}
 	to := &c.legs[1-from]
-	p := proposal{in: raw}
+	p.in = raw
 	if !c.conditional {
 		s.DropPreconditions()
 	}
@@ -194,7 +199,7 @@ func (c *Call) describeAs(from int, m *message.Message, offer []formats, as stan
 }
 
 // relayLines gives each m= line our port for it, and refuses those that have none.
-func (c *Call) relayLines(from int, s *sdp.Session, p *proposal, offer []formats) {
+func (c *Call) relayLines(from int, s *sdp.Session, p *proposal, offer *proposal) {
 	to := &c.legs[1-from]
 	p.formats = make([]formats, len(p.aims))
 	for i := range s.Len() {
@@ -219,25 +224,6 @@ func (c *Call) relayLines(from int, s *sdp.Session, p *proposal, offer []formats
 	}
 }
 
-// sign makes a description ours: one session id a leg, "and the version MUST increment by one from the previous" where it
-// differs (RFC 3264 §8). A refused description counts: there are peers that compare with what they saw, not with what
-// they took.
-func (c *Call) sign(to *leg, s *sdp.Session) []byte {
-	l := &to.media
-	if l.session == 0 {
-		l.session, l.version = uint64(c.ids.Number())+1, 1
-	}
-	s.SetOrigin("-", l.session, l.version, to.hop.Here.Media)
-	out := s.Bytes()
-	if l.sent != nil && !bytes.Equal(out, l.sent) {
-		l.version++
-		s.SetOrigin("-", l.session, l.version, to.hop.Here.Media)
-		out = s.Bytes()
-	}
-	l.sent = out
-	return out
-}
-
 // aims are the relay's wanted state for one leg, for each m= line that has a port. They are read before anything is
 // edited: one c= line may count for all streams. checked tells where the peer shows where it is by checks.
 func (c *Call) aims(from int, s *sdp.Session, checked func(i int) bool) ([]tu.Aim, error) {
@@ -249,6 +235,9 @@ func (c *Call) aims(from int, s *sdp.Session, checked func(i int) bool) ([]tu.Ai
 			return nil, err
 		}
 		a.Police, a.Clock = police(s, i, &line), clock(s, i)
+		if !keyedThere(s, i) {
+			a.CNAMEs = c.cnames
+		}
 		out[i] = a
 	}
 	return out, nil

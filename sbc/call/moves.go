@@ -293,12 +293,9 @@ func (c *Call) loops(l int) bool {
 }
 
 // answerOf is editAnswer for a description that is known to be one.
-func (c *Call) answerOf(from int, m *message.Message, offer []formats) (proposal, error) {
-	if offer == nil {
-		offer = []formats{}
-	}
+func (c *Call) answerOf(from int, m *message.Message, offer *proposal) (proposal, error) {
 	p, err := c.describeAs(from, m, offer, stance{read: true, write: true})
-	if err == nil && strange(p.formats, offer) {
+	if err == nil && strange(p.formats, offer.formats) {
 		return proposal{}, errNoCodec
 	}
 	return p, err

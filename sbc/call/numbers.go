@@ -3,6 +3,7 @@ package call
 import (
 	"slices"
 
+	"sallyport/media/cname"
 	"sallyport/media/sdp"
 	"sallyport/sbc/tu"
 )
@@ -119,7 +120,7 @@ func (c *Call) renumber(from, i int, s *sdp.Session, line *sdp.Media) (f formats
 	if !line.IsRTP() {
 		return f
 	}
-	f.said, f.sealed = s.Formats(i), s.Sealed(i) && !keyedHere(s, i)
+	f.said, f.sealed = s.Formats(i), keyedThere(s, i)
 	f.told, f.voice = f.said, line.Type == "audio" && oneVoice(f.said)
 	near, far := c.legs[from].media.book(i), c.legs[1-from].media.book(i)
 	near.learn(f.said, true)
@@ -144,8 +145,16 @@ func (c *Call) renumber(from, i int, s *sdp.Session, line *sdp.Media) (f formats
 	if f.voice {
 		s.DropSources(i)
 	}
+	s.NameSources(i, c.alias)
 	far.learn(f.told, false)
 	return f
+}
+
+// alias is the name that a participant has on the other leg. In RTCP the relay gives it the same.
+func (c *Call) alias(name string) string {
+	key := cname.Key(c.cnames)
+	text, n := key.Alias([]byte(name))
+	return string(text[:n])
 }
 
 // oneVoice reports whether all SSRCs of a stream are sources that take turns: none repeats or repairs another one's packets

@@ -12,8 +12,8 @@ import (
 
 // offerArrived takes a re-INVITE or UPDATE: refreshes are answered here, everything else goes to the other leg.
 func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.Action) []tu.Action {
-	ev.Msg = c.even(from, ev.Msg)
-	m := ev.Msg
+	m, places := c.even(from, i, ev.Msg)
+	ev.Msg = m
 	switch c.glare(from, i, m) {
 	case 491:
 		return c.answer(from, ev.Tx, m, 491, do)
@@ -23,6 +23,7 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 		wait := message.Header{Name: "Retry-After", Value: seconds(c.ids.Between(0, 10*time.Second))}
 		return c.answer(from, ev.Tx, m, 500, do, wait)
 	}
+	c.legs[from].asked = places
 	switch {
 	case len(m.Body) > 0 && !described(m):
 		return c.answer(from, ev.Tx, m, 415, do, acceptSDP)
@@ -30,11 +31,12 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 		c.pairs[i].dlg[from].Refresh(m)
 		return c.answer(from, ev.Tx, m, 200, do, c.contact(from), message.Header{Name: "Allow", Value: allow})
 	case c.won == i && (c.legs[from].media.repeats(m) || c.repeatsAnew(from, m)):
+		c.legs[from].media.fresh = false
 		return c.answerRefresh(from, i, ev, do)
 	case fewer(c.legs[from].media.in, sdpOf(m)) && len(m.Body) > 0:
 		return c.answer(from, ev.Tx, m, 488, do)
 	case !c.final && !c.mayOffer(1-from, i):
-		return c.answerEarly(from, i, ev, do)
+		return c.answerEarly(from, i, ev, places, do)
 	}
 	before := c.legs[1-from].media.told()
 	p, err := c.edit(from, m)
@@ -42,6 +44,7 @@ func (c *Call) offerArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 		code, _ := verdict(err)
 		return c.answer(from, ev.Tx, m, code, do, c.warning(from, err)...) // a refused re-INVITE changes nothing
 	}
+	p.places = places
 	if c.won == i && c.concernsUs(from, &p) {
 		return c.answerHere(from, i, ev, p, do)
 	}
@@ -130,10 +133,11 @@ func (c *Call) reinviteAccepted(now time.Time, k int, m *message.Message, do []t
 	var p proposal
 	var err error
 	if r.delayed {
-		m = c.even(to, m)
+		m, places := c.even(to, r.pair, m)
 		p, err = c.edit(to, m)
+		p.places = places
 	} else {
-		p, err = c.editAnswer(to, m, r.offer.formats)
+		p, err = c.editAnswer(to, m, &r.offer)
 	}
 	if err != nil {
 		code, why := verdict(err)
@@ -183,7 +187,7 @@ func (c *Call) updateAccepted(now time.Time, k int, m *message.Message, do []tu.
 	if r.answered {
 		return do // the call has ended
 	}
-	p, err := c.editAnswer(to, m, r.offer.formats)
+	p, err := c.editAnswer(to, m, &r.offer)
 	if err != nil {
 		code, why := verdict(err)
 		return c.hangUp(now, code, why, c.answer(r.from, r.tx, r.req, code, do))
@@ -214,7 +218,7 @@ func (c *Call) relayAcked(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 		c.relays = slices.Delete(c.relays, k, k+1)
 		return do
 	}
-	p, err := c.editAnswer(r.from, ev.Msg, r.far.formats)
+	p, err := c.editAnswer(r.from, ev.Msg, &r.far)
 	if err != nil || p.empty() && !r.far.empty() {
 		return c.hangUp(now, 488, reason.MediaForbidden, c.forget(k, do))
 	}
@@ -224,6 +228,6 @@ func (c *Call) relayAcked(now time.Time, ev tu.Acked, do []tu.Action) []tu.Actio
 	do = c.settle(true, do)
 	return c.ackRelay(&r, func(ack *message.Message) {
 		p.into(ack, ev.Msg)
-		c.legs[1-r.from].answersShort(ack)
+		c.legs[1-r.from].order(ack, r.far.places)
 	}, do)
 }

@@ -123,6 +123,7 @@ func (c *Call) sendOwn(now time.Time, o *own, do []tu.Action) []tu.Action {
 	capable(m)
 	c.askTimer(m, o.to)
 	if len(o.p.out) > 0 {
+		c.renewed(o)
 		o.p.out = c.saidAgain(o.to, o.p.out)
 		m.Body = o.p.out
 		m.Set("Content-Type", "application/sdp")

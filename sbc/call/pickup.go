@@ -28,27 +28,28 @@ func (c *Call) pickUp(now time.Time, x *taker, i int, do []tu.Action) []tu.Actio
 			return c.takerRefused(x, 488, do)
 		}
 		x.phase, mv.taker = offered, x
-		return c.takerAnswer(x, x.offer, do)
+		return c.takerAnswer(x, x.offer, nil, do)
 	}
-	offer := x.evenTaker(x.req, c.legs[caller].media.in)
+	offer, places := placed(x.req, c.legs[caller].media.in, nil)
 	theirs, ours, fits := matched(sdpOf(offer), c.legs[caller].media.in)
 	if !fits {
 		return c.takerRefused(x, 488, do)
 	}
-	before := c.seals
+	before, asked := c.seals, c.inForce(caller)
 	var p, q proposal
 	c.inPlace(callee, &x.leg, &x.seals, func() {
 		c.seals = before
-		if p, err = c.describeAs(callee, sdpMessage(theirs), c.legs[caller].media.formats, stance{write: true}); err != nil {
+		if p, err = c.describeAs(callee, sdpMessage(theirs), &asked, stance{write: true}); err != nil {
 			return
 		}
 		c.seals = seals{by: p.seals}
-		q, err = c.describeAs(caller, sdpMessage(ours), p.formats, stance{write: true})
+		q, err = c.describeAs(caller, sdpMessage(ours), &p, stance{write: true})
 	})
 	if err != nil {
 		return c.takerRefused(x, 488, do)
 	}
-	do = c.takerAnswer(x, q, do)
+	p.places = places
+	do = c.takerAnswer(x, q, places, do)
 	x.phase, mv.taker = stands, x
 	return c.pickedUpWith(now, x, i, p, do)
 }
@@ -58,7 +59,7 @@ func (c *Call) pickedUp(now time.Time, x *taker, ack *message.Message, do []tu.A
 	var p proposal
 	var err error
 	c.inPlace(callee, &x.leg, &x.seals, func() {
-		if p, err = c.answerOf(callee, ack, c.legs[caller].media.formats); err == nil && p.empty() {
+		if p, err = c.answerOf(callee, ack, &x.offer); err == nil && p.empty() {
 			err = errSilent
 		}
 	})

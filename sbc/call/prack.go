@@ -26,9 +26,9 @@ func (c *Call) prackArrived(now time.Time, from, i int, ev tu.Arrived, do []tu.A
 	var p proposal
 	var err error
 	if answers {
-		p, err = c.editAnswer(caller, m, x.said.formats)
+		p, err = c.editAnswer(caller, m, &x.said)
 	} else {
-		p, err = c.edit(caller, m)
+		p, err = c.editEven(caller, i, m)
 	}
 	s.open = nil
 	switch code, why := verdict(err); {
@@ -122,7 +122,7 @@ func (c *Call) prackAccepted(now time.Time, k int, m *message.Message, do []tu.A
 	if r.offer.empty() {
 		return c.respond(r.from, r.tx, out, do) // a description here would answer nothing
 	}
-	p, err := c.editAnswer(to, m, r.offer.formats)
+	p, err := c.editAnswer(to, m, &r.offer)
 	switch {
 	case err == nil && p.empty():
 		err = errSilent

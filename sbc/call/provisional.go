@@ -91,10 +91,10 @@ func (c *Call) passProgress(now time.Time, i int, rseq uint32, in *message.Messa
 	if !c.offered && c.assured == unassured && described(in) {
 		rseq = 0 // nobody can answer in a PRACK; the callee was not told that we could
 	}
-	p, err := c.editCallee(in)
+	p, err := c.editCallee(i, in)
 	switch {
-	case !c.offered && i >= 0 && c.pairs[i].complete(callee):
-		p = proposal{} // its offer has its answer, and this is no other one (RFC 3262 §5)
+	case !c.offered && i >= 0 && (c.pairs[i].complete(callee) || rseq == 0 && c.pairs[i].waitsForPrack()):
+		p = proposal{} // its offer has its answer, or is to have it, and this is no other one (RFC 3262 §5)
 	case err == nil:
 		p.into(m, in)
 		do = c.settleEarly(i, p, do)

@@ -44,13 +44,14 @@ func (c *Call) refresh(now time.Time, to int, do []tu.Action) []tu.Action {
 func (c *Call) heardAnew(now time.Time, from int, out []byte, m *message.Message, do []tu.Action) []tu.Action {
 	near, far := &c.legs[from].media, &c.legs[1-from].media
 	near.out = out
-	if !described(m) || bytes.Equal(near.in, sdpOf(m)) {
+	if said, _, _ := answerTo(m, out); !described(m) || bytes.Equal(near.in, sdpOf(said)) {
 		return do
 	}
-	told, version, sent := far.out, far.version, far.sent
+	told, before := far.out, far.told()
 	c.seals = seals{by: far.seals, to: near.seals}
-	p, err := c.editAnswer(from, m, far.formats)
-	far.version, far.sent = version, sent // nobody is told
+	offer := c.inForce(1 - from)
+	p, err := c.editAnswer(from, m, &offer)
+	far.tell(before) // nobody is
 	if err != nil {
 		code, why := verdict(err)
 		return c.hangUp(now, code, why, do)

@@ -92,7 +92,8 @@ func (c *Call) relayHeard(now time.Time, ev tu.Answered, do []tu.Action) []tu.Ac
 		c.timerGiven(now, 1-r.from, m)
 	}
 	if r.delayed && ok {
-		if do, waits := c.needStreams(m, ev, do); waits {
+		all, _ := c.even(1-r.from, r.pair, m)
+		if do, waits := c.needStreams(all, ev, do); waits {
 			return do
 		}
 	}
@@ -283,5 +284,8 @@ func (c *Call) ackDeclined(r *relay, do []tu.Action) []tu.Action {
 	if r.ref == 0 || r.acked || !r.delayed {
 		return do
 	}
-	return c.ackRelay(r, func(ack *message.Message) { declineOffer(ack, r.far.in) }, do)
+	return c.ackRelay(r, func(ack *message.Message) {
+		declineOffer(ack, r.far.in)
+		peersOrder(ack, r.far.places)
+	}, do)
 }

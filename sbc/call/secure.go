@@ -131,6 +131,12 @@ func keyedHere(s *sdp.Session, i int) bool {
 	return ok
 }
 
+// keyedThere reports whether a stream's packets cannot be changed: the peers have the keys.
+func keyedThere(s *sdp.Session, i int) bool {
+	line := s.At(i)
+	return line.IsRTP() && s.Sealed(i) && !keyedHere(s, i)
+}
+
 // protects gives the relay what it protects a stream by.
 func (s *seal) protects(a *tu.Aim) {
 	if a.Crypto = s.crypto; s.dtls.on {

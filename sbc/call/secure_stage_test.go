@@ -96,9 +96,13 @@ func (p *player) cryptoText(c tu.Crypto) string {
 	return fmt.Sprintf(" %s:%s/%s", suiteName(c.Suite), p.keyName(c.Receive[:n]), p.keyName(c.Send[:n]))
 }
 
-// pointed checks that a leg of which SRTP is required is never plain.
+// pointed checks that a leg of which SRTP is required is never plain, and that RTCP tells nobody who is there: by one key in
+// all streams of the call, however often they are changed.
 func (s *stage) pointed(a tu.Point) {
 	s.t.Helper()
+	if a.Aim.CNAMEs != s.c.cnames || a.Aim.CNAMEs == (tu.CNAMEKey{}) {
+		s.errorf("RTCP of stream %d tells who is %s", a.Stream, a.Side)
+	}
 	for _, h := range []tu.Hop{s.hop[caller], s.called} {
 		if h.Peer == nil || h.Peer.Side != a.Side || h.Peer.Media.SRTP != tu.SRTPRequired {
 			continue

@@ -151,7 +151,9 @@ type stage struct {
 	invites uint32 // CSeq of the caller's
 	calleeN uint32 // CSeq of the callee's last request
 
-	places  map[tu.Ref]bool // that the call holds, by the INVITE that has begun the leg
+	bids    bids
+	told    map[string][]string // what each peer was told, by dialog and version
+	places  map[tu.Ref]bool     // that the call holds, by the INVITE that has begun the leg
 	records []tu.CDR
 	release int
 	ended   bool
@@ -190,6 +192,7 @@ func (s *stage) step(ev tu.Event) []tu.Action {
 	s.acknowledged(ev)
 	do := s.c.Step(s.now, ev, nil)
 	s.take(do)
+	s.answers(ev, do)
 	s.placed(ev, do)
 	if repeating {
 		s.again(ev, do)

@@ -85,7 +85,8 @@ func (c *Call) take(now time.Time, d header.DialogRef, ev tu.Arrived, do []tu.Ac
 	m := ev.Msg
 	at, i := c.dialogOf(d)
 	if at >= 0 && c.phase != ending {
-		if do, waits := c.needStreams(m, ev, do); waits {
+		all, _ := placed(m, c.legs[1-at].media.out, nil)
+		if do, waits := c.needStreams(all, ev, do); waits {
 			return do
 		}
 	}
@@ -113,7 +114,9 @@ func (c *Call) take(now time.Time, d header.DialogRef, ev tu.Arrived, do []tu.Ac
 	var tooSmall []message.Header
 	c.inPlace(at, &x.leg, &x.seals, func() {
 		if tooSmall = c.timerAsked(at, m); tooSmall == nil && described(m) {
-			x.offer, err = c.edit(at, c.legs[at].evenTaker(m, c.legs[1-at].media.out))
+			offer, places := placed(m, c.legs[1-at].media.out, nil)
+			x.offer, err = c.edit(at, offer)
+			x.offer.places = places
 		}
 	})
 	switch {
@@ -180,7 +183,7 @@ func (c *Call) takerShifted(now time.Time, x *taker, o own, m *message.Message, 
 		if delayed {
 			p, err = c.describeAs(1-x.at, m, nil, stance{})
 		} else {
-			p, err = c.answerOf(1-x.at, m, x.offer.formats)
+			p, err = c.answerOf(1-x.at, m, &x.offer)
 		}
 	})
 	if err != nil || p.empty() || x.left {
@@ -195,9 +198,9 @@ func (c *Call) takerShifted(now time.Time, x *taker, o own, m *message.Message, 
 	}
 	if delayed {
 		x.phase, x.own, x.offer = offered, o, p
-		return c.takerAnswer(x, p, do)
+		return c.takerAnswer(x, p, nil, do)
 	}
-	do = c.takerAnswer(x, p, do)
+	do = c.takerAnswer(x, p, x.offer.places, do)
 	do = c.exchange(x.at, &x.leg, x.seals, x.dlg, do)
 	c.adopt(x.at, x.offer)
 	c.adopt(1-x.at, p)
@@ -206,17 +209,15 @@ func (c *Call) takerShifted(now time.Time, x *taker, o own, m *message.Message, 
 	return c.settle(true, do)
 }
 
-// takerAnswer is the 200 to the taker's INVITE.
-func (c *Call) takerAnswer(x *taker, p proposal, do []tu.Action) []tu.Action {
+// takerAnswer is the 200 to the taker's INVITE; places are those of the m= lines that it has offered.
+func (c *Call) takerAnswer(x *taker, p proposal, places []int, do []tu.Action) []tu.Action {
 	m := message.Reply(x.req, 200, "")
 	m.To.Tag = x.dlg.Local.Tag
 	p.into(m, sdpMessage(nil))
 	c.inPlace(x.at, &x.leg, &x.seals, func() {
 		m.Headers = append(m.Headers, c.contact(x.at))
 		capable(m)
-		if x.phase != offered {
-			c.legs[x.at].answersShort(m)
-		}
+		c.legs[x.at].order(m, places)
 		c.answerTimer(x.at, m)
 		c.lastHand(x.at, nil, m)
 	})
@@ -273,7 +274,7 @@ func (c *Call) takerAcked(now time.Time, ack *message.Message, do []tu.Action) [
 	var p proposal
 	var err error
 	c.inPlace(x.at, &x.leg, &x.seals, func() {
-		if p, err = c.answerOf(x.at, ack, x.offer.formats); err == nil && p.empty() {
+		if p, err = c.answerOf(x.at, ack, &x.offer); err == nil && p.empty() {
 			err = errSilent
 		}
 	})

@@ -271,7 +271,11 @@ func (c *Call) thirdAnswered(now time.Time, t *third, a *attempt, ev tu.Answered
 	}
 	c.inPlace(t.from, &t.leg, &t.seals, func() {
 		c.timerGiven(now, t.from, m)
-		t.answer, err = c.describeAs(t.from, sdpMessage(evened(body, c.legs[1-t.from].media.out)), nil, stance{})
+		said, places, lost := answerTo(sdpMessage(body), t.offer.out)
+		t.answer, err = c.describeAs(t.from, said, nil, stance{})
+		if t.answer.places = places; lost {
+			err = errNoStream
+		}
 	})
 	do = c.thirdAck(t, a, &t.dlg, do)
 	if err == nil && t.answer.empty() {

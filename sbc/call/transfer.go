@@ -166,9 +166,9 @@ func (c *Call) shifted(now time.Time, o own, m *message.Message, code int, do []
 	var err error
 	c.inPlace(t.from, &t.leg, &t.seals, func() {
 		near := &c.legs[t.from].media
-		version, sent := near.version, near.sent
-		p, err = c.answerOf(1-t.from, m, t.answer.formats)
-		near.version, near.sent = version, sent // it has been told enough: what the other leg said last
+		before := near.told()
+		p, err = c.answerOf(1-t.from, m, &t.answer)
+		near.tell(before) // it has been told enough: what the other leg said last
 	})
 	if err != nil || p.empty() {
 		// The leg that stays has left its old far end and not found to the new one.

@@ -76,7 +76,7 @@ func (c *Core) point(u *user, a tu.Point) {
 		Numbers: media.Numbering(a.Aim.Numbers), Continuous: a.Aim.Continuous, Events: media.Events(a.Aim.Events),
 		Tones: tones(&a.Aim.Tones), Police: media.Police(a.Aim.Police),
 		Crypto: media.Crypto{Suite: media.Suite(a.Aim.Crypto.Suite), Receive: a.Aim.Crypto.Receive, Send: a.Aim.Crypto.Send},
-		ICE:    media.Credentials(a.Aim.ICE),
+		ICE:    media.Credentials(a.Aim.ICE), CNAMEs: media.CNAMEKey(a.Aim.CNAMEs),
 		Peer: media.Identity{Role: media.Role(a.Aim.Peer.Role), Print: media.Fingerprint{
 			Hash: media.Hash(a.Aim.Peer.Print.Hash), Value: a.Aim.Peer.Print.Value,
 		}},

@@ -39,7 +39,17 @@ type Aim struct {
 	Crypto     Crypto    // SRTP on this leg
 	ICE        ICE       // our credentials, by which the peer shows where it is; zero: it does not
 	Peer       Identity  // whose handshake the keys come of (DTLS-SRTP)
+	CNAMEs     CNAMEKey  // of the call: RTCP passes without what it says of the peer; zero: as it is
 }
+
+// CNAMEKey is the key under which a call's CNAMEs are replaced (RFC 3550 §6.5.1): in all its streams alike, and in no other call.
+type CNAMEKey [16]byte
+
+// String tells no key: what prints an action prints no secret.
+func (CNAMEKey) String() string { return "CNAME key" }
+
+// GoString does the same for %#v.
+func (k CNAMEKey) GoString() string { return k.String() }
 
 // Numbering maps payload types: 0 leaves a number as it is, n+1 stands for n, 255 for none: not relayed. Behind the 128 of
 // them stands n+1 for the payload type n of redundant audio, whose payload names others (RFC 2198 §3).
