@@ -79,6 +79,9 @@ func (st *State) isLive(now time.Time, s *Subject) bool {
 	}
 	// A REGISTER makes no dialog and is in none (RFC 3261 §10.2), whatever tag it carries.
 	if (legs || s.Kind().system()) && len(s.ToTag) > 0 && s.Method != MethodRegister && (st.ownTag == nil || st.ownTag(s.ToTag)) && st.ofLeg(s) {
+		if s.Method == MethodBye && !s.Trial {
+			st.admit(now, s) // the dialog ends with it, and its answer may be lost (RFC 3261 §17.2.2)
+		}
 		return true
 	}
 	if len(s.CallID) == 0 || len(s.Branch) == 0 {

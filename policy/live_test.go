@@ -128,9 +128,32 @@ func TestRequestsOfALiveDialogFromItsLeg(t *testing.T) {
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.50", msg{status: 200, toTag: "our1"}.bytes()), "drop stranger")
 	wantSays(t, send(g, noon, outsidePhones, "192.0.2.50", msg{toTag: "our1", extra: "Content-Length: 9\r\n"}.bytes()), "drop malformed")
 	g.Live().Remove("our1")
-	v := send(g, noon, outsidePhones, "192.0.2.50", msg{method: "BYE", toTag: "our1"}.bytes())
+	v := send(g, noon, outsidePhones, "192.0.2.50", msg{method: "BYE", toTag: "our1", branch: "z9hG4bKlate"}.bytes())
 	if v.Action == Allow {
 		t.Error("a dead dialog lets requests pass")
+	}
+}
+
+// TestTheByeOfADialogIsRepeated: the dialog is gone, and its answer was lost.
+func TestTheByeOfADialogIsRepeated(t *testing.T) {
+	for _, kind := range []*Config{{}, scarce("*")} {
+		g := newGuard(t, kind)
+		leg := netip.MustParseAddr("192.0.2.50")
+		bye := msg{method: "BYE", toTag: "our1", cseq: 2, branch: "z9hG4bKbye"}.bytes()
+		g.Live().Add("our1", leg)
+		wantSays(t, send(g, noon, outsidePhones, "192.0.2.50:1", bye), "allow live-dialog")
+		g.Live().Remove("our1")
+		for n := range mostRepeats {
+			wantSays(t, send(g, noon.Add(time.Duration(n)*time.Second), outsidePhones, "192.0.2.50:1", bye), "allow live-dialog")
+		}
+		for name, m := range map[string][]byte{
+			"once more": bye, "another one": msg{method: "BYE", toTag: "our1", cseq: 3, branch: "z9hG4bKnext"}.bytes(),
+			"another request": msg{method: "INFO", toTag: "our1", cseq: 2, branch: "z9hG4bKbye"}.bytes(),
+		} {
+			if v := send(g, noon.Add(13*time.Second), outsidePhones, "192.0.2.50:1", m); v.Action == Allow {
+				t.Errorf("%s: %s", name, says(v))
+			}
+		}
 	}
 }
 

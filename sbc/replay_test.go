@@ -163,6 +163,9 @@ func replayed(p *replay.Report, now time.Time) lived {
 			continue // it is no longer in force
 		}
 		target := strings.ReplaceAll(strings.TrimSuffix(b.Target, "/32"), " from ", " at ")
+		if at, err := netip.ParseAddrPort(target); err == nil {
+			target = fmt.Sprintf("%s port %d", at.Addr(), at.Port())
+		}
 		out.bans = append(out.bans, fmt.Sprintf("%s from %s to %s: %s; %s", target, b.At.UTC(), b.Until.UTC(), b.Reason, strings.Join(b.Evidence, "; ")))
 	}
 	slices.Sort(out.bans)

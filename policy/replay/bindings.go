@@ -108,7 +108,7 @@ func (k *knowledge) register(now time.Time, i *nat.Interface, from netip.AddrPor
 		return
 	}
 	wanted := q.asked.contacts
-	if len(wanted) == 0 && q.asked.expires < 0 && len(answer.contacts) == 1 {
+	if q.at.IsZero() && len(answer.contacts) == 1 { // a REGISTER without a Contact only asks (RFC 3261 §10.2.3)
 		wanted = answer.contacts
 	}
 	for _, c := range wanted {
@@ -160,7 +160,7 @@ func (k *knowledge) bind(key bindingKey, x binding) {
 	}
 	k.book.count(key, &x, 1)
 	k.book.all[key] = x
-	k.due.add(deadline{at: x.expires, binding: key})
+	k.falls(deadline{at: x.expires, binding: key})
 }
 
 // tellFirst tells of a binding once.

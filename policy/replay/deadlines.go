@@ -28,7 +28,7 @@ func (k *knowledge) talk(now time.Time, tag string, with netip.Addr, method stri
 	}
 	if d.ends.Sub(now) <= afterlife { // it is new, or goes on: refused by one, it is asked of another
 		d.ends = now.Add(dialogLife)
-		k.due.add(deadline{at: d.ends, tag: tag})
+		k.falls(deadline{at: d.ends, tag: tag})
 	}
 	k.dialogs[tag] = d
 }
@@ -41,12 +41,12 @@ func (k *knowledge) confirm(tag string) {
 	}
 }
 
-// hangUp ends a dialog some time later.
+// hangUp ends a dialog some time later, and no later than it ends already: what is sent again changes nothing.
 func (k *knowledge) hangUp(now time.Time, tag string, later time.Duration) {
-	if d, there := k.dialogs[tag]; there {
+	if d, there := k.dialogs[tag]; there && now.Add(later).Before(d.ends) {
 		d.ends = now.Add(later)
 		k.dialogs[tag] = d
-		k.due.add(deadline{at: d.ends, tag: tag})
+		k.falls(deadline{at: d.ends, tag: tag})
 	}
 }
 
@@ -55,6 +55,14 @@ func (k *knowledge) refuse(now time.Time, tag string) {
 	if d, there := k.dialogs[tag]; there && !d.confirmed {
 		k.hangUp(now, tag, 0)
 	}
+}
+
+// next is when something ends next; some is false if nothing does.
+func (k *knowledge) next() (at time.Time, some bool) {
+	if len(k.due.list) == 0 {
+		return at, false
+	}
+	return k.due.list[0].at, true
 }
 
 // expire does what is due by time alone.
@@ -81,17 +89,26 @@ type deadline struct {
 	binding bindingKey
 }
 
-// deadlinesMost bounds the heap: refreshes leave their old deadlines in it.
+// deadlinesMost bounds the heap, in which refreshes, and calls that have ended, leave their old deadlines.
 const deadlinesMost = 4 * (bindingsMost + dialogsMost)
+
+// falls notes when something ends. Where there is no room, the deadlines that no longer count go.
+func (k *knowledge) falls(d deadline) {
+	if len(k.due.list) >= deadlinesMost {
+		k.due.list = k.due.list[:0]
+		for tag, x := range k.dialogs {
+			k.due.list = append(k.due.list, deadline{at: x.ends, tag: tag})
+		}
+		for key, x := range k.book.all {
+			k.due.list = append(k.due.list, deadline{at: x.expires, binding: key})
+		}
+		heap.Init(&k.due)
+	}
+	heap.Push(&k.due, d)
+}
 
 // deadlines is a heap, the next one first.
 type deadlines struct{ list []deadline }
-
-func (h *deadlines) add(d deadline) {
-	if len(h.list) < deadlinesMost {
-		heap.Push(h, d)
-	}
-}
 
 // Len, Less, Swap, Push and Pop make it a heap.
 func (h *deadlines) Len() int           { return len(h.list) }

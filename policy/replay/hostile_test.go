@@ -101,6 +101,13 @@ func TestHostileCapturesAreBounded(t *testing.T) {
 		most int64
 	}{
 		{"beginnings of datagrams", 60_000, func(i int) []byte { p := bytes.Clone(begin); binary.BigEndian.PutUint16(p[4:], uint16(i)); return p }, 6 << 20},
+		{"pieces that fit nowhere", 100_000, func(i int) []byte {
+			p := bytes.Clone(begin[:39])
+			binary.BigEndian.PutUint16(p[2:], uint16(len(p)))
+			binary.BigEndian.PutUint16(p[4:], uint16(i))
+			p[15] = byte(i >> 16)
+			return p
+		}, 4 << 20},
 		{"one waits, others are complete", 100_000, func(i int) []byte {
 			if i == 0 {
 				return begin

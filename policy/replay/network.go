@@ -228,6 +228,7 @@ func (a *fragments) add(now time.Time, d *datagram, f fragment) []byte {
 		a.waiting[key] = p
 		a.order = append(a.order, p)
 	}
+	defer a.bound(now) // whatever becomes of this one
 	end := f.offset + len(d.data)
 	// RFC 5722: pieces that overlap are an attack, or a mistake; the datagram is gone.
 	if d.cut || end > datagramMost || len(p.pieces) == piecesMost || p.overlaps(f.offset, end) || f.more && len(d.data)%8 != 0 {
@@ -252,7 +253,6 @@ func (a *fragments) add(now time.Time, d *datagram, f fragment) []byte {
 		a.forget(p)
 		return whole
 	}
-	a.bound(now)
 	return nil
 }
 

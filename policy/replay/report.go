@@ -143,7 +143,9 @@ func (p *Report) add(r *run, m *Message, j *judged) {
 	}
 	s.Refused++
 	p.Refused++
-	if s.refuse(r.rules, m, j) && j.verdict.Rule >= 0 {
+	known := slices.ContainsFunc(s.Refusals, func(x Refusal) bool { return x.rule == j.verdict.Rule })
+	s.refuse(r.rules, m, j)
+	if !known && j.verdict.Rule >= 0 {
 		p.hits[j.verdict.Rule].Sources++
 	}
 }
@@ -177,13 +179,13 @@ func (p *Report) rule(rules *policy.Rules, v *policy.Verdict) {
 	}
 }
 
-// refuse counts a refusal; it reports whether that was the source's first for the reason.
-func (s *SourceReport) refuse(rules *policy.Rules, m *Message, j *judged) (first bool) {
+// refuse counts a refusal.
+func (s *SourceReport) refuse(rules *policy.Rules, m *Message, j *judged) {
 	v := &j.verdict
 	for i := range s.Refusals {
 		if x := &s.Refusals[i]; x.Reason == v.Reason && x.rule == v.Rule && x.limit == v.Limit {
 			x.Count++
-			return false
+			return
 		}
 	}
 	x := Refusal{Reason: v.Reason, rule: v.Rule, limit: v.Limit, Limit: rules.Limit(v.Limit), Count: 1, First: sampleOf(m, j)}
@@ -191,7 +193,6 @@ func (s *SourceReport) refuse(rules *policy.Rules, m *Message, j *judged) (first
 		x.Rule = info.Path + " " + strconv.Quote(brief([]byte(info.Name)))
 	}
 	s.Refusals = append(s.Refusals, x)
-	return true
 }
 
 // sampleOf is a message in brief.

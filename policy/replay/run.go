@@ -169,15 +169,24 @@ func (r *run) message(m *Message) (j judged, err error) {
 	return j, nil
 }
 
-// advance lets time pass up to a message. Packets of several interfaces may stand in a file a little out of order;
-// time never runs backwards here.
+// advance lets time pass up to a message, and does on the way what is due then, as the program does: what ends in a silence ends when its
+// time is over, and not with the next message. Packets of several interfaces may stand in a file a little out of order; time never runs
+// backwards here.
 func (r *run) advance(to time.Time) {
-	if to.After(r.now) {
-		r.now = to
+	for at, some := r.known.next(); some && !at.After(to); at, some = r.known.next() {
+		r.tick(at)
+		r.known.expire(at)
+	}
+	r.tick(to)
+}
+
+// tick is the guard's second hand.
+func (r *run) tick(now time.Time) {
+	if now.After(r.now) {
+		r.now = now
 	}
 	if r.now.Sub(r.ticked) >= time.Second {
 		r.ticked = r.now
-		r.known.expire(r.now)
 		r.guard.Tick(r.now)
 	}
 }

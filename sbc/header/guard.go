@@ -106,7 +106,8 @@ func (s hostSet) subtract(o hostSet) {
 }
 
 // Check looks a message over that leaves a side, and repairs it in place: our own address of that side stands where a
-// forbidden host stood, a candidate that names one is taken out, a field that shows an id of the other leg is dropped.
+// forbidden host stood, a candidate that names one is taken out, a field that shows an id of the other leg, or a host in what is signed, is
+// dropped.
 // brought may be nil. It returns the number of hits, and false if something cannot be repaired: a Call-ID, tag or
 // branch of the other leg, or a side without an address. What it changed stays changed, whatever it returns.
 func (g *Guard) Check(leaving nat.Side, m *message.Message, brought *tu.Secrets) (hits int, repaired bool) {
@@ -152,6 +153,9 @@ type check struct {
 	names   bool // names can leak at all
 	hits    int
 	stuck   bool // something cannot be repaired
+
+	literals [tu.SecretsMost]netip.Addr // of the hosts that were brought; invalid: a name
+	read     bool                       // they are known by now
 }
 
 // addr reports whether an address leaks, or shows one that does.
@@ -171,17 +175,24 @@ func (c *check) shown(a netip.Addr) bool {
 }
 
 func (c *check) broughtAddr(a netip.Addr) bool {
+	if a.IsUnspecified() {
+		return false
+	}
 	for _, b := range c.brought.Addrs {
 		if b.Unmap() == a {
-			return !a.IsUnspecified()
+			return true
 		}
 	}
-	for _, h := range c.brought.Hosts {
-		if b, ok := literal(h); ok && b.Unmap() == a {
-			return !a.IsUnspecified()
+	hosts := c.brought.Hosts
+	if !c.read {
+		c.read = true
+		for i, h := range hosts[:min(len(hosts), len(c.literals))] {
+			if b, ok := literal(h); ok {
+				c.literals[i] = b.Unmap()
+			}
 		}
 	}
-	return false
+	return slices.Contains(c.literals[:min(len(hosts), len(c.literals))], a)
 }
 
 func (g *Guard) exempts(side nat.Side, a netip.Addr) bool {
@@ -213,6 +224,9 @@ func (c *check) name(h string) bool {
 func host[T text](c *check, h T) bool {
 	if a, ok := literal(h); ok {
 		return c.addr(a)
+	}
+	if a, numeric := hostNumber(h); numeric {
+		return a.IsValid() && c.addr(a)
 	}
 	return c.names && c.name(string(h))
 }
@@ -280,7 +294,7 @@ func (c *check) headers(m *message.Message) {
 				continue // a phone's own bindings as it wrote them (RFC 3261 §10.3)
 			}
 		}
-		if c.showsID(h) || strings.IndexByte(h.Name, '.') >= 0 && c.shows(h.Name) {
+		if c.showsID(h) || c.showsWhole(h) {
 			c.hits++
 			h.Name, drop = "", true
 			continue

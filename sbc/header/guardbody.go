@@ -2,7 +2,6 @@ package header
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"sallyport/media/sdp"
@@ -19,8 +18,7 @@ func (c *check) body(m *message.Message) {
 	if len(m.Body) == 0 {
 		return
 	}
-	c.descriptions(kind, m)
-	c.documents(kind, m)
+	c.parts(kind, m)
 }
 
 // contentType looks at the type of a body: its start parameter names a part (RFC 2387 §3.2), its URL a place (RFC 4483 §5.2), and a
@@ -44,50 +42,37 @@ func boundary(kind string) string {
 	return strings.Trim(v, `"`)
 }
 
-// descriptions looks at the session descriptions in a body: first at the hosts of their lines, with which other words of a line
-// change, then at all of their text.
-func (c *check) descriptions(kind string, m *message.Message) {
-	shift := 0
-	out := m.Body
-	for start, end := range sdp.Parts(kind, m.Body) {
-		was := m.Body[start:end]
-		now, n := sdp.Replace(was, c.sdpHost, c.g.own[c.side])
-		c.hits += n
-		if n > 0 && !c.g.own[c.side].IsValid() {
-			c.stuck = true
-			return
-		}
-		hits := c.hits
-		if now = inspect(c, now); n == 0 && c.hits == hits {
-			continue
-		}
-		out = slices.Concat(out[:start+shift], now, out[end+shift:])
-		shift += len(now) - len(was)
-	}
-	m.Body = out
-}
-
-func (c *check) sdpHost(h []byte) bool { return host(c, h) }
-
-// documents looks at the other parts: states of dialogs, registrations, presence, waiting messages, fragments of messages, reports.
-func (c *check) documents(kind string, m *message.Message) {
-	whole, _, _ := strings.Cut(kind, ";")
-	whole = strings.ToLower(strings.TrimSpace(whole))
-	if whole == "application/sdp" {
-		return
-	}
-	look := func(b []byte) []byte { return inspect(c, b) }
+// parts looks at session descriptions, and at the parts that tell states of dialogs, registrations, presence, waiting messages, or
+// are fragments of messages and reports.
+func (c *check) parts(kind string, m *message.Message) {
 	var head func([]byte) []byte
-	if strings.HasPrefix(whole, "multipart/") {
-		head = look // Content-ID, which a document in another part names, or Geolocation (RFC 6442 §4.1)
+	if whole, _, _ := strings.Cut(kind, "/"); strings.EqualFold(strings.TrimSpace(whole), "multipart") {
+		head = func(b []byte) []byte { return inspect(c, b) } // Content-ID, which a document in another part names, or Geolocation (RFC 6442 §4.1)
 	}
 	m.Body = editParts(kind, m.Body, func(media string, part []byte) []byte {
-		if document(media) {
-			return look(part)
+		switch {
+		case media == "application/sdp":
+			return c.description(part)
+		case document(media):
+			return inspect(c, part)
 		}
 		return part
 	}, head)
 }
+
+// description looks at a session description: first at the hosts of its lines, with which other words of a line change, then at all
+// of its text.
+func (c *check) description(was []byte) []byte {
+	now, n := sdp.Replace(was, c.sdpHost, c.g.own[c.side])
+	c.hits += n
+	if n > 0 && !c.g.own[c.side].IsValid() {
+		c.stuck = true
+		return was
+	}
+	return inspect(c, now)
+}
+
+func (c *check) sdpHost(h []byte) bool { return host(c, h) }
 
 // document reports whether a program reads what has this media type, in lower case.
 func document(media string) bool {

@@ -34,6 +34,12 @@ func (c *check) shows(v string) bool {
 	return found
 }
 
+// showsWhole reports whether a field shows a host that cannot be repaired: in its name, or in what is signed, of which a broken one is
+// refused by whoever verifies it, and none is not (RFC 8224 §6.2).
+func (c *check) showsWhole(h *message.Header) bool {
+	return strings.IndexByte(h.Name, '.') >= 0 && c.shows(h.Name) || h.Name == "Identity" && c.shows(h.Value)
+}
+
 // showsID reports whether a field that may name a dialog holds an id of the other leg.
 func (c *check) showsID(h *message.Header) bool {
 	if len(c.brought.IDs) == 0 {

@@ -43,7 +43,7 @@ func quadRun[T text](c *check, v T, from, to int, list []splice) []splice {
 		if end == 0 {
 			break
 		}
-		if dialled(run, from > 0 && v[from-1] == '+') {
+		if now == nil && dialled(run, from > 0 && v[from-1] == '+') {
 			return list
 		}
 		if c.replace() {

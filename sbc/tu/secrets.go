@@ -22,7 +22,7 @@ func (s *Secrets) AddID(id string) { s.IDs = addOnce(s.IDs, id) }
 
 // AddAddr notes an address, once.
 func (s *Secrets) AddAddr(a netip.Addr) {
-	if !a.IsValid() || len(s.Addrs) >= maxSecrets {
+	if !a.IsValid() || len(s.Addrs) >= SecretsMost {
 		return
 	}
 	for _, x := range s.Addrs {
@@ -60,11 +60,11 @@ func (s *Secrets) Notice(m *message.Message, source netip.Addr) {
 	}
 }
 
-// maxSecrets bounds each list: a peer that shows a new address in every message cannot grow a call.
-const maxSecrets = 32
+// SecretsMost bounds each list: a peer that shows a new address in every message cannot grow a call.
+const SecretsMost = 32
 
 func addOnce(list []string, v string) []string {
-	if v == "" || len(list) >= maxSecrets {
+	if v == "" || len(list) >= SecretsMost {
 		return list
 	}
 	for _, x := range list {

@@ -19,16 +19,16 @@ import (
 func TestSecretsAreBoundedAndUnique(t *testing.T) {
 	var s Secrets
 	for range 3 {
-		for i := range 3 * maxSecrets {
+		for i := range 3 * SecretsMost {
 			s.AddHost(fmt.Sprint("host", i))
 			s.AddID(fmt.Sprint("id", i))
 			s.AddAddr(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}))
 		}
 	}
-	if len(s.Hosts) != maxSecrets || len(s.IDs) != maxSecrets || len(s.Addrs) != maxSecrets {
+	if len(s.Hosts) != SecretsMost || len(s.IDs) != SecretsMost || len(s.Addrs) != SecretsMost {
 		t.Fatalf("%d hosts, %d ids, %d addresses", len(s.Hosts), len(s.IDs), len(s.Addrs))
 	}
-	if s.Hosts[0] != "host0" || s.IDs[maxSecrets-1] != fmt.Sprint("id", maxSecrets-1) || s.Addrs[5].String() != "10.0.0.5" {
+	if s.Hosts[0] != "host0" || s.IDs[SecretsMost-1] != fmt.Sprint("id", SecretsMost-1) || s.Addrs[5].String() != "10.0.0.5" {
 		t.Error("the first ones stay")
 	}
 }
