@@ -265,6 +265,27 @@ func (b *Bans) RemoveOne(target Ban) bool {
 	return removed
 }
 
+// RemoveUser lifts the bans of a user, written 204 or 204@example.com, at whatever address. It reports false if there are none.
+func (b *Bans) RemoveUser(aor string) bool {
+	user := foldUser(aor)
+	if user == "" {
+		return false
+	}
+	b.mu.Lock()
+	removed := false
+	for _, m := range []map[banKey]*banEntry{b.all, b.past} {
+		for _, e := range m {
+			if e.ban.user == user {
+				removed = removed || e.living
+				b.erase(e)
+			}
+		}
+	}
+	b.mu.Unlock()
+	b.news.deliver()
+	return removed
+}
+
 // entries lists all entries within a prefix, those in the past too.
 func (b *Bans) entries(p netip.Prefix) (list []*banEntry) {
 	for _, m := range []map[banKey]*banEntry{b.all, b.past} {
@@ -285,6 +306,12 @@ func (b *Bans) List(now time.Time) []Ban {
 	b.mu.Unlock()
 	b.news.deliver()
 	return list
+}
+
+// OfUser is the bans of a user, written 204 or 204@example.com, that hold now.
+func (b *Bans) OfUser(now time.Time, aor string) []Ban {
+	user := foldUser(aor)
+	return slices.DeleteFunc(b.List(now), func(x Ban) bool { return x.AoR == "" || x.user != user })
 }
 
 // Past is the automatic bans that have ended and still make the next one longer.

@@ -74,11 +74,17 @@ func ofTrunk(t *api.Trunk) (out []api.Notice) {
 	for i := range t.Peers {
 		out = append(out, ofPeer("trunk "+t.Name+" at ", &t.Peers[i], nil, look)...)
 	}
+	if r := t.Refused; r != nil && len(r.List) > 0 {
+		out = append(out, api.Notice{What: fmt.Sprintf("calls that may be those of trunk %s were refused: from %s", t.Name, r.List[0].Address), Look: look})
+	}
 	return out
 }
 
 // ofPeer is what stands out of one address.
 func ofPeer(who string, p *api.Peer, drained *api.Drained, look string) []api.Notice {
+	if p.Name != "" && p.Address == "" {
+		return []api.Notice{{What: fmt.Sprintf("%s%s gets nothing: the name has no address yet (%s)", who, p.Name, api.Printable(p.NameError)), Look: look}}
+	}
 	who += p.Address
 	switch {
 	case drained != nil:
@@ -135,13 +141,21 @@ func (c control) ofConfiguration() []api.Notice {
 		at := info.ModTime()
 		changed = at.After(read) && !at.After(c.now())
 	}
+	var out []api.Notice
+	if keys := c.waiting(); len(keys) > 0 {
+		what := strings.Join(keys[:min(len(keys), 3)], ", ")
+		if more := len(keys) - 3; more > 0 {
+			what += fmt.Sprintf(" and %d more", more)
+		}
+		out = append(out, api.Notice{What: "changed, and not in force before a restart: " + what, Look: "sbc drain --wait 30m, then restart sbc"})
+	}
 	switch {
 	case c.reloads.bad.Load():
-		return []api.Notice{{What: "the last reload was refused: what runs is older than the file", Look: "sbc reload --diff"}}
+		return append(out, api.Notice{What: "the last reload was refused: what runs is older than the file", Look: "sbc reload --diff"})
 	case changed:
-		return []api.Notice{{What: path + " was written after it was read", Look: "sbc reload --diff, then sbc reload"}}
+		return append(out, api.Notice{What: path + " was written after it was read", Look: "sbc reload --diff, then sbc reload"})
 	}
-	return nil
+	return out
 }
 
 // remindEvery is how often the log says again that a certificate ends: whoever reads logs alone has missed the first time.

@@ -133,15 +133,17 @@ func banPrefix(s string) (netip.Prefix, error) {
 	return policy.BanPrefix(a.Unmap().WithZone("")), nil
 }
 
-// RemoveBan lifts the bans of an address or a prefix, and forgets the points against it. Of a user it lifts the pace of his
-// credentials.
+// RemoveBan lifts the bans of an address or a prefix, and forgets the points against it. Of a user it lifts those of him alone, at
+// whatever address, and the pace of his credentials.
 func (c control) RemoveBan(_ context.Context, address string) error {
 	p, err := banPrefix(address)
-	if err != nil && c.guard.Unslow(address) {
-		return nil
-	}
 	if err != nil {
-		return err
+		banned, slowed := c.guard.Bans().RemoveUser(address), c.guard.Unslow(address)
+		if banned || slowed {
+			return nil
+		}
+		return api.NotFound("`sbc bans` lists the bans in force; write an address, a prefix such as 198.51.100.0/24, or a user",
+			"%q is no address, and no user of that name is banned or slowed", address)
 	}
 	if !c.guard.Bans().Remove(p) {
 		return api.NotFound("`sbc bans` lists the bans in force", "%s is not banned", p)

@@ -2,7 +2,9 @@ package sbc_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -117,6 +119,45 @@ func TestABanThatWouldShutOutWhomItMustNot(t *testing.T) {
 			var refused *api.Error
 			if _, err := control.AddBan(t.Context(), bad); !errors.As(err, &refused) || refused.Status != http.StatusBadRequest || strings.Count(err.Error(), "\n") > 1 {
 				t.Errorf("%+v: %v", bad, err)
+			}
+		}
+	})
+}
+
+// TestTheBanOfOneUserIsLiftedByHisName, as `sbc why USER` proposes, while that of another one at the same address stays.
+func TestTheBanOfOneUserIsLiftedByHisName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoor(t, doorConfig)
+		defer d.close()
+		control := d.gate.Control(nil)
+		d.enter(d.phone, "204")
+		for i, name := range []string{"215", "216"} {
+			bad, nonce := d.wire(netip.AddrPortFrom(phoneAt.Addr(), uint16(5090+i))), ""
+			for n := range 5 {
+				m := bad.guess(name, nonce)
+				nonce = fmt.Sprint("nonce-", name, "-", n)
+				d.denies(bad, m, nonce)
+			}
+		}
+		why, err := control.Why(d.ctx, "215")
+		for _, part := range []string{
+			"\nbanned           from 198.51.100.7 until ", "wrong digest; 4 wrong digest",
+			"\nfix              the PBX did not accept the password", "\nfix              then sbc bans remove 215: with a wrong password it is banned anew\n",
+		} {
+			if err != nil || !strings.Contains(why.Text, part) {
+				t.Errorf("%v: no %q in\n%s", err, part, why.Text)
+			}
+		}
+		if err := control.RemoveBan(d.ctx, "215"); err != nil {
+			t.Error(err)
+		}
+		if got := d.bans(); !slices.Equal(got, []string{"user 216@example.com at 198.51.100.7 by evidence"}) {
+			t.Errorf("bans %v", got)
+		}
+		var refused *api.Error
+		for _, gone := range []string{"215", "300.1.1.1"} {
+			if err := control.RemoveBan(d.ctx, gone); !errors.As(err, &refused) || refused.Status != http.StatusNotFound {
+				t.Errorf("%s: %v", gone, err)
 			}
 		}
 	})

@@ -55,7 +55,7 @@ func (c control) Call(ctx context.Context, name string) (api.Call, error) {
 		}
 	})
 	if err == nil && !found {
-		err = api.NotFound("`sbc calls` lists the calls in progress; what has ended is in the CDRs", "no call %q", name)
+		err = api.NotFound("`sbc calls` lists the calls in progress; `sbc why` with the same id says how one has ended", "no call %q", name)
 	}
 	return out, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"sallyport/nat/natlab"
 	"sallyport/sbc"
+	"sallyport/sbc/api"
 	"sallyport/sbc/demo"
 	"sallyport/sbc/message"
 )
@@ -205,6 +206,16 @@ func TestAForbiddenAnswerOpensNothing(t *testing.T) {
 		s, err := l.gate.Control(nil).Status(l.ctx)
 		if err != nil || len(s.Data) != 1 || s.Data[0].Name != "sip.provider.example" || s.Data[0].Kind != "peer name" || s.Data[0].Error == "" {
 			t.Errorf("sbc status: %+v, %v", s.Data, err)
+		}
+		if got := fmt.Sprint(s.Attention); !strings.Contains(got, "trunk itsp at sip.provider.example gets nothing: the name has no address yet (") {
+			t.Errorf("the head of sbc status: %s", got)
+		}
+		route, err := l.gate.Control(nil).TestRoute(l.ctx, api.RouteQuestion{Number: "+4930124"})
+		if text := route.Text(); err != nil || !strings.Contains(text, "; but sip.provider.example has no address yet: ") {
+			t.Errorf("sbc route test, %v:\n%s", err, text)
+		}
+		if r := l.revise(namedConfig(t), api.ReloadRequest{Diff: true}); !strings.Contains(fmt.Sprint(r.Warnings), "trunks[0].peers[0].address: sip.provider.example has no address yet: ") {
+			t.Errorf("sbc reload --diff: %+v", r)
 		}
 		l.empty()
 	})

@@ -132,7 +132,13 @@ func (s *SBC) shutOut(ctx context.Context, snap *config.Snapshot, session netip.
 	if err != nil {
 		return nil, err
 	}
-	return s.impactOf(ctx, snap, rules, session)
+	out, err := s.impactOf(ctx, snap, rules, session)
+	if err != nil {
+		return nil, err
+	}
+	homeless, err := s.homeless(ctx, snap)
+	out.and(homeless)
+	return out, err
 }
 
 // impactOf finds whom rules would newly refuse.
@@ -262,6 +268,7 @@ func (c control) Reload(ctx context.Context, r api.ReloadRequest) (api.ReloadRes
 	} else if changes, out.Returns, err = c.Revise(ctx, snap, careful); err == nil {
 		out.Applied = true
 	}
+	out.Warnings = append(out.Warnings, c.pathless(snap)...)
 	if refused, ok := errors.AsType[*ShutOutError](err); ok {
 		out.Refused = true
 		out.Hits, out.Phones, out.Known = hitsOf(refused.Hits), refused.Phones, refused.Known
@@ -270,6 +277,9 @@ func (c control) Reload(ctx context.Context, r api.ReloadRequest) (api.ReloadRes
 	}
 	for _, ch := range changes {
 		out.Changes = append(out.Changes, api.Change{Path: ch.Path, Old: ch.Old, New: ch.New, When: ch.Tag})
+		if r.Diff && strings.HasPrefix(ch.Path, "policy.") {
+			out.Rehearse = "sbc replay - --config " + snap.Path()
+		}
 	}
 	return out, nil
 }

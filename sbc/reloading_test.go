@@ -30,6 +30,39 @@ func (l *lab) control(yaml string) api.Control {
 	})
 }
 
+// TestPhonesAtAListenerThatClosesAreShutOut: a reload that moves or closes their port says so, and is refused like one whose rules
+// refuse them.
+func TestPhonesAtAListenerThatClosesAreShutOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newRoaming(t, roamingConfig, natlab.Options{Seed: 1})
+		defer l.close()
+		phone := l.phone(l.net.Host(addr("198.51.100.7")), "201", 5060, nat.UDP)
+		if _, out := l.register(phone, demo.RegisterOptions{}); out.Code != 200 {
+			t.Fatalf("%+v", out)
+		}
+		moved := rewritten(t, roamingConfig, "phones: { udp: 5060, tcp: 5060 }", "phones: { udp: 5070 }")
+		dry := l.revise(moved, api.ReloadRequest{Diff: true})
+		text, _ := dry.Text(time.UTC)
+		for _, part := range []string{
+			"warning: a reload would be refused", "shuts out phone 201@example.com (198.51.100.7): REGISTER draining by outside.phones: udp 203.0.113.10:5060 closes\n",
+			"shuts out 1 of 1 registered phones\n",
+		} {
+			if !strings.Contains(text, part) {
+				t.Errorf("no %q in\n%s", part, text)
+			}
+		}
+		if r := l.revise(moved, api.ReloadRequest{}); !r.Refused || r.Applied {
+			t.Errorf("%+v", r)
+		}
+		if r := l.revise(moved, api.ReloadRequest{Force: true}); !r.Applied {
+			t.Errorf("forced: %+v", r)
+		}
+		if r := l.revise(rewritten(t, moved, "rate_limits: []", "rate_limits: [], black_list: [ 192.0.2.9 ]"), api.ReloadRequest{}); !r.Applied {
+			t.Errorf("of a listener that has closed before: %+v", r)
+		}
+	})
+}
+
 // TestAReloadThatShutsOutIsRefused: a trunk, the PBX, the administrator's own address, or too many of the phones; --diff
 // says so first, --force insists.
 func TestAReloadThatShutsOutIsRefused(t *testing.T) {

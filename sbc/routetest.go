@@ -37,7 +37,24 @@ func (c control) TestRoute(ctx context.Context, q api.RouteQuestion) (api.RouteA
 		return t.out, err
 	}
 	t.play()
+	c.nameless(&t.out)
 	return t.out, nil
+}
+
+// nameless says of trunks that would take the call which of their names lead nowhere: no hop of the plan shows those.
+func (c control) nameless(a *api.RouteAnswer) {
+	snap := c.snap.Load()
+	for i := range a.Rules {
+		r := &a.Rules[i]
+		if !r.Holds || r.Name == "" {
+			continue
+		}
+		for _, n := range c.naming.Trunk(snap, r.Name) {
+			if len(n.State.Endpoints) == 0 {
+				r.Why += fmt.Sprintf("; but %s has no address yet: %s", n.Written(), n.Trouble())
+			}
+		}
+	}
 }
 
 // TestRoute says where a call would go by a configuration that does not run: nothing is known of health and calls.

@@ -78,6 +78,7 @@ type SBC struct {
 	names   *tu.NameKey
 
 	snap     atomic.Pointer[config.Snapshot]
+	started  *config.Snapshot // what the start has opened: keys that want a restart keep its values
 	guard    *policy.Guard
 	recorder *trace.Recorder // nil: off
 	captures *capture.Set
@@ -113,6 +114,7 @@ func New(snap *config.Snapshot, opt Options) (*SBC, error) {
 	s := &SBC{opt: opt, log: opt.Log, now: opt.Now, since: opt.Now(), records: opt.Records, tags: tu.NewTagKey(opt.Key),
 		names: tu.NewNameKey(opt.Names), again: make(chan struct{}, 1)}
 	s.snap.Store(snap)
+	s.started = snap
 	s.open = &openCalls{SBC: s}
 	s.told = rate.NewLimiter(1, 100)
 	w, err := s.firstWorld(snap)

@@ -144,8 +144,12 @@ func (c control) whyPhone(ctx context.Context, subject, aor string) (api.Why, er
 			p.Guard = append(p.Guard, refusedNow(a.Addr(), &x.Now))
 		}
 	}
+	user, _, _ := strings.Cut(aor, "@")
+	for _, b := range c.guard.Bans().OfUser(c.now(), user) {
+		shown := banShown(&b)
+		p.Banned = append(p.Banned, fmt.Sprintf("from %s until %s: %s", shown.Address, b.Until.Local().Format(time.DateTime), shown.Why()))
+	}
 	if !p.Reachable() {
-		user, _, _ := strings.Cut(aor, "@")
 		for _, s := range c.guard.Senders(user) {
 			if p.Register == nil || s.Refused() && s.At.After(p.Register.At) {
 				p.Seen = append(p.Seen, seenText(&s))
@@ -181,7 +185,7 @@ func (r *recent) of(aor string) (out []api.Spoken) {
 		}
 		out = append(out, api.Spoken{
 			ID: x.Call, Direction: x.Direction, Other: other(x.Direction, x.From, x.To), Start: x.Start, Code: x.Code, Reason: string(x.Reason),
-			EndedBy: x.EndedBy, Duration: x.Duration,
+			EndedBy: x.EndedBy, Duration: x.Duration, Silent: silentSides(x),
 		})
 		if len(out) == 10 {
 			break

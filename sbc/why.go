@@ -1,6 +1,7 @@
 package sbc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,13 +79,28 @@ func (c control) tellCalls(subject, text string, detail []any, ended []tu.CDR) (
 		detail = append(detail, &ended[i])
 	}
 	if len(ended) > 0 {
-		last := &ended[0]
-		text += "\n" + c.told(last)
-		out.Allowed = last.Code < 300
+		for i := range ended {
+			if i == 0 || together(&ended[i], &ended[0]) {
+				text += "\n" + c.told(&ended[i])
+			}
+		}
+		out.Allowed = ended[0].Code < 300
 	}
 	out.Text = text
 	out.Detail, err = json.Marshal(detail)
 	return out, true, err
+}
+
+// apartMost is how long a PBX may take to pass a call on.
+const apartMost = 2 * time.Second
+
+// together reports whether two calls are the two sides of one at the PBX, a phone's and the provider's: what was wrong may be known of one
+// of them alone. Where the PBX relays media itself nothing but their times joins them.
+func together(a, b *tu.CDR) bool {
+	if cmp.Or(a.Correlation, a.Call) == cmp.Or(b.Correlation, b.Call) {
+		return true
+	}
+	return a.Direction != b.Direction && a.Start.Sub(b.Start).Abs() <= apartMost && !a.Start.After(b.End) && !b.Start.After(a.End)
 }
 
 // told is a call that has ended, in full, with what to do where something was wrong with it.
@@ -103,7 +119,31 @@ func callLine(r *tu.CDR) string {
 	if r.Duration > 0 {
 		text += fmt.Sprintf(", talked %.0f s", r.Duration)
 	}
+	if silent := silentSides(r); silent != "" {
+		text += ", " + silent
+	}
 	return text
+}
+
+// silentSides says on which side of a call nothing was heard; "": both were.
+func silentSides(r *tu.CDR) string {
+	if r.Duration < audible || len(r.Media) == 0 {
+		return ""
+	}
+	outside, inside := true, true // of streams that were declined nothing is heard anyway
+	for i := range r.Media {
+		m := &r.Media[i]
+		outside, inside = outside && m.Outside.Packets == 0, inside && m.Inside.Packets == 0
+	}
+	switch {
+	case outside && inside:
+		return "nothing heard from either side"
+	case outside:
+		return "nothing heard from outside"
+	case inside:
+		return "nothing heard from the PBX"
+	}
+	return ""
 }
 
 // callsTold bounds the calls that an answer has.

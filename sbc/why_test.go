@@ -64,7 +64,7 @@ func TestWhyByWhatIsAtHand(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		hangup(caller, callee)
 		time.Sleep(time.Minute)
-		ask("030123456", true, "by trunk itsp: 200, talked 5 s", "nothing at all came from outside", "nothing at all came from the PBX")
+		ask("030123456", true, "by trunk itsp: 200, talked 5 s, nothing heard from either side\n", "nothing at all came from outside", "nothing at all came from the PBX")
 		ask("itsp", true, "STATE", "→ +4930123456 by trunk itsp: 200")
 		ask(strangerAt.String(), false, "not-registered")
 		// That of a stranger has the user of every request of the lab, and asks at the phones' listener.
@@ -149,6 +149,18 @@ func TestAttention(t *testing.T) {
 		}
 		l.gate.NotReloaded()
 		if got := head(); len(got) != 1 || !strings.Contains(got[0], "the last reload was refused") {
+			t.Errorf("%q", got)
+		}
+		// Keys that keep the value of the start.
+		r := l.revise(labConfig+"cdr: { keep: 30d }\n", api.ReloadRequest{})
+		if text, ok := r.Text(time.UTC); !ok || !strings.HasSuffix(text, "reloaded\nnot in force before a restart: cdr.keep\n") {
+			t.Errorf("%s", text)
+		}
+		if got := head(); len(got) != 1 || !strings.Contains(got[0], "changed, and not in force before a restart: cdr.keep → sbc drain") {
+			t.Errorf("%q", got)
+		}
+		l.revise(labConfig, api.ReloadRequest{})
+		if got := head(); len(got) != 0 {
 			t.Errorf("%q", got)
 		}
 	})

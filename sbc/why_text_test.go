@@ -76,6 +76,40 @@ func TestWhatKeepsAudioAway(t *testing.T) {
 	}
 }
 
+// TestTheTwoSidesOfACall are told together, and a line says on which side of a call nothing was heard.
+func TestTheTwoSidesOfACall(t *testing.T) {
+	at := time.Unix(1_000_000, 0)
+	phone := tu.CDR{Call: "p1", Direction: "inbound", Start: at, End: at.Add(9 * time.Second), Duration: 5, Media: make([]tu.StreamStats, 2)}
+	trunk := tu.CDR{Call: "t1", Correlation: "p1", Direction: "outbound", Start: at.Add(20 * time.Millisecond), End: at.Add(time.Hour)}
+	apart := trunk
+	apart.Correlation = ""
+	later, other := apart, apart
+	later.Start, later.End = at.Add(3*time.Second), at.Add(4*time.Second)
+	other.Direction = "inbound"
+	for name, tt := range map[string]struct {
+		other tu.CDR
+		want  bool
+	}{
+		"their media is joined": {trunk, true}, "their times join them": {apart, true}, "a later one": {later, false}, "another one that came in": {other, false},
+	} {
+		if together(&phone, &tt.other) != tt.want || together(&tt.other, &phone) != tt.want {
+			t.Errorf("%s: not %v", name, tt.want)
+		}
+	}
+	for _, tt := range []struct {
+		outside, inside uint64
+		want            string
+	}{{0, 0, "nothing heard from either side"}, {7, 0, "nothing heard from the PBX"}, {0, 7, "nothing heard from outside"}, {7, 7, ""}} {
+		phone.Media[0].Outside.Packets, phone.Media[0].Inside.Packets = tt.outside, tt.inside // the second was declined
+		if got := silentSides(&phone); got != tt.want {
+			t.Errorf("%d and %d packets: %q", tt.outside, tt.inside, got)
+		}
+	}
+	if got := silentSides(&trunk); got != "" {
+		t.Errorf("of a call that nobody answered: %q", got)
+	}
+}
+
 // TestRecordsAreSafeToRead: what peers wrote moves no cursor.
 func TestRecordsAreSafeToRead(t *testing.T) {
 	r := tu.CDR{Call: "c1", Direction: "inbound", From: "a\x1b[2J", To: "b\u202e", Trunk: "itsp", Code: 486, Reason: reason.NoRoute, Attempts: 1, Start: time.Unix(0, 0)}

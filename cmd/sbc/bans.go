@@ -46,7 +46,7 @@ func newBansAdd() *cobra.Command {
 }
 
 func newBansRemove() *cobra.Command {
-	return ask("remove ADDRESS|PREFIX|USER", "Lift the bans of an address or a prefix, and forget what counted against it; of a user, whose credentials are slowed, that", cobra.ExactArgs(1),
+	return ask("remove ADDRESS|PREFIX|USER", "Lift the bans of an address or a prefix, and forget what counted against it; of a user, those of him alone, and the slow pace of his credentials", cobra.ExactArgs(1),
 		func(ctx context.Context, a *asking, c *api.Client, cmd *cobra.Command, args []string) error {
 			if err := c.RemoveBan(ctx, args[0]); err != nil {
 				return err

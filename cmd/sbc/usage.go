@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -47,10 +48,24 @@ var soughtAs = map[string][]string{
 	"why":           {"explain", "debug", "diagnose", "log", "logs"},
 }
 
+// soughtBelow are such words for verbs below another one.
+var soughtBelow = map[string][]string{
+	"sbc bans add":       {"ban", "block"},
+	"sbc bans remove":    {"delete", "del", "rm", "lift", "unban", "unblock", "clear"},
+	"sbc pbx drain":      {"disable", "stop", "down"},
+	"sbc pbx undrain":    {"enable", "resume", "start", "up"},
+	"sbc trunks drain":   {"disable", "stop", "down"},
+	"sbc trunks undrain": {"enable", "resume", "start", "up"},
+}
+
 // taught gives every verb its example and the words by which it is sought; verbs that only have others below them refuse what is none
 // of these.
 func taught(c *cobra.Command) *cobra.Command {
-	c.SuggestFor = append(c.SuggestFor, soughtAs[c.Name()]...)
+	if below, ok := soughtBelow[c.CommandPath()]; ok {
+		c.SuggestFor = append(c.SuggestFor, below...)
+	} else {
+		c.SuggestFor = append(c.SuggestFor, soughtAs[c.Name()]...)
+	}
 	if example, ok := examples[c.CommandPath()]; ok {
 		c.Example = "  " + example
 	}
@@ -74,9 +89,8 @@ func usageText(cmd *cobra.Command, err error) string {
 		text = fmt.Sprintf("%d arguments are too few or too many", n)
 	}
 	if strings.HasPrefix(text, "unknown command") {
-		if !strings.HasSuffix(text, "\n") { // else cobra has found what is meant
-			text += similar(cmd)
-		}
+		text, _, _ = strings.Cut(text, "\n") // what cobra takes for similar is found again below, each once
+		text += similar(cmd, text)
 		return strings.TrimRight(text, "\n") + "\n  hint: " + cmd.CommandPath() + " --help lists what there is"
 	}
 	text = cmd.CommandPath() + ": " + text + "\n  usage: " + cmd.UseLine()
@@ -86,15 +100,28 @@ func usageText(cmd *cobra.Command, err error) string {
 	return text + "\n  hint: " + cmd.CommandPath() + " --help says more"
 }
 
-// similar names the verbs below one that sound like what was typed.
-func similar(cmd *cobra.Command) string {
-	if cmd.Flags().NArg() == 0 || !cmd.HasAvailableSubCommands() {
+// meant are the verbs that an unknown word may stand for: those that are sought by it, else those that are spelled like it.
+func meant(cmd *cobra.Command, word string) []string {
+	for _, c := range cmd.Commands() {
+		if slices.Contains(c.SuggestFor, word) {
+			return []string{c.Name()}
+		}
+	}
+	list := cmd.SuggestionsFor(word)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// similar names the verbs below one that sound like what was typed; unknown is cobra's error.
+func similar(cmd *cobra.Command, unknown string) string {
+	var word string
+	if n, err := fmt.Sscanf(unknown, "unknown command %q", &word); n == 0 || err != nil || !cmd.HasAvailableSubCommands() {
 		return ""
 	}
 	if cmd.SuggestionsMinimumDistance <= 0 {
 		cmd.SuggestionsMinimumDistance = 2
 	}
-	list := cmd.SuggestionsFor(cmd.Flags().Arg(0))
+	list := meant(cmd, word)
 	if len(list) == 0 {
 		return ""
 	}

@@ -98,6 +98,20 @@ func TestSoughtWords(t *testing.T) {
 	}
 }
 
+// TestAMistypedVerb is told the one that is meant, once, at the top and below another verb.
+func TestAMistypedVerb(t *testing.T) {
+	for typed, meant := range map[string]string{
+		"trunk": "\ttrunks\n", "unban 1.2.3.4": "\tbans\n", "statsu": "\tstatus\n", "bans delete 1.2.3.4": "\tremove\n", "bans ad": "\tadd\n",
+		"trunks enable itsp": "\tundrain\n", "policy tset": "\ttest\n",
+	} {
+		var out, errs bytes.Buffer
+		code := execute(strings.Fields(typed), &out, &errs)
+		if _, said, _ := strings.Cut(errs.String(), "Did you mean this?\n"); code != exitUsage || !strings.HasPrefix(said, meant+"  hint: sbc") {
+			t.Errorf("sbc %s: %d\n%s", typed, code, &errs)
+		}
+	}
+}
+
 // TestEveryVerbSaysHow: whatever is typed half ends with a hint, exits 2 and asks nobody.
 func TestEveryVerbSaysHow(t *testing.T) {
 	var visit func(c *cobra.Command)

@@ -55,14 +55,14 @@ func BansText(list []Ban, zone *time.Location) string {
 			until = clock(b.Until, zone)
 		}
 		rows = append(rows, []string{
-			cmp.Or(b.Kind, "-"), b.Target(), cmp.Or(strings.Join(b.Realms, ","), "all"), clock(b.Since, zone), until, cmp.Or(b.By, "-"), b.why(),
+			cmp.Or(b.Kind, "-"), b.Target(), cmp.Or(strings.Join(b.Realms, ","), "all"), clock(b.Since, zone), until, cmp.Or(b.By, "-"), b.Why(),
 		})
 	}
 	return table(rows)
 }
 
-// why is the reason with what counted, in one line. `sbc why` and the JSON have the rest.
-func (b *Ban) why() string {
+// Why is the reason with what counted, in one line. `sbc why` and the JSON have the rest.
+func (b *Ban) Why() string {
 	text := printable(b.Comment)
 	if len(b.Evidence) > 0 {
 		text = strings.TrimPrefix(text+"; "+printable(b.Evidence[0]), "; ")

@@ -25,6 +25,8 @@ type Phone struct {
 	Calls     []Spoken  `json:"calls,omitempty"` // lately, newest first
 	// Guard is what the guard would do now to a request from the phone's address: one line, or several; empty: let it in.
 	Guard []string `json:"guard,omitempty"`
+	// Banned are the bans of this user alone: "from 198.51.100.7 until …: why", one line each; the others of that address pass.
+	Banned []string `json:"banned,omitempty"`
 	// Seen are sources outside that spoke for the user and came no further, newest first, "address:port: what became of it"; told
 	// where no binding of the phone can be reached.
 	Seen []string `json:"seen,omitempty"`
@@ -54,7 +56,8 @@ type Spoken struct {
 	Code      int       `json:"code"` // 0: in progress
 	Reason    string    `json:"reason,omitempty"`
 	EndedBy   string    `json:"ended_by,omitempty"`
-	Duration  float64   `json:"duration"` // seconds of talk
+	Duration  float64   `json:"duration"`         // seconds of talk
+	Silent    string    `json:"silent,omitempty"` // on which side nothing was heard
 }
 
 // maxSpoken bounds the calls that are told.
@@ -82,7 +85,7 @@ func (p *Phone) Why(subject string, now time.Time, zone *time.Location) (Why, er
 		told.Bindings = append(told.Bindings, p.Bindings[i].bounded())
 	}
 	told.Calls, told.Guard = p.Calls[:min(len(p.Calls), maxSpoken)], firsts(p.Guard, maxClauses)
-	told.Seen = firsts(p.Seen, maxClauses)
+	told.Seen, told.Banned = firsts(p.Seen, maxClauses), firsts(p.Banned, maxClauses)
 	told.Budgets = firsts(p.Budgets, maxClauses)
 	detail, err := json.Marshal(&told)
 	if err != nil {
@@ -124,6 +127,7 @@ func (p *Phone) Text(now time.Time, zone *time.Location) string {
 	}
 	rows = append(rows, labelled("budget", p.Budgets)...)
 	rows = append(rows, labelled("guard", p.Guard)...)
+	rows = append(rows, labelled("banned", p.Banned)...)
 	rows = append(rows, labelled("seen", p.Seen)...)
 	for _, fix := range p.fixes() {
 		say("fix", "%s", fix)
@@ -193,17 +197,23 @@ func (c *Spoken) text(zone *time.Location) string {
 	if c.Duration > 0 {
 		text += fmt.Sprintf(", talked %.0f s", c.Duration)
 	}
+	if c.Silent != "" {
+		text += ", " + c.Silent + ": sbc why " + c.ID
+	}
 	return text
 }
 
 // fixes say what to do next, most pressing first.
 func (p *Phone) fixes() []string {
 	var out []string
+	refused := ""
 	if len(p.Guard) > 0 {
-		address, _, _ := strings.Cut(p.Guard[0], ": ")
-		out = append(out, "sbc why "+printable(address)+" names the rule, and what would let it in")
+		refused, _, _ = strings.Cut(p.Guard[0], ": ")
+		out = append(out, "sbc why "+printable(refused)+" names the rule, and what would let it in")
 	}
 	switch {
+	case len(p.Banned) > 0:
+		out = append(out, p.fixRegister(), p.fixBanned())
 	case p.Reachable():
 		if r := p.Register; r != nil && r.Reason == "no-pbx" {
 			out = append(out, "its last REGISTER found no PBX node that answers: see sbc pbx")
@@ -213,7 +223,9 @@ func (p *Phone) fixes() []string {
 		if a, err := netip.ParseAddrPort(at); err == nil {
 			at = a.Addr().String()
 		}
-		out = append(out, "sbc why "+printable(at)+" says what becomes of its requests, and what would let it in")
+		if at != refused {
+			out = append(out, "sbc why "+printable(at)+" says what becomes of its requests, and what would let it in")
+		}
 		if p.Register == nil {
 			break
 		}
@@ -228,6 +240,18 @@ func (p *Phone) fixes() []string {
 	}
 	return out
 }
+
+// fixBanned says how a ban of the user is lifted, and what comes first.
+func (p *Phone) fixBanned() string {
+	user, _, _ := strings.Cut(p.AoR, "@")
+	if strings.Trim(user, plainUser) != "" || strings.HasPrefix(user, "-") {
+		return "then lift the ban: sbc bans has it"
+	}
+	return "then sbc bans remove " + user + ": with a wrong password it is banned anew"
+}
+
+// plainUser is what a user may be made of that stands in a command for a shell.
+const plainUser = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._+-"
 
 // fixRegister says what keeps a phone from registering, by the last answer.
 func (p *Phone) fixRegister() string {

@@ -64,11 +64,12 @@ type ReloadResult struct {
 	Changes  []Change  `json:"changes"`
 	Errors   []Problem `json:"errors,omitempty"` // any: nothing was changed
 	Warnings []Problem `json:"warnings,omitempty"`
-	Hits     []Hit     `json:"hits,omitempty"`    // who is newly shut out; the first of them where there are many
-	Phones   int       `json:"phones,omitempty"`  // phones among all that are hit
-	Known    int       `json:"known,omitempty"`   // phones that are registered
-	Refused  bool      `json:"refused,omitempty"` // nothing was changed, because of them
-	Returns  time.Time `json:"returns,omitzero"`  // when the configuration before comes back unless this one is kept
+	Hits     []Hit     `json:"hits,omitempty"`     // who is newly shut out; the first of them where there are many
+	Phones   int       `json:"phones,omitempty"`   // phones among all that are hit
+	Known    int       `json:"known,omitempty"`    // phones that are registered
+	Refused  bool      `json:"refused,omitempty"`  // nothing was changed, because of them
+	Rehearse string    `json:"rehearse,omitempty"` // the verb that tries the rules on what came in last
+	Returns  time.Time `json:"returns,omitzero"`   // when the configuration before comes back unless this one is kept
 }
 
 // shownHits is how many of those who are hit the text names.
@@ -87,6 +88,9 @@ func (r *ReloadResult) Text(zone *time.Location) (text string, ok bool) {
 		fmt.Fprintf(&b, "%s: %s → %s (%s)\n", c.Path, brief(c.Old), brief(c.New), c.When)
 	}
 	b.WriteString(HitsText(r.Hits, r.Phones, r.Known))
+	if r.Rehearse != "" {
+		b.WriteString("hint: by these rules, limits too, of what came in last: " + printable(r.Rehearse) + "\n")
+	}
 	switch {
 	case len(r.Errors) > 0:
 		b.WriteString("nothing has changed\n")
@@ -101,12 +105,26 @@ func (r *ReloadResult) Text(zone *time.Location) (text string, ok bool) {
 		b.WriteString("no change\n")
 	case r.Applied:
 		b.WriteString("reloaded\n")
+		if keys := r.waiting(); keys != "" {
+			b.WriteString("not in force before a restart: " + keys + "\n")
+		}
 	}
 	if !r.Returns.IsZero() {
 		fmt.Fprintf(&b, "on trial: the configuration before comes back at %s unless you keep this one (sbc reload --keep)\n",
 			r.Returns.In(zone).Format(time.TimeOnly))
 	}
 	return b.String(), true
+}
+
+// waiting names the changed keys that want a restart.
+func (r *ReloadResult) waiting() string {
+	var keys []string
+	for i := range r.Changes {
+		if r.Changes[i].When == "restart" {
+			keys = append(keys, printable(r.Changes[i].Path))
+		}
+	}
+	return strings.Join(keys, ", ")
 }
 
 // briefMost is how much of a value the text shows, in bytes; the JSON has all of it.

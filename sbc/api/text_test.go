@@ -97,12 +97,14 @@ func TestReloadAsPrinted(t *testing.T) {
 		{ReloadResult{}, "no change\n", true},
 		{ReloadResult{Applied: true}, "no change of a key; certificate and key were read anew, if there are any\n", true},
 		{ReloadResult{Changes: change}, "media.dscp: 46 → 0 (restart)\ntrunks[b]: absent → { name: b } (live)\n", true},
+		{ReloadResult{Changes: change[1:], Rehearse: "sbc replay - --config /f"},
+			"trunks[b]: absent → { name: b } (live)\nhint: by these rules, limits too, of what came in last: sbc replay - --config /f\n", true},
 		{ReloadResult{Applied: true, Changes: change[:1], Warnings: []Problem{{Text: "odd"}}},
-			"warning: odd\nmedia.dscp: 46 → 0 (restart)\nreloaded\n", true},
+			"warning: odd\nmedia.dscp: 46 → 0 (restart)\nreloaded\nnot in force before a restart: media.dscp\n", true},
 		{ReloadResult{Errors: []Problem{{"f:1:2: a: bad", "do"}, {"f:3:4: b: bad", ""}}},
 			"error: f:1:2: a: bad\n  hint: do\nerror: f:3:4: b: bad\nnothing has changed\n", false},
 		{ReloadResult{Applied: true, Changes: change[:1], Returns: time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC)},
-			"media.dscp: 46 → 0 (restart)\nreloaded\non trial: the configuration before comes back at 03:04:05 unless you keep this one (sbc reload --keep)\n", true},
+			"media.dscp: 46 → 0 (restart)\nreloaded\nnot in force before a restart: media.dscp\non trial: the configuration before comes back at 03:04:05 unless you keep this one (sbc reload --keep)\n", true},
 		{ReloadResult{Refused: true, Phones: 12, Known: 40, Hits: []Hit{
 			{Who: "trunk itsp", Source: "203.0.113.20", Method: "INVITE", Reason: "black-list", Rule: `policy.black_list[0] "203.0.113.0/24"`, Vital: true},
 		}}, "shuts out trunk itsp (203.0.113.20): INVITE black-list by policy.black_list[0] \"203.0.113.0/24\"\nshuts out 12 of 40 registered phones\n" +

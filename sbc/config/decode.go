@@ -89,6 +89,9 @@ func syntaxProblem(file string, data []byte, err error) Problem {
 	if one != nil {
 		p.What = "not YAML: " + one.Message
 		p.Line, p.Col = max(one.Mark.Line, 1), max(one.Mark.Column, 1)
+		if strings.Contains(one.Message, "unexpected end of stream") {
+			p.Hint = "a quote that was opened further up is never closed"
+		}
 		if indentedByTab(data, p.Line) {
 			p.What, p.Hint = "not YAML: the line is indented by a tab", "indent by blanks: YAML takes no tabs for that"
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"regexp"
 
 	"sallyport/sbc/route"
@@ -25,14 +26,23 @@ func (p *Pattern) UnmarshalText(text []byte) error {
 		return badValue("split it", "the expression is longer than %d characters", maxPattern)
 	}
 	if _, err := regexp.Compile(s); err != nil {
-		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
+		return badValue(expressionHint(s), "%s", err.Error())
 	}
 	re, err := route.Compile(s)
 	if err != nil {
-		return badValue("expressions are RE2: no look-around, no back-references", "%s", err.Error())
+		return badValue(expressionHint(s), "%s", err.Error())
 	}
 	*p = Pattern{text: s, re: re}
 	return nil
+}
+
+// expressionHint is what to write where an expression does not compile. Numbers begin with a plus, and service codes with a star, which
+// mean something else there.
+func expressionHint(s string) string {
+	if s[0] == '+' || s[0] == '*' {
+		return fmt.Sprintf("a %c that is dialled is written \\%c: '\\%s', in single quotes", s[0], s[0], s)
+	}
+	return "expressions are RE2: no look-around, no back-references"
 }
 
 // MarshalText writes the expression as it was written.

@@ -14,6 +14,8 @@ func TestPattern(t *testing.T) {
 		{text: "(", bad: "missing closing", hint: "RE2"},
 		{text: "a)(b", bad: "unexpected )", hint: "RE2"},
 		{text: `(.)\1`, bad: "invalid escape", hint: "RE2"},
+		{text: "+49.*", bad: "missing argument", hint: `a + that is dialled is written \+: '\+49.*'`},
+		{text: "*21#", bad: "missing argument", hint: `'\*21#'`},
 		{text: "(?=x)", bad: "Perl syntax", hint: "RE2"},
 		{text: strings.Repeat("a", 1025), bad: "longer", hint: "split"},
 		{text: "((a{1000}){1000}){1000}", bad: "invalid repeat count", hint: "RE2"},

@@ -64,6 +64,7 @@ type record struct {
 	answer  string
 	misses  uint8 // of its last eight questions, the last one in bit 0
 	missing bool
+	missed  bool // its last question
 	latency time.Duration
 	late    bool
 
@@ -82,9 +83,9 @@ func (r *record) judge() (State, string) {
 	case r.lost:
 		return Down, r.blame
 	case r.asked == Down && r.healthy < r.successes:
-		return Down, "OPTIONS: " + r.answer
+		return Down, r.probed("OPTIONS: " + r.answer)
 	case r.asked == Down:
-		return Degraded, "calls are answered, OPTIONS is not: " + r.answer
+		return Degraded, r.probed("calls are answered, OPTIONS is not: " + r.answer)
 	case r.failing:
 		return Degraded, r.blame
 	case r.late:
@@ -93,6 +94,14 @@ func (r *record) judge() (State, string) {
 		return Degraded, fmt.Sprintf("%d of the last 8 OPTIONS were not answered", bits.OnesCount8(r.misses))
 	}
 	return r.asked, ""
+}
+
+// probed is why a probe's word down still holds where the last question was answered, else another text.
+func (r *record) probed(unanswered string) string {
+	if r.missed {
+		return unanswered
+	}
+	return fmt.Sprintf("OPTIONS is answered again (%s), not yet %d times in a row", r.answer, r.successes)
 }
 
 // heal counts a success; so many in a row, and nothing is held against the hop.
@@ -105,7 +114,7 @@ func (r *record) heal() {
 
 // forget is for a hop that nobody asks any more.
 func (r *record) forget() {
-	r.answer, r.misses, r.missing, r.latency, r.late = "", 0, false, 0, false
+	r.answer, r.misses, r.missing, r.missed, r.latency, r.late = "", 0, false, false, 0, false
 	r.silent, r.refused, r.healthy, r.failing, r.lost, r.blame = 0, 0, 0, false, false, ""
 }
 
@@ -126,6 +135,7 @@ func (r *record) measure(took time.Duration) {
 
 // miss notes whether a question went unanswered.
 func (r *record) miss(missed bool) {
+	r.missed = missed
 	r.misses <<= 1
 	if missed {
 		r.misses |= 1
