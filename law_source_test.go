@@ -157,6 +157,44 @@ func TestPureRoomsArePure(t *testing.T) {
 	}
 }
 
+// TestRoomsAloneHaveNoRaces: what make test does not run under the race detector starts nothing that would run beside it.
+func TestRoomsAloneHaveNoRaces(t *testing.T) {
+	makefile, err := os.ReadFile("Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(strings.ReplaceAll(string(makefile), "\\\n", " "), "\nALONE ")
+	line, _, _ := strings.Cut(rest, "\n")
+	rooms := strings.Fields(strings.TrimLeft(line, " ="))
+	if len(rooms) == 0 {
+		t.Fatal("the Makefile names no room")
+	}
+	for _, name := range rooms {
+		if _, known := house[name]; !known {
+			t.Errorf("the Makefile leaves out %s, which is no room", name)
+		}
+	}
+	for _, s := range listSources(t) {
+		if !slices.Contains(rooms, s.room) {
+			continue
+		}
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			beside := false
+			switch n := n.(type) {
+			case *ast.GoStmt:
+				beside = true
+			case *ast.CallExpr:
+				f, is := n.Fun.(*ast.SelectorExpr)
+				beside = is && slices.Contains([]string{"Go", "Parallel", "RunParallel", "AfterFunc"}, f.Sel.Name)
+			}
+			if beside {
+				t.Errorf("%s: %s starts what runs beside it; take the room out of ALONE in the Makefile", s.at(n.Pos()), s.room)
+			}
+			return true
+		})
+	}
+}
+
 // obvious are methods whose whole meaning is the interface they satisfy.
 var obvious = []string{"Error", "String", "Unwrap"}
 

@@ -28,6 +28,7 @@ func (x *traffic) source(n int) netip.AddrPort {
 // TestLimitsAreAccurate compares the whole guard with an ideal token bucket: at every rate, over and under it, after idle
 // gaps, from one port or from ever new ones, over IPv4 and IPv6, beside ranges that overlap and do not decide.
 func TestLimitsAreAccurate(t *testing.T) {
+	alone(t)
 	one := func(int) uint16 { return 5060 }
 	each := func(n int) uint16 { return uint16(1024 + n%60_000) }
 	for _, text := range []string{"1/day", "10/day", "1/hour", "30/hour", "1/minute", "6/minute", "15/minute", "100/minute", "1/second",

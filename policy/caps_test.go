@@ -17,6 +17,7 @@ import (
 
 // TestTheDefaultTablesAreCapped fills every table at its default size and beyond.
 func TestTheDefaultTablesAreCapped(t *testing.T) {
+	alone(t)
 	g, err := New(Options{Now: noon, Seed: maphash.MakeSeed(), Rules: compile(t, scarce("INVITE")), Sizes: Sizes{Bans: 10_000}})
 	must(t, err)
 	if n := (Sizes{}).withDefaults().Bans; n != 100_000 {
@@ -77,6 +78,7 @@ func TestTheDefaultTablesAreCapped(t *testing.T) {
 }
 
 func TestTrafficLeavesNoMemoryBehind(t *testing.T) {
+	alone(t)
 	g := newGuard(t, busyConfig())
 	g.SetSecurityLog(func(LogLine) {})
 	heap := func() uint64 {

@@ -150,6 +150,7 @@ func TestEvidenceLeavesRoomForBansByHand(t *testing.T) {
 
 // TestASlowBucketHoldsItsBurst, though it would take three thousand years to fill.
 func TestASlowBucketHoldsItsBurst(t *testing.T) {
+	alone(t)
 	const burst = 1_000_000
 	var d debt
 	z := size{Rate{1, 24 * time.Hour}.PerSecond(), burst}

@@ -33,6 +33,7 @@ func TestStrangersNeverOverwriteKnownPeers(t *testing.T) {
 }
 
 func TestAFloodOfOnePacketSourcesLeavesRepeatedOnes(t *testing.T) {
+	alone(t)
 	g := newGuard(t, &Config{})
 	for n := range 20 {
 		send(g, noon, outsidePhones, "192.0.2.66", msg{branch: fmt.Sprint("z9hG4bK", n)}.bytes())

@@ -143,6 +143,7 @@ func TestExplainOfAShadowedRuleSetAndLongMemory(t *testing.T) {
 }
 
 func TestExplainSaysWhenTheTableIsFull(t *testing.T) {
+	alone(t)
 	g := newGuard(t, scarce("INVITE"))
 	for n := range uint32(20_000) {
 		send(g, noon, outsidePhones, addr4(n+1).String(), msg{}.bytes())

@@ -63,6 +63,7 @@ func (f *flooded) honest(t interface{ Fatalf(string, ...any) }, now time.Time, i
 // TestForgedSourcesStarveNobody, at small tables and at random: phones that keep within their limits, a trunk and a call
 // pass, whatever the flood does and in whichever order things happen.
 func TestForgedSourcesStarveNobody(t *testing.T) {
+	alone(t)
 	rapid.Check(t, func(t *rapid.T) {
 		f := newFlooded(&testing.T{}, small, &Config{Phones: PhonesConfig{Registrar: true}, Strangers: StrangersConfig{Rate: "5/second", Burst: ptr(10)}})
 		v6 := rapid.Bool().Draw(t, "IPv6")
@@ -93,6 +94,7 @@ func TestForgedSourcesStarveNobody(t *testing.T) {
 // TestManyForgedSources fills the tables at their default sizes many times over, with IPv4 addresses and IPv6 /64s. Ten
 // million take half a minute: go test -run ManyForged -forged 10000000.
 func TestManyForgedSources(t *testing.T) {
+	alone(t)
 	sources := uint32(*forgedSources)
 	if testing.Short() || raceDetector {
 		sources = min(sources, 300_000)

@@ -91,6 +91,7 @@ func TestDebtSurvivesIdleness(t *testing.T) {
 }
 
 func TestAFullTableEvictsNoDebt(t *testing.T) {
+	alone(t)
 	m := limitOf("1/hour", 1)
 	l := testLimiter(1024, 64, m)
 	debtor := netip.MustParseAddr("198.51.100.99")
@@ -236,6 +237,7 @@ func TestRotationDoesNotHelp(t *testing.T) {
 
 // TestAFloodStarvesNoKnownPeer forges sources on 5060 while a phone and a trunk go about their business.
 func TestAFloodStarvesNoKnownPeer(t *testing.T) {
+	alone(t)
 	g := newGuard(t, &Config{
 		Strangers:  StrangersConfig{Rate: "50/second", Burst: ptr(100)},
 		Phones:     PhonesConfig{Registrar: true},

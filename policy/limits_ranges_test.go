@@ -67,6 +67,7 @@ func TestCountriesInLimitsAllocateNothing(t *testing.T) {
 // TestManyRangesAndCountriesCompile: the rows of countries stand beside those of prefixes, so that they add up and do not
 // multiply.
 func TestManyRangesAndCountriesCompile(t *testing.T) {
+	alone(t)
 	c := &Config{}
 	for n := range maxLimitRules {
 		e := RateLimitConfig{Name: fmt.Sprint(n), Preset: "home", Range: []string{fmt.Sprintf("10.%d.%d.0/24", n/250, n%250)}}

@@ -188,6 +188,7 @@ func TestBlocksEqualAModel(t *testing.T) {
 }
 
 func TestConductIsCapped(t *testing.T) {
+	alone(t)
 	g := newGuard(t, registrar())
 	for n := range uint32(20_000) {
 		source := netip.AddrPortFrom(addr4(0x40000000+n), 5060)

@@ -73,6 +73,7 @@ func TestAReloadOfTheWindowKeepsWhatCounts(t *testing.T) {
 }
 
 func TestForgedSourcesDoNotEvictProvenOnes(t *testing.T) {
+	alone(t)
 	table := newScores(16_384)
 	const attackers = 1000
 	for n := range uint32(attackers) {

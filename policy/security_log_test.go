@@ -72,6 +72,7 @@ func TestSecurityLogClasses(t *testing.T) {
 }
 
 func TestALoudSourceLeavesRoomForQuietOnes(t *testing.T) {
+	alone(t)
 	g := newGuard(t, &Config{})
 	lines := logOf(g)
 	const minutes = 10
@@ -102,6 +103,7 @@ func TestALoudSourceLeavesRoomForQuietOnes(t *testing.T) {
 }
 
 func TestSecurityLogNeverExceedsItsBound(t *testing.T) {
+	alone(t)
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 300).Draw(t, "most")
 		per := rapid.SampledFrom([]string{"second", "minute", "hour", "day"}).Draw(t, "per")
@@ -141,6 +143,7 @@ func TestSecurityLogNeverExceedsItsBound(t *testing.T) {
 }
 
 func TestForgedSourcesMakeFewLines(t *testing.T) {
+	alone(t)
 	g := newGuard(t, &Config{})
 	lines := logOf(g)
 	for n := range 60_000 {

@@ -2,6 +2,7 @@ package sbc_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -17,6 +18,9 @@ import (
 	"sallyport/sbc/demo"
 	"sallyport/sbc/message"
 )
+
+// full has tests run at their largest size: that what a smaller one shows holds at scale as well takes minutes.
+var full = flag.Bool("full", false, "the largest sizes (make soak)")
 
 // A household of the day has eight phones, of which every fourth speaks TCP.
 const household = 8
@@ -239,13 +243,16 @@ func (d *day) behind(home netip.Addr) int {
 	return n
 }
 
-// TestADayOfPhones: two thousand phones behind 250 NATs register, refresh and call for a day in which some leave, some
-// NATs forget them, the PBX is down for ten minutes and the configuration is reloaded.
+// TestADayOfPhones: five hundred phones behind 63 NATs, with -full two thousand behind 250, register, refresh and call for a day in
+// which some leave, some NATs forget them, the PBX is down for ten minutes and the configuration is reloaded.
 func TestADayOfPhones(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
-	n, hours := 2000, 24
-	if testing.Short() {
-		n, hours = 160, 12
+	n, hours := 500, 24
+	switch {
+	case *full:
+		n = 2000
+	case testing.Short():
+		n, hours = 80, 12
 	}
 	synctest.Test(t, func(t *testing.T) {
 		d := newDay(t, n)

@@ -105,6 +105,9 @@ var docsBegin = time.Date(2026, 12, 7, 14, 0, 0, 0, time.UTC)
 // TestPolicyPage runs every example of docs/policy.md: its configurations in the real program, its messages through the real
 // listeners, its verbs through what answers them. `go test ./sbc -run TestPolicyPage -update` writes what came of it.
 func TestPolicyPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("what the page shows is the same under the race detector; what runs for it, other tests run there")
+	}
 	was := time.Local
 	time.Local = time.UTC // what people read is in their own time
 	defer func() { time.Local = was }()

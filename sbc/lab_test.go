@@ -12,6 +12,7 @@ import (
 
 	"sallyport/media/sim"
 	"sallyport/nat/natlab"
+	"sallyport/policy"
 	"sallyport/sbc"
 	"sallyport/sbc/config"
 	"sallyport/sbc/demo"
@@ -93,6 +94,10 @@ type lab struct {
 	ctx      context.Context
 }
 
+// fewSources is room enough for a test's sources. There are a thousand labs: to clear what a gate has for the evidence of eight thousand
+// sources would be most of what a small one takes, and to look through its tables each second most of a long one.
+var fewSources = policy.Sizes{StrangerSources: 512, KnownSources: 512, StrangerScores: 1024, KnownScores: 512, Blocks: 1024}
+
 // newLab must run inside a bubble. close ends everything.
 func newLab(t *testing.T, yaml string, options natlab.Options) *lab {
 	t.Helper()
@@ -116,7 +121,7 @@ func gateOn(t *testing.T, yaml string, network *natlab.Network, change ...func(*
 	l.ctx, l.stop = context.WithCancel(t.Context())
 	l.relay = sim.New(nil, l.sounds.take)
 	opt := sbc.Options{
-		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3},
+		Relay: l.relay, Records: &l.cdrs, Key: [16]byte{1, 2, 3}, Tables: fewSources,
 		Listen:       func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
 		ListenStream: func(at netip.AddrPort) (net.Listener, error) { return l.net.Host(at.Addr()).ListenStream(at) },
 		Dial: func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {

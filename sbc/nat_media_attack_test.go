@@ -2,7 +2,9 @@ package sbc_test
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -70,17 +72,23 @@ func (l *audible) assault(weapon func(*voice, int) []byte, attackers ...*voice) 
 // the phone does, looks exactly as the phone itself would.
 func TestNATAttackersAreNeitherHeardNorServed(t *testing.T) {
 	t.Parallel()
-	for name, weapon := range weapons {
+	n := 0
+	for _, name := range slices.Sorted(maps.Keys(weapons)) {
+		weapon := weapons[name]
 		for _, o := range []natlab.NATOptions{strictest, {PreservePorts: true}} {
 			for _, when := range []string{"before", "after"} {
 				for _, who := range []string{"third address", "neighbour"} {
 					if who == "neighbour" && when == "before" && strings.HasPrefix(name, "rtp") && !o.PreservePorts {
 						continue
 					}
-					for direction, out := range map[string]bool{"called": false, "calling": true} {
+					for _, direction := range []string{"called", "calling"} {
+						// Each weapon, and each of the others' ways, is in every fifth.
+						if n++; testing.Short() && n%5 != 0 {
+							continue
+						}
 						ports := map[bool]string{false: "", true: ", keeps ports"}[o.PreservePorts]
 						t.Run(strings.Join([]string{name, o.String() + ports, when, who, direction}, "/"), func(t *testing.T) {
-							synctest.Test(t, func(t *testing.T) { attacked(t, o, weapon, when == "before", who, out) })
+							synctest.Test(t, func(t *testing.T) { attacked(t, o, weapon, when == "before", who, direction == "calling") })
 						})
 					}
 				}

@@ -107,7 +107,7 @@ func (s *SBC) openGuard(w *world) error {
 		return err
 	}
 	s.sources.use(found)
-	s.guard, err = policy.New(policy.Options{Now: s.now(), Seed: maphash.MakeSeed(), OwnTag: s.tags.Owns, Rules: rules})
+	s.guard, err = policy.New(policy.Options{Now: s.now(), Seed: maphash.MakeSeed(), OwnTag: s.tags.Owns, Rules: rules, Sizes: s.opt.Tables})
 	if err != nil {
 		return err
 	}

@@ -105,7 +105,7 @@ func (l *lab) stops() {
 func (l *lab) starts(yaml string, change func(*sbc.Options)) error {
 	l.t.Helper()
 	opt := sbc.Options{
-		Relay: sim.New(nil, l.sounds.take), Records: &l.cdrs, Key: [16]byte{9, 9, 9},
+		Relay: sim.New(nil, l.sounds.take), Records: &l.cdrs, Key: [16]byte{9, 9, 9}, Tables: fewSources,
 		Listen:       func(at netip.AddrPort) (transport.PacketConn, error) { return l.listen(at) },
 		ListenStream: func(at netip.AddrPort) (net.Listener, error) { return l.net.Host(at.Addr()).ListenStream(at) },
 		Dial: func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error) {

@@ -45,6 +45,8 @@ type Options struct {
 	Dial         func(ctx context.Context, local netip.Addr, remote netip.AddrPort) (net.Conn, error)
 	// Relay carries media; nil is the epoll back end.
 	Relay media.Backend
+	// Tables are the sizes of the guard's; zero: as large as it has them by itself.
+	Tables policy.Sizes
 	// Records takes the CDRs; nil writes the files that the configuration names.
 	Records Records
 	// Key seeds ids, branches and the order of media ports; zero: random.

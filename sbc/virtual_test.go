@@ -96,7 +96,7 @@ func TestTenThousandCallsWithLossAndReordering(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	n := 10_000
 	if testing.Short() {
-		n = 1000
+		n = 500
 	}
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t, labConfig, natlab.Options{Seed: 7, Link: natlab.Link{Loss: 0.05, Jitter: 30 * time.Millisecond, Delay: 10 * time.Millisecond, Reorder: true}})

@@ -319,26 +319,33 @@ func (l *lab) record() tu.CDR {
 	return all[0]
 }
 
-// ladder is the last datagrams of a test, shown when it fails.
+// ladder is the last datagrams of a test, shown when it fails: text is made of them only then.
 type ladder struct {
 	mu    sync.Mutex
-	lines []string
+	last  [80]natlab.Datagram // a ring; the payloads are its own
+	noted int
 }
 
 func (l *ladder) note(d natlab.Datagram) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.lines) >= 80 {
-		l.lines = slices.Delete(l.lines, 0, 40)
-	}
-	first, _, _ := strings.Cut(string(d.Payload), "\r\n")
-	_, cseq, _ := strings.Cut(string(d.Payload), "\r\nCSeq: ")
-	cseq, _, _ = strings.Cut(cseq, "\r\n")
-	l.lines = append(l.lines, fmt.Sprintf("%s %21s > %-21s %s  (%s)", d.At.Format("04:05.000"), d.Src, d.Dst, first, cseq))
+	slot := &l.last[l.noted%len(l.last)]
+	d.Payload = append(slot.Payload[:0], d.Payload...)
+	*slot = d
+	l.noted++
 }
 
 func (l *ladder) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return "the last datagrams:\n" + strings.Join(l.lines, "\n")
+	var b strings.Builder
+	b.WriteString("the last datagrams:")
+	for n := max(0, l.noted-len(l.last)); n < l.noted; n++ {
+		d := &l.last[n%len(l.last)]
+		first, _, _ := strings.Cut(string(d.Payload), "\r\n")
+		_, cseq, _ := strings.Cut(string(d.Payload), "\r\nCSeq: ")
+		cseq, _, _ = strings.Cut(cseq, "\r\n")
+		fmt.Fprintf(&b, "\n%s %21s > %-21s %s  (%s)", d.At.Format("04:05.000"), d.Src, d.Dst, first, cseq)
+	}
+	return b.String()
 }

@@ -34,6 +34,7 @@ func TestScripts(t *testing.T) {
 			e.Setenv("SBC_SOCKET", "")
 			e.Setenv("RUNTIME_DIRECTORY", e.WorkDir)
 			e.Setenv("XDG_RUNTIME_DIR", e.WorkDir)
+			e.Setenv("GORACE", os.Getenv("GORACE")) // under the race detector each program sleeps for a second at its end, unless told
 			return expand(e.WorkDir)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
