@@ -319,7 +319,7 @@ func (w *world) respond(id ID, status int) {
 	w.fromServer(out)
 }
 
-// run lets time go until nothing is left to do.
+// run lets time go until nothing is left to do, and nobody waits any more.
 func (w *world) run() {
 	for range 1_000_000 {
 		slices.SortFunc(w.todo, func(a, b job) int {
@@ -332,7 +332,10 @@ func (w *world) run() {
 			}
 		}
 		if next.IsZero() {
-			return
+			if w.giveUp(); len(w.todo) == 0 {
+				return
+			}
+			continue
 		}
 		w.now = next
 		if j := w.nextJob(); j.Equal(next) { // users and packets before timers
@@ -345,6 +348,19 @@ func (w *world) run() {
 		}
 	}
 	w.t.Fatal("the network never comes to rest")
+}
+
+// giveUp lets the client's users cancel the INVITEs whose final response is lost for good, all copies of it: an INVITE that rings does so
+// until Timer C (RFC 3261 §16.8), which is its user's.
+func (w *world) giveUp() {
+	for ref := uint32(1); int(ref) <= len(w.sent); ref++ {
+		if s := w.sent[ref]; s.method == "INVITE" && s.finals+s.timeouts == 0 && !s.disowned && !s.cancelled {
+			w.at(3*time.Minute, func() {
+				s.cancelled = true
+				w.fromClient(w.client.Cancel(w.now, uint64(ref), ref, true, "", nil))
+			})
+		}
+	}
 }
 
 func (w *world) nextJob() time.Time {
