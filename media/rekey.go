@@ -2,6 +2,7 @@ package media
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 )
 
@@ -28,11 +29,10 @@ func (p *spent) is(suite Suite, master *[maxKey]byte) bool {
 
 // markOf tells keys apart on the board, without telling them; 0: no key.
 func markOf(suite Suite, master *[maxKey]byte) uint16 {
-	h := sha256.New()
-	h.Write([]byte{byte(suite)})
-	h.Write(master[:])
-	sum := h.Sum(nil)
-	return max(1, uint16(sum[0])<<8|uint16(sum[1]))
+	in := [1 + maxKey]byte{byte(suite)}
+	copy(in[1:], master[:])
+	sum := sha256.Sum256(in[:])
+	return max(1, binary.BigEndian.Uint16(sum[:]))
 }
 
 // marksOf joins those of both directions.

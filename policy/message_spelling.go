@@ -23,11 +23,6 @@ func plainSpelling(part int, value []byte) *[]byte {
 		return nil
 	}
 	plain, _ := plains.Get().(*[]byte)
-	*plain = (*plain)[:0]
-	for i := 0; i < len(value); {
-		var c byte
-		c, i = userpart.Char(value, i)
-		*plain = append(*plain, c)
-	}
+	*plain = userpart.AppendPlain((*plain)[:0], value)
 	return plain
 }

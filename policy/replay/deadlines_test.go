@@ -8,8 +8,9 @@ import (
 	"sallyport/sbc/reason"
 )
 
-// TestDeadlinesThatNoLongerCountMakeRoom: after however many calls and refreshes, what has a time ends when that is over.
-func TestDeadlinesThatNoLongerCountMakeRoom(t *testing.T) {
+// aRun is a replay that has heard of nobody.
+func aRun(t *testing.T) *run {
+	t.Helper()
 	c := newTape(t).scans(1)
 	r, err := newRun(c.open(), setup(nil))
 	if err != nil {
@@ -18,6 +19,12 @@ func TestDeadlinesThatNoLongerCountMakeRoom(t *testing.T) {
 	if _, err := r.all(c.open(), nil); err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// TestDeadlinesThatNoLongerCountMakeRoom: after however many calls and refreshes, what has a time ends when that is over.
+func TestDeadlinesThatNoLongerCountMakeRoom(t *testing.T) {
+	r := aRun(t)
 	k := &r.known
 	for range deadlinesMost {
 		k.due.list = append(k.due.list, deadline{at: noon.Add(dialogLife), tag: "of a call that has ended"})
@@ -41,14 +48,7 @@ func TestDeadlinesThatNoLongerCountMakeRoom(t *testing.T) {
 
 // TestAByeThatIsSentAgain: a dialog ends when the first one has waited long enough for its answer.
 func TestAByeThatIsSentAgain(t *testing.T) {
-	c := newTape(t).scans(1)
-	r, err := newRun(c.open(), setup(nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.all(c.open(), nil); err != nil {
-		t.Fatal(err)
-	}
+	r := aRun(t)
 	k := &r.known
 	k.talk(noon, "ours", ap(office+":5060").Addr(), "INVITE", true)
 	for _, at := range []time.Duration{0, time.Second, 31 * time.Second} {

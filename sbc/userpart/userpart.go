@@ -31,13 +31,17 @@ func Plain(s string) string {
 	if strings.IndexByte(s, '%') < 0 {
 		return s
 	}
-	out := make([]byte, 0, len(s))
+	return string(AppendPlain(make([]byte, 0, len(s)), s))
+}
+
+// AppendPlain appends a text with all its escapes resolved.
+func AppendPlain[T Text](dst []byte, s T) []byte {
 	for i := 0; i < len(s); {
 		var c byte
 		c, i = Char(s, i)
-		out = append(out, c)
+		dst = append(dst, c)
 	}
-	return string(out)
+	return dst
 }
 
 // Hex is the value of a hexadecimal digit of either case; -1: it is none.
