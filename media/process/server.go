@@ -186,7 +186,7 @@ func (s *server) greet(c *net.UnixConn, h *hello) (*session, *RefusedError) {
 		return nil, refuse(causeLayout, refusal)
 	}
 	if s.relay == nil {
-		r, err := openRelay(h.layout, s.options.Backend, h.certificate, media.Listener{Hinted: s.hinted, Agreed: s.agreed, Tapped: s.tapped})
+		r, err := s.openRelay(h)
 		if err != nil {
 			refusal := refuse(causePorts, err.Error())
 			refusal.errno, _ = errors.AsType[syscall.Errno](err)
